@@ -1,0 +1,174 @@
+"""The seam between the facade and a source system: what a plugin declares, is given, and gives back."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from marshmallow import Schema
+
+if TYPE_CHECKING:  # only a type: a plugin without a simulator never loads Flask
+    from facade.testing.simulator import Simulator
+
+Appointment = dict[str, Any]
+"""FHIR R4 JSON as a plain dict with raw native ids; the facade encodes ids and completes it."""
+
+
+@dataclass(frozen=True)
+class Coding:
+    """One coding of a reason; absent members are empty strings."""
+
+    system: str = ""
+    code: str = ""
+    display: str = ""
+
+
+@dataclass(frozen=True)
+class NativeReason:
+    """A reason in the source's own words: its code, and what the ConceptMap or the caller adds to it.
+
+    ``properties`` are by declared name, for example ``{"causingEntity": "patient"}``.
+    """
+
+    code: str
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelRequest:
+    """One wish to cancel, checked. ``appointment_id`` is the raw native id.
+
+    ``note`` is prose for the source: the original code's display, the caller's text and comment.
+    ``native_reason`` is None where the source takes no reason. ``unsupported`` says why this request
+    cannot be honoured as a cancel (another status, an unknown modifier); empty for a plain cancel.
+    """
+
+    appointment_id: str
+    codings: tuple[Coding, ...] = ()
+    text: str = ""
+    note: str = ""
+    native_reason: NativeReason | None = None
+    unsupported: str = ""
+    if_match: frozenset[str] | None = None
+
+
+class Permit(Protocol):
+    """The right to make the one native write; ``HttpClient.send`` takes it when the connection stands."""
+
+    def __call__(self) -> None:
+        """Take it, immediately before the first byte of the write.
+
+        Raises NotDone when the write must not be made: it was taken before, or too little time is left.
+        """
+
+
+class SourceAdapter(ABC):
+    """Talks to one configured source system. Returns, or raises a SourceError; nothing else."""
+
+    @abstractmethod
+    def read(self, appointment_id: str) -> Appointment:
+        """The appointment as it stands now.
+
+        ``status`` is absent when the native status has no FHIR word that is configured; it is
+        ``cancelled`` only on the source's own evidence. Raises AppointmentNotFound, NotDone, Unknown.
+        """
+
+    @abstractmethod
+    def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
+        """Prepare everything, take the permit, write once; return the appointment the write proved.
+
+        ``current`` is what ``read`` gave just before, None for a source that cannot read. A returned
+        status other than ``cancelled`` counts as Unknown. Raises NotDone, Unknown.
+        """
+
+
+class Can(Enum):
+    """Whether a source system can do a thing."""
+
+    YES = "yes"
+    CANNOT = "cannot"  # the source has no such thing
+    NOT_YET = "not-yet"  # the source has it, this plugin does not use it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What the source offers; the CapabilityStatement and the use case go by it.
+
+    ``lacks`` names required FHIR elements that the source has no such thing for (``slot``, …).
+    """
+
+    read: Can = Can.YES
+    reason: Can = Can.YES
+    note: Can = Can.YES
+    lacks: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativeReasons:
+    """The source's own reason codes and how HL7's map to them.
+
+    ``name`` and the keys of ``properties`` name the code systems; their URIs are the setting
+    ``code_systems``, by default ``urn:fhir-facade:<plugin>:<name>``. ``codes`` and the property values
+    are code → display. ``concept_map`` is a FHIR ConceptMap with those default URIs.
+    """
+
+    name: str
+    codes: Mapping[str, str]
+    concept_map: Mapping[str, Any]
+    fallback: str
+    properties: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def utc_now() -> datetime:
+    """The current instant, with its zone."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """One configured source, as its adapter gets it: the name in the URL, and the checked settings.
+
+    ``settings`` is what the plugin's settings schema loaded. ``now`` is the clock to judge by.
+    """
+
+    plugin: str
+    name: str
+    settings: Mapping[str, Any]
+    now: Callable[[], datetime] = utc_now
+
+    def identifier_system(self, name: str) -> str:
+        """The system URI of this source's identifiers of one kind (``Appointment``, ``Patient``, …)."""
+        systems: Mapping[str, str] = self.settings.get("identifier_systems", {})
+        return systems.get(name, f"urn:fhir-facade:{self.name}:{name}")
+
+    def code_system(self, name: str) -> str:
+        """The system URI of one of the source's code lists (``reasonCode``, …)."""
+        systems: Mapping[str, str] = self.settings.get("code_systems", {})
+        return systems.get(name, default_code_system(self.plugin, name))
+
+
+def default_code_system(plugin: str, name: str) -> str:
+    """The system URI of a native code list where none is configured, and in the plugin's ConceptMap."""
+    return f"urn:fhir-facade:{plugin}:{name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSystem:
+    """A plugin's declaration.
+
+    ``name`` is the plugin's name, the same as its entry point's. ``adapter`` builds the adapter of one
+    configured source. ``settings`` is a subclass of SourceSettings. ``id_pattern`` is a regular
+    expression that every native appointment id matches whole. ``repeat`` is what a second native
+    cancel does: ``errors``, ``idempotent`` or ``harmful``. ``simulator`` builds the source's stand-in.
+    """
+
+    name: str
+    adapter: Callable[[SourceConfig], SourceAdapter]
+    settings: type[Schema]
+    id_pattern: str
+    repeat: Literal["errors", "idempotent", "harmful"]
+    reasons: NativeReasons | None = None
+    capabilities: Capabilities = Capabilities()
+    simulator: "Callable[[], Simulator] | None" = None
