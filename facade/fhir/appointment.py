@@ -1,0 +1,141 @@
+"""Completes an Appointment: identifiers, encoded ids, required elements, R4's invariants."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from facade.contract import Appointment
+from facade.fhir import check, data_absent, ids
+
+_ORDER = (
+    "resourceType id meta implicitRules language text contained extension modifierExtension identifier status "
+    "cancelationReason serviceCategory serviceType specialty appointmentType reasonCode reasonReference priority "
+    "description supportingInformation start end minutesDuration slot created comment patientInstruction basedOn "
+    "participant requestedPeriod"
+).split()
+# What the facade decides; the source's own words for these are not taken over.
+_OURS = {"resourceType", "id", "meta", "status", "cancelationReason"}
+_PLACEHOLDERS: dict[str, Callable[[str], Any]] = {
+    "serviceType": lambda reason: [data_absent.concept(reason)],
+    "appointmentType": data_absent.concept,
+    "slot": lambda reason: [data_absent.reference(reason)],
+    "participant": lambda reason: [data_absent.participant(reason)],
+}
+_RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/([^/]+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What identifies appointments of one source outside: the name in the URL, and the systems' URIs.
+
+    ``native_system`` gives the URI for the ids of one FHIR resource type. ``lacks`` names the elements
+    that the source has no such thing for.
+    """
+
+    source: str
+    source_system: str
+    native_system: Callable[[str], str]
+    lacks: frozenset[str] = field(default=frozenset())
+
+
+def complete(
+    native: Appointment | None,
+    *,
+    identity: Identity,
+    appointment_id: str,
+    status: str,
+    absent: str = "unknown",
+    reason: Mapping[str, Any] | None = None,
+    why: Mapping[str, Any] | None = None,
+    version: int = 0,
+) -> tuple[Appointment, list[str]]:
+    """The Appointment to send, and the names of native elements that were not R4 and are left out.
+
+    ``native`` is what the adapter gave (raw ids), None where nothing could be learnt; ``absent`` is the
+    data-absent-reason for required elements it lacks. ``reason`` is used for a cancelled answer only.
+    ``why`` is an OperationOutcome to contain, for a proposed one.
+    """
+    encoded = _encode_references(dict(native or {}), identity)
+    answer, rejected = check.usable_elements({key: encoded[key] for key in encoded if key not in _OURS})
+    if status == "cancelled":
+        usable_reason, bad_reason = check.usable_elements({"cancelationReason": reason} if reason else {})
+        rejected += bad_reason
+        answer["cancelationReason"] = usable_reason.get("cancelationReason", data_absent.concept(absent))
+    answer |= {
+        "resourceType": "Appointment",
+        "id": ids.encode(appointment_id),
+        "meta": {"versionId": str(version)},
+        "identifier": _identifiers(answer.get("identifier", []), identity, appointment_id),
+        "status": status,
+    }
+    for element, placeholder in _PLACEHOLDERS.items():
+        if not answer.get(element):
+            answer[element] = placeholder("unsupported" if element in identity.lacks else absent)
+    _settle_times(answer, absent)
+    if why is not None:
+        _contain(answer, why)
+    if native is not None and (wrong := check.problems(answer)):
+        # Good elements that are bad together: what the source said is lost, its verdict is not.
+        bare, _ = complete(
+            None,
+            identity=identity,
+            appointment_id=appointment_id,
+            status=status,
+            absent="error",
+            why=why,
+            version=version,
+        )
+        return bare, rejected + wrong
+    # FHIR's own order, for readers; a primitive's extension stands behind it.
+    return {
+        key: answer[key] for key in sorted(answer, key=lambda k: (_ORDER.index(k.lstrip("_")), k[0] == "_"))
+    }, rejected
+
+
+def _contain(answer: Appointment, why: Mapping[str, Any]) -> None:
+    taken = {resource.get("id") for resource in answer.get("contained", [])}
+    id_ = next(id_ for id_ in (why["id"], *(f"{why['id']}-{n}" for n in range(2, 99))) if id_ not in taken)
+    answer["contained"] = [*answer.get("contained", []), {**why, "id": id_}]
+    answer["supportingInformation"] = [*answer.get("supportingInformation", []), {"reference": f"#{id_}"}]
+
+
+def _identifiers(others: list[Any], identity: Identity, appointment_id: str) -> list[Any]:
+    ours = [
+        {"system": identity.source_system, "value": identity.source},
+        {"use": "official", "system": identity.native_system("Appointment"), "value": appointment_id},
+    ]
+    known = {(identifier["system"], identifier["value"]) for identifier in ours}
+    return [*ours, *(other for other in others if (other.get("system"), other.get("value")) not in known)]
+
+
+def _encode_references(value: Any, identity: Identity) -> Any:
+    """The same JSON with every relative reference encoded, typed and logically identified."""
+    if isinstance(value, list):
+        return [_encode_references(member, identity) for member in value]
+    if not isinstance(value, dict):
+        return value
+    value = {key: _encode_references(member, identity) for key, member in value.items()}
+    reference = value.get("reference")
+    match = _RELATIVE.fullmatch(reference) if isinstance(reference, str) else None
+    if match is None:
+        return value
+    kind, raw = match.groups()
+    logical = {"type": kind, "identifier": {"system": identity.native_system(kind), "value": raw}}
+    encoded = ids.encode(raw)
+    if len(encoded) > ids.MAX_LENGTH:
+        # No FHIR id can stand for it; the logical identifier still can.
+        return {**logical, **{key: member for key, member in value.items() if key != "reference"}}
+    return {**logical, **value, "reference": f"{kind}/{encoded}"}
+
+
+def _settle_times(answer: Appointment, absent: str) -> None:
+    """app-2: both times or neither. app-3: only some statuses may lack them, the rest say why."""
+    present = [name in answer or f"_{name}" in answer for name in ("start", "end")]
+    if all(present):
+        return
+    for name in ("start", "_start", "end", "_end"):
+        answer.pop(name, None)
+    if check.needs_times(answer["status"]):
+        for name in ("_start", "_end"):
+            answer[name] = {"extension": [data_absent.extension(absent)]}

@@ -1,0 +1,95 @@
+"""Checks R4 resources before they leave: the model's structure, and what the model does not check.
+
+``fhir.resources`` has no R4 package since 7.0; R4B's Appointment is R4's, element by element. The model
+checks and never becomes what is sent: its serialiser rewrites instants.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from fhir.resources.R4B.appointment import Appointment
+from pydantic import ValidationError
+
+from facade.fhir.request import STATUSES
+
+# http://hl7.org/fhir/R4/valueset-participationstatus.html
+_PARTICIPATION = {"accepted", "declined", "tentative", "needs-action"}
+# http://hl7.org/fhir/R4/valueset-participantrequired.html
+_REQUIRED = {"required", "optional", "information-only"}
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_MINIMAL = {
+    "resourceType": "Appointment",
+    "status": "proposed",
+    "participant": [{"actor": {"display": "x"}, "status": "needs-action"}],
+}
+
+
+def model_problems(resource: Mapping[str, Any]) -> list[str]:
+    """The elements of an Appointment that the R4 model rejects; never their values."""
+    try:
+        Appointment.model_validate(dict(resource))
+    except ValidationError as error:
+        return [".".join(str(step) for step in e["loc"]) or "Appointment" for e in error.errors()]
+    return []
+
+
+def problems(appointment: Mapping[str, Any]) -> list[str]:
+    """Everything wrong with an Appointment: structure, required value sets, ids, R4's invariants."""
+    found = model_problems(appointment)
+    status = appointment.get("status")
+    if status not in STATUSES:
+        found.append("status")
+    if "id" in appointment and not (_ID.fullmatch(appointment["id"]) and appointment["id"].strip(".")):
+        found.append("id")
+    for position, participant in enumerate(appointment.get("participant", [])):
+        if not participant_is_usable(participant):
+            found.append(f"participant.{position} (app-1)")
+    times = [
+        ("start" in appointment or "_start" in appointment),
+        ("end" in appointment or "_end" in appointment),
+    ]
+    if times[0] != times[1]:
+        found.append("start, end (app-2)")
+    if needs_times(str(status)) and not all(times):
+        found.append("start, end (app-3)")
+    if "cancelationReason" in appointment and status not in {"cancelled", "noshow"}:
+        found.append("cancelationReason (app-4)")
+    return found
+
+
+def needs_times(status: str) -> bool:
+    """app-3: only a proposed, cancelled or waitlisted appointment may lack start and end."""
+    return status not in {"proposed", "cancelled", "waitlist"}
+
+
+def participant_is_usable(participant: Any) -> bool:
+    """A participant with a type or an actor (app-1) and codes of the required value sets."""
+    return (
+        isinstance(participant, dict)
+        and bool(participant.get("actor") or participant.get("type"))
+        and participant.get("status") in _PARTICIPATION
+        and participant.get("required", "required") in _REQUIRED
+    )
+
+
+def usable_elements(native: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The elements of a native Appointment that are R4, each checked alone, and the names of the others.
+
+    A source's one malformed element does not take the rest with it.
+    """
+    usable: dict[str, Any] = {}
+    rejected: list[str] = []
+    for name in dict.fromkeys(key.removeprefix("_") for key in native):
+        members = {key: native[key] for key in (name, f"_{name}") if key in native}
+        if name == "participant" and isinstance(members.get(name), list):
+            good = [p for p in members[name] if participant_is_usable(p)]
+            rejected += ["participant"] * (len(good) < len(members[name]))
+            members = {name: good} if good else {}
+        if not members:
+            continue
+        if model_problems({**_MINIMAL, **members}):
+            rejected.append(name)
+        else:
+            usable |= members
+    return usable, rejected

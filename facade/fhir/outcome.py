@@ -1,0 +1,34 @@
+"""The one place that renders an OperationOutcome."""
+
+from typing import Any, Literal
+
+from facade.errors import RequestError, SourceError, Unknown
+
+
+def operation_outcome(
+    severity: Literal["error", "warning"],
+    issue_code: str,
+    text: str,
+    *,
+    id: str | None = None,  # noqa: A002 - FHIR's name
+) -> dict[str, Any]:
+    """An OperationOutcome with one issue; ``issue_code`` is an R4 issue-type code."""
+    resource = {"resourceType": "OperationOutcome", **({"id": id} if id else {})}
+    return {**resource, "issue": [{"severity": severity, "code": issue_code, "details": {"text": text}}]}
+
+
+def of_request_error(error: RequestError) -> dict[str, Any]:
+    """Why a request was not served."""
+    return operation_outcome("error", error.issue_code, error.text)
+
+
+def of_source_error(error: SourceError, text: str = "") -> dict[str, Any]:
+    """Why an appointment is not cancelled, for the agent who must act on it. Never native content."""
+    if isinstance(error, Unknown):
+        what = (
+            "It is not known whether the cancellation took effect. "
+            "Read the appointment again before telling the patient anything."
+        )
+        return operation_outcome("warning", error.cause.issue_code, f"{text or error.cause.text} {what}", id="why")
+    what = "The appointment was not cancelled."
+    return operation_outcome("error", error.cause.issue_code, f"{text or error.cause.text} {what}", id="why")
