@@ -1,0 +1,76 @@
+"""What the use case gives back, and how one is made from what the source said."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from facade.contract import Appointment, CancelRequest
+from facade.errors import Cause, SourceError, Unknown
+from facade.fhir import reasons
+from facade.fhir.appointment import complete
+from facade.fhir.outcome import of_source_error
+from facade.registry import Source
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An Appointment to send, its version, and for the log: the outcome's word and its cause's."""
+
+    appointment: Appointment = field(repr=False)
+    outcome: str
+    cause: str = ""
+    version: int = 0
+
+
+def cancelled(source: Source, request: CancelRequest, evidence: Appointment, *, by_us: bool) -> Answer:
+    """The answer to a cancel that the source's own ``evidence`` proves.
+
+    The caller's reason stands in it only where this request's native call was made (``by_us``).
+    """
+    reason = reasons.cancelation_reason(
+        request.codings,
+        request.text,
+        sent=request.native_reason if by_us else None,
+        recorded=evidence.get("cancelationReason"),
+        mapping=source.mapping,
+    )
+    appointment = _complete(source, request.appointment_id, evidence, status="cancelled", reason=reason)
+    return Answer(appointment, "cancelled", "" if by_us else "already")
+
+
+def proposed(
+    source: Source,
+    appointment_id: str,
+    error: SourceError,
+    known: Appointment | None,
+    *,
+    explain: bool,
+    text: str = "",
+) -> Answer:
+    """The answer to a cancel that nothing proves; ``known`` is what was read of the appointment."""
+    absent = "unknown" if known is not None else error.cause.absent_reason
+    why = of_source_error(error, text) if explain else None
+    appointment = _complete(source, appointment_id, known, status="proposed", absent=absent, why=why)
+    cause = error.cause.name.lower().replace("_", "-")
+    return Answer(appointment, "in-doubt" if isinstance(error, Unknown) else "not-done", cause)
+
+
+def as_read(source: Source, appointment_id: str, native: Appointment) -> Answer:
+    """The answer to a read. Raises Unknown for a native status that has no FHIR word."""
+    status = native.get("status")
+    if not isinstance(status, str):
+        raise Unknown(Cause.UNREADABLE, "the native status has no FHIR status configured")
+    reason = None
+    if status == "cancelled":
+        reason = reasons.cancelation_reason((), "", None, native.get("cancelationReason"), source.mapping)
+    return Answer(_complete(source, appointment_id, native, status=status, reason=reason), "read")
+
+
+def _complete(source: Source, appointment_id: str, native: Appointment | None, **facts: Any) -> Appointment:
+    appointment, rejected = complete(native, identity=source.identity, appointment_id=appointment_id, **facts)
+    if rejected:
+        log.warning("native-elements-left-out", source=source.name, elements=rejected)
+    return appointment

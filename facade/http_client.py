@@ -1,0 +1,310 @@
+"""The only user of ``requests``: one exchange with a source, ended by the deadline, its fault classified.
+
+Every exchange has a connection of its own. A pooled connection that the source closed a moment ago
+turns a cancel into "reset after it was written", that is, into doubt; a fresh one never does.
+"""
+
+import contextlib
+import contextvars
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import requests
+import urllib3
+from requests import exceptions as rx
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from facade import strict_json
+from facade.contract import Permit
+from facade.deadline import remaining
+from facade.errors import AppointmentNotFound, Cause, NotDone, SourceError, Unknown
+
+MAX_BODY = 1024 * 1024  # bytes, decoded
+
+CAUSES: dict[type[Exception], Cause] = {
+    rx.RequestException: Cause.CONNECTION_LOST,
+    rx.HTTPError: Cause.SERVER_ERROR,
+    rx.ConnectionError: Cause.CONNECTION_LOST,
+    rx.ProxyError: Cause.UNREACHABLE,
+    rx.SSLError: Cause.UNREACHABLE,
+    rx.Timeout: Cause.TIMEOUT,
+    rx.ConnectTimeout: Cause.UNREACHABLE,
+    rx.ReadTimeout: Cause.TIMEOUT,
+    rx.URLRequired: Cause.INTERNAL,
+    rx.TooManyRedirects: Cause.UNREADABLE,
+    rx.MissingSchema: Cause.INTERNAL,
+    rx.InvalidSchema: Cause.INTERNAL,
+    rx.InvalidURL: Cause.INTERNAL,
+    rx.InvalidHeader: Cause.INTERNAL,
+    rx.InvalidProxyURL: Cause.INTERNAL,
+    rx.ChunkedEncodingError: Cause.CONNECTION_LOST,
+    rx.ContentDecodingError: Cause.UNREADABLE,
+    rx.StreamConsumedError: Cause.INTERNAL,
+    rx.RetryError: Cause.SERVER_ERROR,
+    rx.UnrewindableBodyError: Cause.INTERNAL,
+    rx.InvalidJSONError: Cause.UNREADABLE,
+    rx.JSONDecodeError: Cause.UNREADABLE,
+}
+"""Why, by exception. *Whether* it was done is not read off the exception: `requests` raises the same
+ConnectionError for "refused" and for "reset after the POST was read". The wire below knows."""
+
+
+@dataclass(frozen=True)
+class HttpAnswer:
+    """A complete answer: status code, headers (case-insensitive), decoded body of at most 1 MiB."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON. Raises Unknown for a body that is empty, cut or ambiguous."""
+        try:
+            return strict_json.loads(self.body)
+        except strict_json.NotStrictJson as error:
+            raise Unknown(Cause.UNREADABLE, f"HTTP {self.status}: {error}") from None
+
+
+class HttpClient:
+    """HTTP with one configured source: no redirects, no environment proxies, no netrc, no retried write.
+
+    ``headers`` go with every exchange and may hold secrets. At most ``concurrent_calls`` exchanges run
+    at once; one more is refused at once, so that a hung source cannot take every thread.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        connect_timeout: float = 1.0,
+        concurrent_calls: int = 8,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._headers = {"Accept": "application/json", "Accept-Encoding": "identity", **(headers or {})}
+        self._connect_timeout = connect_timeout
+        self._slots = threading.BoundedSemaphore(concurrent_calls)
+
+    def get(self, path: str, **ids: str) -> HttpAnswer:
+        """Read. ``path`` is a template (``/v1/appointments/{id}``); each id is quoted into one segment.
+
+        A transport fault is tried once more while time is left. Raises NotDone, Unknown.
+        """
+        try:
+            return self._exchange("GET", path, ids)
+        except SourceError as error:
+            if error.cause not in {Cause.CONNECTION_LOST, Cause.UNREACHABLE} or not remaining():
+                raise
+            return self._exchange("GET", path, ids)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        permit: Permit,
+        json: Any,
+        headers: Mapping[str, str] | None = None,
+        **ids: str,
+    ) -> HttpAnswer:
+        """Write once. The permit is taken when the connection stands, before the first byte leaves.
+
+        Raises NotDone only where no byte of the request can have left; else Unknown.
+        """
+        return self._exchange(method, path, ids, permit=permit, json=json, headers=headers)
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        ids: Mapping[str, str],
+        *,
+        permit: Permit | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> HttpAnswer:
+        url = self._base_url + _fill(path, ids)
+        time_left = remaining()
+        if not time_left:
+            raise NotDone(Cause.TIMEOUT, "no time left to begin the exchange")
+        if not self._slots.acquire(blocking=False):
+            raise NotDone(Cause.THROTTLED, "as many calls to this source are under way as are allowed")
+        wire = _Wire(permit)
+        request = requests.Request(method, url, headers={**self._headers, **(headers or {})}, json=json)
+
+        def run() -> None:
+            try:
+                wire.answer = self._perform(request, wire, time_left)
+            # Whatever it is, the waiting thread must hear of it: it judges and raises.
+            except BaseException as error:  # noqa: BLE001
+                wire.error = error
+            finally:
+                self._slots.release()
+                wire.finished.set()
+
+        # A thread of its own, because neither name resolution nor a header that comes one byte a
+        # second obeys any timeout of the socket's.
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(run,), name="exchange", daemon=True).start()
+        if not wire.finished.wait(time_left):
+            wire.abandon()
+            raise wire.fault(Cause.TIMEOUT, "the deadline passed")
+        if wire.answer is not None:
+            return wire.answer
+        assert wire.error is not None  # noqa: S101 - the thread stores one of the two before it finishes
+        raise _judge(wire, wire.error)
+
+    def _perform(self, request: requests.Request, wire: "_Wire", time_left: float) -> HttpAnswer:
+        with requests.Session() as session:
+            session.trust_env = False
+            adapter = _OneExchange(wire)
+            session.mount("https://", adapter)
+            session.mount("http://", adapter)
+            prepared = session.prepare_request(request)
+            # Belt and braces for an id that a normaliser would turn into another path.
+            if urlsplit(prepared.url or "").path != urlsplit(request.url).path:
+                raise NotDone(Cause.INTERNAL, "the URL changed while the request was prepared")
+            response = session.send(
+                prepared,
+                timeout=(min(self._connect_timeout, time_left), time_left),
+                allow_redirects=False,
+                stream=True,
+            )
+            body = bytearray()
+            for chunk in response.iter_content(16 * 1024):
+                body += chunk
+                if len(body) > MAX_BODY:
+                    wire.abandon()
+                    raise Unknown(Cause.UNREADABLE, "the answer is larger than 1 MiB")
+            return HttpAnswer(response.status_code, response.headers, bytes(body))
+
+
+def classify(
+    answer: HttpAnswer,
+    *,
+    own_error: Callable[[HttpAnswer], bool],
+    throttles_before_execution: bool = False,
+) -> HttpAnswer:
+    """Pass a 200, 201 or 204 on; raise for every other status, by the outcome it proves.
+
+    ``own_error`` says whether the answer has the source's own error shape: only then do 400, 401, 403,
+    404 and 422 prove that nothing was done, and 429 only where the source documents that it refuses
+    before it executes. Raises AppointmentNotFound (own 404), NotDone, Unknown.
+    """
+    status, detail = answer.status, f"HTTP {answer.status}"
+    if status in {200, 201, 204}:
+        return answer
+    refusals = {400: Cause.REFUSED, 401: Cause.CREDENTIALS, 403: Cause.CREDENTIALS, 422: Cause.REFUSED}
+    if own_error(answer):
+        if status == 404:
+            raise AppointmentNotFound(detail)
+        if status in refusals:
+            raise NotDone(refusals[status], detail)
+        if status == 429 and throttles_before_execution:
+            raise NotDone(Cause.THROTTLED, detail)
+    unclear = {202: Cause.UNPROVEN, 401: Cause.CREDENTIALS, 403: Cause.CREDENTIALS, 408: Cause.TIMEOUT}
+    unclear |= {
+        409: Cause.CONFLICT,
+        412: Cause.CONFLICT,
+        423: Cause.CONFLICT,
+        429: Cause.THROTTLED,
+        504: Cause.TIMEOUT,
+    }
+    raise Unknown(unclear.get(status, Cause.SERVER_ERROR if status >= 500 else Cause.UNREADABLE), detail)
+
+
+def _judge(wire: "_Wire", error: BaseException) -> BaseException:
+    if isinstance(error, rx.RequestException):
+        cause = next(CAUSES[cls] for cls in type(error).__mro__ if cls in CAUSES)
+        return wire.fault(cause, type(error).__name__)
+    if isinstance(error, (OSError, urllib3.exceptions.HTTPError)):
+        return wire.fault(Cause.CONNECTION_LOST, type(error).__name__)
+    # A SourceError as it is. Anything else is not the network's: a bug, or a store that failed inside
+    # the permit; the use case decides.
+    return error
+
+
+def _fill(path: str, ids: Mapping[str, str]) -> str:
+    """The template with each id as exactly one path segment. Raises NotDone for one that cannot be."""
+    for name, value in ids.items():
+        if value in {"", ".", ".."} or "/" in value or "\\" in value:
+            raise NotDone(Cause.INTERNAL, f"{name} is not usable in a URL")
+    return path.format(**{name: quote(value, safe="") for name, value in ids.items()})
+
+
+class _Wire:
+    """What is known of one exchange: connected, sending, abandoned. It decides, not the exception."""
+
+    def __init__(self, permit: Permit | None) -> None:
+        self.answer: HttpAnswer | None = None
+        self.error: BaseException | None = None
+        self.finished = threading.Event()
+        self._permit = permit
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._sending = False
+        self._abandoned = False
+
+    def connected(self, sock: socket.socket) -> None:
+        """Called between the handshakes and the first byte of the request; raises to prevent that byte."""
+        self._go_on(sock)
+        if self._permit is not None:
+            self._permit()
+        self._go_on(sock, sending=True)
+
+    def _go_on(self, sock: socket.socket, *, sending: bool = False) -> None:
+        with self._lock:
+            if self._abandoned:
+                raise NotDone(Cause.TIMEOUT, "the deadline passed before the request was sent")
+            self._socket, self._sending = sock, sending
+
+    def abandon(self) -> None:
+        """Nobody waits any more: send nothing that was not sent, and wake the thread that reads."""
+        with self._lock:
+            self._abandoned = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):  # gone already
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def fault(self, cause: Cause, detail: str) -> SourceError:
+        """NotDone while no byte of the request can have left, else Unknown."""
+        with self._lock:
+            if self._sending:
+                return Unknown(cause, detail)
+        return NotDone(Cause.UNREACHABLE if cause is Cause.CONNECTION_LOST else cause, detail)
+
+
+class _OneExchange(HTTPAdapter):
+    """A requests adapter whose connections report to the wire; it never retries."""
+
+    def __init__(self, wire: _Wire) -> None:
+        self._wire = wire
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        wire = self._wire
+
+        class Connection(HTTPConnection):
+            def connect(self) -> None:
+                super().connect()
+                wire.connected(self.sock)
+
+        class SecureConnection(HTTPSConnection):
+            def connect(self) -> None:
+                super().connect()
+                wire.connected(self.sock)
+
+        class Pool(HTTPConnectionPool):
+            ConnectionCls = Connection
+
+        class SecurePool(HTTPSConnectionPool):
+            ConnectionCls = SecureConnection
+
+        self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
