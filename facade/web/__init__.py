@@ -1,0 +1,23 @@
+"""HTTP: receives a cancel or a read, authenticates it, hands it down, sends what comes back."""
+
+from datetime import UTC, datetime
+
+from flask import Flask
+
+from facade.app import Facade
+from facade.web import errors, exchange, health, routes
+
+
+def create_app(facade: Facade) -> Flask:
+    """The Flask application that serves this facade."""
+    app = Flask("facade", static_folder=None)
+    # Two slashes are a path nobody has, not a redirect of a POST.
+    app.url_map.merge_slashes = False
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the provider's attribute, not the protocol's
+    app.extensions["facade"] = facade
+    app.extensions["facade_started"] = datetime.now(UTC).isoformat(timespec="seconds")
+    exchange.install(app)
+    errors.install(app)
+    app.register_blueprint(health.blueprint)
+    app.register_blueprint(routes.blueprint, url_prefix=facade.config.base_path or None)
+    return app

@@ -1,0 +1,31 @@
+"""Who is asking: a client's API key, compared by hash in constant time."""
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+
+from flask import Request
+
+from facade.config import LOOPBACK_HOSTS, OPERATIONS, Client
+from facade.errors import Unauthenticated
+
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="fhir-facade"'}
+_ANYBODY = Client("anybody", "", frozenset({"*"}), frozenset(OPERATIONS))
+
+
+def authenticate(request: Request, mode: str, clients: Iterable[Client]) -> Client:
+    """The client that sent this request. Raises Unauthenticated."""
+    if mode == "none":
+        # The command refuses to bind elsewhere; another server that runs this application might not.
+        if request.remote_addr not in LOOPBACK_HOSTS:
+            raise Unauthenticated('auth.mode is "none", which serves this machine only.', headers=_CHALLENGE)
+        return _ANYBODY
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise Unauthenticated("Send an API key: Authorization: Bearer <key>.", headers=_CHALLENGE)
+    presented = hashlib.sha256(key.strip().encode("utf-8", "surrogatepass")).hexdigest()
+    # Every client is compared, so that the time taken does not tell which one matched.
+    known = [client for client in clients if hmac.compare_digest(client.key_sha256, presented)]
+    if not known:
+        raise Unauthenticated("This API key is not known; check the key.", headers=_CHALLENGE)
+    return known[0]

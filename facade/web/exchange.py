@@ -1,0 +1,90 @@
+"""What every exchange has: a request id, a client, the common headers, one line in the log."""
+
+import re
+import time
+import uuid
+from typing import Any, cast
+
+import structlog
+from flask import Flask, Response, current_app, g, request
+from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
+
+from facade.app import Facade
+from facade.errors import MethodNotAllowed, NotFound
+from facade.web.authentication import authenticate
+
+log = structlog.get_logger()
+
+OPEN_ENDPOINTS = {"health.live", "health.ready", "fhir.metadata"}
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def this_facade() -> Facade:
+    """The facade that the current application serves."""
+    return cast(Facade, current_app.extensions["facade"])
+
+
+def note(**facts: Any) -> None:
+    """Facts for this exchange's line in the log: source, outcome, cause, version. Never content."""
+    g.facts.update(facts)
+
+
+def install(app: Flask) -> None:
+    """Register the functions that run before and after every request."""
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
+    g.started = time.monotonic()
+    g.facts = {}
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    facade = this_facade()
+    if request.endpoint not in OPEN_ENDPOINTS:
+        g.client = authenticate(request, facade.config.auth_mode, facade.config.clients)
+        note(client=g.client.name)
+    # The server has decoded the path by now, so an encoded slash shows in the raw one only.
+    if "%2f" in (request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or "").partition("?")[0].lower():
+        raise NotFound("No route has an encoded slash in its path.")
+    if isinstance(request.routing_exception, NoSuchMethod):
+        _refuse_method(request.routing_exception)
+
+
+def _refuse_method(error: NoSuchMethod) -> None:
+    """405, but only for a path whose source this client may know of: else it is 404 as with any method."""
+    allowed = sorted(error.valid_methods or ())
+    urls = current_app.create_url_adapter(request)
+    if urls is not None and allowed:
+        _, arguments = urls.match(method=allowed[0])
+        if "source_system" in arguments:
+            reachable_source(arguments["source_system"])
+    raise MethodNotAllowed(f"Use {' or '.join(allowed)}.", headers={"Allow": ", ".join(allowed)})
+
+
+def reachable_source(name: str) -> Any:
+    """The configured source of this name. NotFound, in the same bytes, if unknown or out of this client's reach."""
+    source = this_facade().sources.get(name)
+    if source is None or not g.client.reaches(name):
+        raise NotFound("There is no such source system for this client; check the path.")
+    note(source=source.name)
+    return source
+
+
+def _end(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.request_id
+    correlation = request.headers.get("X-Correlation-Id", "")
+    if _SANE_ID.fullmatch(correlation):
+        response.headers["X-Correlation-Id"] = correlation
+    response.headers["Cache-Control"] = "no-store"
+    log.info(
+        "request",
+        method=request.method if request.url_rule else "other",
+        route=request.url_rule.rule if request.url_rule else None,
+        status=response.status_code,
+        duration_ms=round((time.monotonic() - g.started) * 1000),
+        **g.facts,
+    )
+    return response

@@ -1,0 +1,25 @@
+"""``If-Match``: which version the caller means."""
+
+import re
+
+from flask import Request
+
+from facade.errors import BadRequest
+
+_LIST = re.compile(r'\s*(?:W/)?"[^"\s]*"\s*(?:,\s*(?:W/)?"[^"\s]*"\s*)*')
+_TAG = re.compile(r'"([^"]*)"')
+
+
+def if_match(request: Request) -> frozenset[str] | None:
+    """The versions that ``If-Match`` names, ``*`` among them for any; None where it was not sent.
+
+    Raises BadRequest for one that is malformed.
+    """
+    value = request.headers.get("If-Match")
+    if value is None:
+        return None
+    if value.strip() == "*":
+        return frozenset({"*"})
+    if not _LIST.fullmatch(value):
+        raise BadRequest('If-Match is malformed; send a version as it came in an ETag: W/"0".')
+    return frozenset(_TAG.findall(value))

@@ -1,0 +1,132 @@
+"""The FHIR routes: each view checks in the contract's order and hands down."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Response, current_app, g, request
+
+from facade import strict_json
+from facade.cancellation.answer import Answer
+from facade.contract import Can
+from facade.errors import BadRequest, ContentTooLarge, Forbidden, NotFound
+from facade.fhir import ids
+from facade.fhir import request as cancel_request
+from facade.fhir.capability import capability_statement
+from facade.registry import Source
+from facade.web import preconditions
+from facade.web.exchange import note, reachable_source, this_facade
+from facade.web.formats import answer_type, check_sent
+
+MAX_BODY = 256 * 1024  # bytes
+
+blueprint = Blueprint("fhir", __name__)
+
+
+@blueprint.post("/Appointment/<source_system>/<appointment_id>")
+def cancel(source_system: str, appointment_id: str) -> Response:
+    """Cancel one appointment of a named source."""
+    return _cancel(reachable_source(source_system), appointment_id)
+
+
+@blueprint.post("/Appointment/<appointment_id>")
+def cancel_in_single_source(appointment_id: str) -> Response:
+    """Cancel one appointment of the only or the default source."""
+    return _cancel(_single_source(), appointment_id)
+
+
+@blueprint.get("/Appointment/<source_system>/<appointment_id>")
+def read(source_system: str, appointment_id: str) -> Response:
+    """Read one appointment of a named source."""
+    return _read(reachable_source(source_system), appointment_id)
+
+
+@blueprint.get("/Appointment/<appointment_id>")
+def read_in_single_source(appointment_id: str) -> Response:
+    """Read one appointment of the only or the default source."""
+    return _read(_single_source(), appointment_id)
+
+
+@blueprint.get("/ConceptMap/<source_system>")
+def concept_map(source_system: str) -> Response:
+    """The mapping of cancellation reasons in force for one source."""
+    source = reachable_source(source_system)
+    if source.mapping is None:
+        raise NotFound("This source system has no mapping of cancellation reasons.")
+    return _resource({**source.mapping.resource, "id": ids.encode(source.name)})
+
+
+@blueprint.get("/metadata")
+def metadata() -> Response:
+    """What this facade does."""
+    facade = this_facade()
+    single = facade.single_source
+    return _resource(
+        capability_statement(
+            base_path=facade.config.base_path,
+            started=current_app.extensions["facade_started"],
+            authenticated=facade.config.auth_mode != "none",
+            single_cancels=single is not None,
+            single_reads=single is not None and single.system.capabilities.read is Can.YES,
+            maps_reasons=any(source.mapping is not None for source in facade.sources.values()),
+        )
+    )
+
+
+def _cancel(source: Source, appointment_id: str) -> Response:
+    _permit("cancel")
+    raw_body = _body()
+    check_sent(request)
+    answer_type(request)
+    if_match = preconditions.if_match(request)
+    raw_id = ids.decode(appointment_id)
+    wish = cancel_request.parse(_json(raw_body), raw_id, if_match)
+    ids.resolve(appointment_id, source.system.id_pattern)
+    return _answer(this_facade().cancellations.cancel(source, wish))
+
+
+def _read(source: Source, appointment_id: str) -> Response:
+    _permit("read")
+    answer_type(request)
+    return _answer(this_facade().cancellations.read(source, ids.resolve(appointment_id, source.system.id_pattern)))
+
+
+def _single_source() -> Source:
+    source = this_facade().single_source
+    if source is None:
+        raise NotFound("Several source systems are configured; name one: Appointment/{sourceSystem}/{id}.")
+    found: Source = reachable_source(source.name)
+    return found
+
+
+def _permit(operation: str) -> None:
+    if operation not in g.client.operations:
+        raise Forbidden(f"This client may not {operation} appointments here; ask the facade's operators.")
+
+
+def _body() -> bytes:
+    too_large = ContentTooLarge(f"The body is larger than {MAX_BODY // 1024} KiB; send the cancel's elements only.")
+    if (request.content_length or 0) > MAX_BODY:
+        raise too_large
+    body = request.stream.read(MAX_BODY + 1)
+    if len(body) > MAX_BODY:
+        raise too_large
+    return body
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return strict_json.loads(body)
+    except strict_json.NotStrictJson as error:
+        raise BadRequest(f"The request cannot be read: {error}.", issue_code="structure") from None
+
+
+def _answer(answer: Answer) -> Response:
+    note(outcome=answer.outcome, cause=answer.cause)
+    response = _resource(answer.appointment)
+    response.headers["ETag"] = f'W/"{answer.version}"'
+    return response
+
+
+def _resource(resource: Mapping[str, Any]) -> Response:
+    return Response(json.dumps(resource, ensure_ascii=False), content_type=answer_type(request))
