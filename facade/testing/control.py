@@ -1,0 +1,214 @@
+"""The control API beside the simulators: put, arm, log, set time; JSON in, JSON out, strict about names."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, TypeVar
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from facade.errors import BadRequest, NotFound, RequestError
+from facade.testing.faults import FAULTS, Armed
+from facade.testing.simulator import Clock, Simulator
+
+_Found = TypeVar("_Found")
+
+
+def control_app(simulators: Mapping[str, Simulator], clock: Clock) -> Flask:
+    """Build the API over these simulators, by source name; the host mounts it at ``/_control``."""
+    app = Flask("facade.testing.control")
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
+    app.register_error_handler(RequestError, _request_error)
+    app.register_error_handler(HTTPException, _http_error)
+    _host_routes(app, simulators, clock)
+    _appointment_routes(app, simulators)
+    _fault_routes(app, simulators)
+    _log_routes(app, simulators)
+    return app
+
+
+def _host_routes(app: Flask, simulators: Mapping[str, Simulator], clock: Clock) -> None:
+    @app.get("/faults")
+    def list_faults() -> Response:
+        return jsonify(
+            [
+                {
+                    "name": fault.name,
+                    "operation": fault.operation,
+                    "commits": fault.commit.value,
+                    "description": fault.description,
+                    "endsIn": fault.ends_in,
+                }
+                for fault in FAULTS.values()
+            ]
+        )
+
+    @app.post("/reset")
+    def reset() -> Response:
+        for simulator in simulators.values():
+            simulator.reset()
+        return jsonify({"reset": list(simulators)})
+
+    @app.get("/time")
+    def get_time() -> Response:
+        return jsonify({"now": clock.now().isoformat().replace("+00:00", "Z")})
+
+    @app.put("/time")
+    def set_time() -> Response:
+        wish = _json_object()
+        try:
+            match list(wish.items()):
+                case []:
+                    clock.back_to_real_time()
+                case [("now", str(text))]:
+                    clock.move_to(_instant(text))
+                case [("advance", int() | float() as seconds)]:
+                    clock.advance(seconds)
+                case _:
+                    raise BadRequest(
+                        'The time is set by {"now": "2026-01-31T12:00:00Z"} or {"advance": seconds}, and {} '
+                        f"goes back to the real clock. Send one of the three instead of {wish}."
+                    )
+        except (OverflowError, ValueError) as error:
+            raise BadRequest(f"The clock cannot go there. Stay within the years 1970 to 2999 ({error}).") from error
+        return get_time()
+
+
+def _appointment_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None:
+    route = "/<source>/appointments/<appointment_id>"
+
+    @app.get(route)
+    def get_appointment(source: str, appointment_id: str) -> Response:
+        return jsonify(_existing(source, appointment_id, _simulator(simulators, source).get(appointment_id)))
+
+    @app.put(route)
+    def put_appointment(source: str, appointment_id: str) -> Response:
+        simulator = _simulator(simulators, source)
+        simulator.put(appointment_id, _json_object())
+        return jsonify(simulator.get(appointment_id))
+
+    @app.patch(route)
+    def patch_appointment(source: str, appointment_id: str) -> Response:
+        patched = _simulator(simulators, source).patch(appointment_id, _json_object())
+        return jsonify(_existing(source, appointment_id, patched))
+
+    @app.delete(route)
+    def delete_appointment(source: str, appointment_id: str) -> Response:
+        _existing(source, appointment_id, _simulator(simulators, source).remove(appointment_id) or None)
+        return jsonify({"deleted": appointment_id})
+
+
+def _fault_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None:
+    route = "/<source>/faults"
+
+    @app.post(route)
+    def arm_fault(source: str) -> Response:
+        simulator = _simulator(simulators, source)
+        armed = _armed(_json_object())
+        _existing(source, armed.appointment, simulator.get(armed.appointment))
+        simulator.faults.arm(armed.appointment, armed.fault, armed.times)
+        return jsonify(_as_json(armed))
+
+    @app.get(route)
+    def list_armed(source: str) -> Response:
+        return jsonify([_as_json(armed) for armed in _simulator(simulators, source).faults])
+
+    @app.delete(route)
+    def disarm(source: str) -> Response:
+        simulator = _simulator(simulators, source)
+        simulator.faults.disarm(request.args.get("appointment"))
+        return list_armed(source)
+
+
+def _log_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None:
+    route = "/<source>/log"
+
+    @app.get(route)
+    def get_log(source: str) -> Response:
+        log = _simulator(simulators, source).log
+        appointment_id = request.args.get("appointment")
+        return jsonify(
+            {
+                "cancels": log.count("cancel", appointment_id),
+                "reads": log.count("read", appointment_id),
+                "entries": [asdict(entry) for entry in log.entries(appointment_id)],
+            }
+        )
+
+    @app.delete(route)
+    def clear_log(source: str) -> Response:
+        _simulator(simulators, source).log.clear()
+        return get_log(source)
+
+
+def _simulator(simulators: Mapping[str, Simulator], source: str) -> Simulator:
+    if source not in simulators:
+        raise NotFound(f'There is no source system "{source}" here. Use one of: {", ".join(simulators)}.')
+    return simulators[source]
+
+
+def _existing(source: str, appointment_id: str, found: _Found | None) -> _Found:
+    if found is None:
+        raise NotFound(
+            f'The source system "{source}" has no appointment "{appointment_id}". '
+            f"Create it with PUT /_control/{source}/appointments/{appointment_id}."
+        )
+    return found
+
+
+def _json_object() -> dict[str, Any]:
+    body = request.get_json(force=True, silent=True)
+    if not isinstance(body, dict):
+        raise BadRequest(f"{request.method} {request.path} needs a body. Send a JSON object.")
+    return body
+
+
+def _armed(body: dict[str, Any]) -> Armed:
+    """Check the body that arms a fault."""
+    match body:
+        case {"appointment": str(appointment_id), "fault": str(name), **rest} if rest.keys() <= {"times"}:
+            times = rest.get("times")
+        case _:
+            raise BadRequest(
+                'A fault is armed by {"appointment": id, "fault": name, "times": 1}, without times for ever. '
+                f"Send that instead of {body}."
+            )
+    if name not in FAULTS:
+        raise BadRequest(f'There is no fault "{name}". Use one of: {", ".join(FAULTS)}.')
+    if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
+        raise BadRequest(f"times is a number of requests, 1 or more, not {times!r}. Leave it out for always.")
+    return Armed(appointment_id, FAULTS[name], times)
+
+
+def _as_json(armed: Armed) -> dict[str, Any]:
+    fault = armed.fault
+    return {
+        "appointment": armed.appointment,
+        "fault": fault.name,
+        "operation": fault.operation,
+        "times": armed.times,
+        "description": fault.description,
+    }
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise BadRequest(f'"{text}" is not an instant with a zone. Write it like 2026-01-31T12:00:00Z.')
+    return instant
+
+
+def _request_error(error: RequestError) -> tuple[Response, int]:
+    return jsonify({"error": error.text}), error.status
+
+
+def _http_error(error: HTTPException) -> tuple[Response, int]:
+    text = (
+        f"{request.method} {request.path} is no control request ({error.name}). Use /time, /reset, /faults, "
+        "/<source>/appointments/<id>, /<source>/faults or /<source>/log below /_control."
+    )
+    return jsonify({"error": text}), error.code or 500

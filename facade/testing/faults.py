@@ -1,0 +1,161 @@
+"""The one list of fault names: what a misbehaving source does to one request, and which are armed where."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+Operation = Literal["cancel", "read"]
+
+
+class Commit(Enum):
+    """Whether a cancel that meets the fault changes the source."""
+
+    NO = "no"
+    YES = "yes"
+    LATE = "late"
+
+
+class Answer(Enum):
+    """What the caller gets instead of a proper answer, in words that follow "the source …"."""
+
+    SILENCE = "never answers"
+    RESET = "resets the connection"
+    SERVER_ERROR = "answers 500"
+    HTML_404 = "is hidden behind a gateway's HTML 404"
+    HTML_502 = "is hidden behind a gateway's HTML 502"
+    UNAUTHORIZED = "rejects the credentials, in its own error shape"
+    REFUSED = "refuses by a business rule, in its own error shape"
+    THROTTLED = "says that it is asked too often, in its own error shape"
+    ACCEPTED_202 = "answers 202 with an empty JSON object"
+    EMPTY_200 = "answers 200 with an empty body"
+    HTML_200 = "answers 200 with an HTML page"
+    CUT_HEADERS = "hangs up inside the headers of its answer"
+    CUT_BODY = "hangs up halfway through the body of its answer"
+    SLOW_DRIP = "answers one byte a second, from the first byte of the status line"
+    ENDLESS = "answers 200 with a body that never ends"
+    REDIRECT = "answers 302 to another of its own paths"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way to misbehave on one operation. A read commits nothing."""
+
+    name: str
+    operation: Operation
+    commit: Commit
+    answer: Answer
+
+    @property
+    def description(self) -> str:
+        """One sentence for a tester."""
+        if self.operation == "read":
+            return f"On a read, the source {self.answer.value}."
+        applied = {
+            Commit.NO: "The cancel is not applied",
+            Commit.YES: "The cancel is applied",
+            Commit.LATE: "The cancel is applied some seconds later",
+        }
+        return f"{applied[self.commit]}; the source {self.answer.value}."
+
+    @property
+    def ends_in(self) -> Literal["cancelled", "proposed"]:
+        """What a cancel through the facade ends in while the source otherwise behaves.
+
+        The facade reads, sends once, and after anything unclear reads again and believes the read: so it
+        says ``cancelled`` exactly if the cancel was applied before that read. A failing first read ends it.
+        """
+        return "cancelled" if self.commit is Commit.YES else "proposed"
+
+
+_CANCEL = (
+    ("timeout-before-commit", Commit.NO, Answer.SILENCE),
+    ("timeout-after-commit", Commit.YES, Answer.SILENCE),
+    ("reset-before-commit", Commit.NO, Answer.RESET),
+    ("reset-after-commit", Commit.YES, Answer.RESET),
+    ("500-before-commit", Commit.NO, Answer.SERVER_ERROR),
+    ("500-after-commit", Commit.YES, Answer.SERVER_ERROR),
+    ("html-404", Commit.NO, Answer.HTML_404),
+    ("html-502", Commit.NO, Answer.HTML_502),
+    ("unauthorized", Commit.NO, Answer.UNAUTHORIZED),
+    ("refused", Commit.NO, Answer.REFUSED),
+    ("throttled", Commit.NO, Answer.THROTTLED),
+    ("accepted-202", Commit.NO, Answer.ACCEPTED_202),
+    ("empty-200", Commit.YES, Answer.EMPTY_200),
+    ("html-200", Commit.YES, Answer.HTML_200),
+    ("cut-headers", Commit.YES, Answer.CUT_HEADERS),
+    ("cut-body", Commit.YES, Answer.CUT_BODY),
+    ("slow-drip", Commit.YES, Answer.SLOW_DRIP),
+    ("endless", Commit.YES, Answer.ENDLESS),
+    ("redirect", Commit.NO, Answer.REDIRECT),
+    ("late-commit", Commit.LATE, Answer.SILENCE),
+)
+
+_READ = (
+    ("read-timeout", Answer.SILENCE),
+    ("read-reset", Answer.RESET),
+    ("read-500", Answer.SERVER_ERROR),
+    ("read-html-404", Answer.HTML_404),
+    ("read-html-502", Answer.HTML_502),
+    ("read-unauthorized", Answer.UNAUTHORIZED),
+    ("read-refused", Answer.REFUSED),
+    ("read-throttled", Answer.THROTTLED),
+    ("read-accepted-202", Answer.ACCEPTED_202),
+    ("read-empty-200", Answer.EMPTY_200),
+    ("read-html-200", Answer.HTML_200),
+    ("read-cut-headers", Answer.CUT_HEADERS),
+    ("read-cut-body", Answer.CUT_BODY),
+    ("read-slow-drip", Answer.SLOW_DRIP),
+    ("read-endless", Answer.ENDLESS),
+    ("read-redirect", Answer.REDIRECT),
+)
+
+FAULTS: dict[str, Fault] = {
+    **{name: Fault(name, "cancel", commit, answer) for name, commit, answer in _CANCEL},
+    **{name: Fault(name, "read", Commit.NO, answer) for name, answer in _READ},
+}
+"""Every fault by its name, in the order testers are shown them."""
+
+
+@dataclass(frozen=True)
+class Armed:
+    """A fault waiting for requests about one appointment; ``times`` is how many more, None for all."""
+
+    appointment: str
+    fault: Fault
+    times: int | None = None
+
+
+class ArmedFaults:
+    """The armed faults of one simulator: at most one an appointment and operation. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._armed: dict[tuple[str, Operation], Armed] = {}
+
+    def arm(self, appointment_id: str, fault: Fault, times: int | None = None) -> None:
+        """Replaces what was armed for this appointment and the fault's operation."""
+        with self._lock:
+            self._armed[appointment_id, fault.operation] = Armed(appointment_id, fault, times)
+
+    def take(self, appointment_id: str, operation: Operation) -> Fault | None:
+        """The fault that this request meets, used up by one."""
+        with self._lock:
+            armed = self._armed.pop((appointment_id, operation), None)
+            if armed is None:
+                return None
+            left = None if armed.times is None else armed.times - 1
+            if left != 0:
+                self._armed[appointment_id, operation] = Armed(appointment_id, armed.fault, left)
+            return armed.fault
+
+    def disarm(self, appointment_id: str | None = None) -> None:
+        """Forget the faults of one appointment, or all."""
+        with self._lock:
+            kept = {} if appointment_id is None else self._armed
+            self._armed = {key: armed for key, armed in kept.items() if key[0] != appointment_id}
+
+    def __iter__(self) -> Iterator[Armed]:
+        with self._lock:
+            return iter(list(self._armed.values()))

@@ -1,0 +1,197 @@
+"""The protocol of behaving simulators: a source system's appointments, its clock and its own log.
+
+A plugin writes the four abstract methods. ``seeds`` and everything below it know no transport; ``app``,
+``operation`` and ``refusal`` are the source's HTTP side, used by ``facade.testing.transport`` alone.
+"""
+
+import copy
+import itertools
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from facade.contract import utc_now
+from facade.testing.faults import FAULTS, Answer, ArmedFaults, Fault, Operation
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+Native = dict[str, Any]
+"""An appointment in the source's own format."""
+
+
+class Clock:
+    """The time that simulators live in: the real one, moved by an offset."""
+
+    def __init__(self) -> None:
+        self._offset = timedelta()
+
+    def now(self) -> datetime:
+        """The current instant there, with its zone."""
+        return utc_now() + self._offset
+
+    def move_to(self, instant: datetime) -> None:
+        """Set the clock; it runs on from there. Raises ValueError outside the years 1970 to 2999."""
+        self._move(instant - utc_now())
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock on, or back. Raises ValueError or OverflowError outside the years 1970 to 2999."""
+        self._move(self._offset + timedelta(seconds=seconds))
+
+    def back_to_real_time(self) -> None:
+        """Forget every move."""
+        self._offset = timedelta()
+
+    def _move(self, offset: timedelta) -> None:
+        year = (utc_now() + offset).year
+        if not 1970 <= year <= 2999:  # room for every seed's times before and after
+            raise ValueError(f"year {year}")
+        self._offset = offset
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogEntry:
+    """One request as the source saw it, written before the first byte of an answer leaves.
+
+    ``operation`` and ``appointment`` are None for a request that is neither a read nor a cancel. ``changed``
+    says whether it changed the source's state, ``status`` the answer's status, None where no answer was sent.
+    ``path`` is the raw target below the source's prefix, ``body`` the parsed JSON, or the text if it is none;
+    nothing of the headers is kept. A cancel applied late adds an entry of its own, operation ``late-commit``
+    without method and path: it is no request. ``time`` is the real one, whatever the clock was set to.
+    """
+
+    method: str | None = None
+    path: str | None = None
+    operation: Literal["cancel", "read", "late-commit"] | None = None
+    appointment: str | None = None
+    fault: str | None = None
+    changed: bool = False
+    status: int | None = None
+    body: Any = None
+    number: int = 0
+    time: str = ""
+
+
+class RequestLog:
+    """A source's append-only log; a number is never given twice, not even after a clear. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._entries: list[LogEntry] = []
+
+    def record(self, entry: LogEntry) -> None:
+        """Append, numbered and dated."""
+        with self._lock:
+            now = utc_now().isoformat().replace("+00:00", "Z")
+            self._entries.append(replace(entry, number=next(self._numbers), time=now))
+
+    def entries(self, appointment_id: str | None = None) -> list[LogEntry]:
+        """What was recorded, of one appointment or of all, oldest first."""
+        with self._lock:
+            return [entry for entry in self._entries if appointment_id in (None, entry.appointment)]
+
+    def count(self, operation: Operation, appointment_id: str | None = None) -> int:
+        """How many requests of this kind were received, answered or not."""
+        return sum(entry.operation == operation for entry in self.entries(appointment_id))
+
+    def clear(self) -> None:
+        """Forget all entries."""
+        with self._lock:
+            self._entries = []
+
+
+class Simulator(ABC):
+    """A source system that behaves: a plugin's state machine over the appointments kept here.
+
+    Requests are handled under ``lock``, so a plugin needs none of its own and the log can tell which
+    request changed the state. ``epoch`` counts the resets: what is to happen late checks it.
+    """
+
+    fault_id = "apt_{}"
+    """The id of the appointment that a fault is armed for from the start, around the fault's name."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.clock = Clock()  # the host puts its own here, one for all sources
+        self.log = RequestLog()
+        self.faults = ArmedFaults()
+        self.revision = 0
+        self.epoch = 0
+        self._appointments: dict[str, Native] = {}
+
+    @abstractmethod
+    def seeds(self, now: datetime) -> Mapping[str, Native]:
+        """The appointments to begin with, by id, among them one for each of ``fault_ids()``."""
+
+    @abstractmethod
+    def app(self) -> "WSGIApplication":
+        """Build the source's API, mounted below a prefix by the host; called once."""
+
+    @abstractmethod
+    def operation(self, method: str, path: str) -> tuple[Operation, str] | None:
+        """What a request means and the appointment it is about; None if it is neither read nor cancel.
+
+        ``path`` is decoded and begins with a slash, without the host's prefix.
+        """
+
+    @abstractmethod
+    def refusal(self, answer: Answer) -> tuple[int, Any]:
+        """Status and JSON with which the source says UNAUTHORIZED, REFUSED and THROTTLED in its own shape."""
+
+    def fault_ids(self) -> dict[str, Fault]:
+        """The appointments that are to be armed for ever, by id."""
+        return {self.fault_id.format(name): fault for name, fault in FAULTS.items()}
+
+    def reset(self) -> None:
+        """State and faults as seeded, an empty log."""
+        with self.lock:
+            self.epoch += 1
+            self.revision += 1
+            self._appointments = copy.deepcopy(dict(self.seeds(self.clock.now())))
+            self.faults.disarm()
+            for appointment_id, fault in self.fault_ids().items():
+                self.faults.arm(appointment_id, fault)
+            self.log.clear()
+
+    def get(self, appointment_id: str) -> Native | None:
+        """A copy of the appointment, None if there is none."""
+        with self.lock:
+            return copy.deepcopy(self._appointments.get(appointment_id))
+
+    def put(self, appointment_id: str, native: Native) -> None:
+        """Create or replace it, exactly as given."""
+        with self.lock:
+            self.revision += 1
+            self._appointments[appointment_id] = copy.deepcopy(native)
+
+    def patch(self, appointment_id: str, changes: Native) -> Native | None:
+        """Apply a JSON merge patch (RFC 7396); the appointment afterwards, None if there is none."""
+        with self.lock:
+            native = self.get(appointment_id)
+            if native is None:
+                return None
+            self.put(appointment_id, _merge(native, changes))
+            return self.get(appointment_id)
+
+    def remove(self, appointment_id: str) -> bool:
+        """Remove it; False if there was none."""
+        with self.lock:
+            self.revision += 1
+            return self._appointments.pop(appointment_id, None) is not None
+
+
+def _merge(target: Any, patch: Any) -> Any:
+    """RFC 7396, section 2."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merge(merged.get(name), value)
+    return merged

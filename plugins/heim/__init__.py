@@ -1,0 +1,44 @@
+"""Heim: what its plugin declares."""
+
+import json
+from collections.abc import Iterable
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from facade import NativeReasons, SourceSystem, hookimpl
+from plugins.heim import codes
+from plugins.heim.adapter import HeimAdapter
+from plugins.heim.settings import HeimSettings
+
+if TYPE_CHECKING:
+    from facade.testing.simulator import Simulator
+
+
+def _simulator() -> "Simulator":
+    # Imported when asked for: serving needs no simulator, and no Flask application of its own.
+    from plugins.heim.simulator import HeimSimulator
+
+    return HeimSimulator()
+
+
+@hookimpl
+def facade_source_systems() -> Iterable[SourceSystem]:
+    """The one source system of this plugin."""
+    yield SourceSystem(
+        name="heim",
+        adapter=HeimAdapter,
+        settings=HeimSettings,
+        id_pattern=r"[A-Za-z0-9_.-]{1,64}",
+        repeat="errors",
+        reasons=NativeReasons(
+            name="reasonCode",
+            codes=codes.REASONS,
+            properties={
+                "causingEntity": codes.CAUSING_ENTITIES,
+                "cancellingEntity": codes.CANCELLING_ENTITIES,
+            },
+            concept_map=json.loads(files("plugins.heim").joinpath("conceptmap.json").read_text("utf-8")),
+            fallback="organisation_cancelled",
+        ),
+        simulator=_simulator,
+    )
