@@ -1,0 +1,194 @@
+"""What the tests share: a behaving Heim, a facade in front of it, and a memory of every answer given."""
+
+import json
+import os
+import shutil
+import subprocess
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, Response
+from flask.testing import FlaskClient
+
+from facade.app import Facade, assemble
+from facade.cancellation.budget import Budget
+from facade.cancellation.use_case import Cancellations
+from facade.testing.host import SimulatorHost, serve
+from facade.testing.transport import Timings
+from facade.web import create_app
+from plugins.heim.simulator import HeimSimulator
+
+KEY = "key-of-the-scheduler-CANARY"
+HEIM_KEY = "test_CANARY-heim-key"
+VALIDATOR = Path(__file__).parent / "validator"
+
+CONFIG = """
+[facade]
+{facade}
+[auth]
+mode = "api-key"
+[clients.scheduler]
+key_env = "FACADE_KEY_SCHEDULER"
+sources = ["*"]
+{clients}
+[sources.heim]
+plugin = "heim"
+base_url = "{heim}"
+api_key_env = "HEIM_API_KEY"
+environment = "test"
+concurrent_calls = 64
+{settings}
+{more}
+"""
+
+SEED = textwrap.dedent("""\
+    {
+      "resourceType": "Appointment",
+      "id": "1839594",
+      "status": "cancelled",
+      "cancelationReason" : {
+        "coding" : [
+          {
+            "system" : "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason",
+            "code" : "pat-mv"
+          }
+        ]
+      }
+    }""")
+"""The scheduler guide's own example."""
+
+_answers: list[dict[str, Any]] = []
+
+
+def remember(resource: dict[str, Any]) -> None:
+    """Keep an answer for the independent validator, which runs after all other tests."""
+    _answers.append(resource)
+
+
+@pytest.fixture(scope="session")
+def every_answer() -> list[dict[str, Any]]:
+    return _answers
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The validator judges what the other tests were given, so it comes last.
+    items.sort(key=lambda item: item.path.name == "test_every_answer.py")
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACADE_KEY_SCHEDULER", KEY)
+    monkeypatch.setenv("HEIM_API_KEY", HEIM_KEY)
+
+
+@pytest.fixture(scope="session")
+def _host() -> Iterator[SimulatorHost]:
+    with serve({"heim": HeimSimulator()}, timings=Timings(late_commit=0.1)) as host:
+        yield host
+
+
+@pytest.fixture
+def heim(_host: SimulatorHost) -> SimulatorHost:
+    """The simulators' host, as seeded."""
+    _host.clock.back_to_real_time()
+    _host.reset()
+    return _host
+
+
+@pytest.fixture
+def simulator(heim: SimulatorHost) -> HeimSimulator:
+    found = heim.simulators["heim"]
+    assert isinstance(found, HeimSimulator)
+    return found
+
+
+class Caller:
+    """A scheduler: sends requests to a facade in this process and keeps every answer."""
+
+    def __init__(self, app: Flask, facade: Facade) -> None:
+        self.facade = facade
+        self._client: FlaskClient = app.test_client()
+
+    def request(self, method: str, path: str, *, key: str | None = KEY, **kwargs: Any) -> Any:
+        headers = {"Content-Type": "application/fhir+json", **kwargs.pop("headers", {})}
+        if key is not None:
+            headers.setdefault("Authorization", f"Bearer {key}")
+        response: Response = self._client.open(path, method=method, headers=headers, **kwargs)
+        if response.is_json and response.data and "resourceType" in (response.json or {}):
+            remember(response.json)
+        return response
+
+    def cancel(self, appointment_id: str, body: Any = None, source: str = "heim", **kwargs: Any) -> Any:
+        if body is None:
+            body = {"resourceType": "Appointment", "status": "cancelled"}
+        data = body if isinstance(body, (str, bytes)) else json.dumps(body)
+        return self.request("POST", f"/Appointment/{source}/{appointment_id}", data=data, **kwargs)
+
+    def read(self, appointment_id: str, source: str = "heim", **kwargs: Any) -> Any:
+        return self.request("GET", f"/Appointment/{source}/{appointment_id}", **kwargs)
+
+
+MakeFacade = Callable[..., Caller]
+
+
+@pytest.fixture
+def make(heim: SimulatorHost, tmp_path: Path) -> MakeFacade:
+    """Build a facade in front of the simulators from pieces of configuration."""
+
+    def build(
+        *,
+        facade: str = "",
+        clients: str = "",
+        settings: str = "",
+        more: str = "",
+        base_url: str = "",
+        answer_within: float | None = None,
+        **edits: str,
+    ) -> Caller:
+        text = CONFIG.format(
+            facade=facade, clients=clients, settings=settings, more=more, heim=base_url or heim.source_url("heim")
+        )
+        for old, new in edits.items():
+            text = text.replace(old, new)
+        path = tmp_path / "facade.toml"
+        path.write_text(text, "utf-8")
+        built = assemble(path)
+        if answer_within is not None:
+            # Below what a configuration may say: a source that hangs need not hang for seconds here.
+            built = replace(built, cancellations=Cancellations(Budget(answer_within)))
+        return Caller(create_app(built), built)
+
+    return build
+
+
+@pytest.fixture
+def caller(make: MakeFacade) -> Caller:
+    """A facade as the sandbox has it, but for the answer's time."""
+    return make(answer_within=2.0)
+
+
+@pytest.fixture(scope="session")
+def validate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[dict[str, Any]]], list[list[str]]]:
+    """An independent R4 validator: for each resource, what is wrong with it."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("the independent validator needs Node.js, and CI must not go without")
+        pytest.skip("the independent validator needs Node.js 20 or later, with npm")
+    if not (VALIDATOR / "node_modules").is_dir():
+        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=VALIDATOR, check=True, capture_output=True)
+
+    def run(resources: list[dict[str, Any]]) -> list[list[str]]:
+        path = tmp_path_factory.mktemp("answers") / "answers.json"
+        path.write_text(json.dumps(resources), "utf-8")
+        done = subprocess.run(
+            [node, "validate.mjs", str(path)], cwd=VALIDATOR, check=True, capture_output=True, text=True
+        )
+        problems: list[list[str]] = json.loads(done.stdout)
+        return problems
+
+    return run

@@ -1,0 +1,599 @@
+"""The behaving Heim, every fault as a client sees it, and the control API; all over real sockets."""
+
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import requests
+
+from facade.errors import ConfigurationError
+from facade.testing.faults import FAULTS, Answer, Commit
+from facade.testing.host import SimulatorHost, serve
+from facade.testing.transport import Timings
+from plugins.heim.simulator import HeimSimulator
+
+KEY = {"Authorization": "test_simulator"}
+CANCELLATION = {
+    "note": "Unable to contact Patient on their mobile or by email",
+    "causingEntity": "patient",
+    "cancellingEntity": "organisation",
+    "reasonCode": "patient_not_present",
+}
+LATE = 0.8
+CANCEL_FAULTS = [name for name, fault in FAULTS.items() if fault.operation == "cancel"]
+READ_FAULTS = [name for name, fault in FAULTS.items() if fault.operation == "read"]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[SimulatorHost]:
+    with serve({"heim": HeimSimulator()}, timings=Timings(late_commit=LATE)) as host:
+        yield host
+
+
+@pytest.fixture
+def host(running: SimulatorHost) -> SimulatorHost:
+    running.clock.back_to_real_time()
+    running.reset()
+    return running
+
+
+def heim(host: SimulatorHost, method: str, path: str, **kwargs: Any) -> requests.Response:
+    kwargs = {"headers": KEY, "timeout": 5, "allow_redirects": False} | kwargs
+    return requests.request(method, f"{host.source_url('heim')}/v1/appointments/{path}", **kwargs)
+
+
+def cancel(host: SimulatorHost, appointment_id: str, **kwargs: Any) -> requests.Response:
+    return heim(host, "POST", f"{appointment_id}/cancel", **{"json": CANCELLATION} | kwargs)
+
+
+def control(host: SimulatorHost, method: str, path: str, **kwargs: Any) -> Any:
+    response = requests.request(method, f"{host.url}/_control{path}", timeout=5, **kwargs)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def native(host: SimulatorHost, appointment_id: str) -> dict[str, Any]:
+    return control(host, "GET", f"/heim/appointments/{appointment_id}")
+
+
+def error_of(response: requests.Response) -> tuple[int, str]:
+    body = response.json()
+    assert body.keys() == {"error"}
+    assert body["error"].keys() == {"code", "message"}
+    return response.status_code, body["error"]["code"]
+
+
+def eventually(condition: Callable[[], bool], within: float = 5.0) -> None:
+    ends_at = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < ends_at, "did not come true in time"
+        time.sleep(0.02)
+
+
+def address(host: SimulatorHost) -> tuple[str, int]:
+    return "127.0.0.1", int(host.url.rsplit(":", 1)[1])
+
+
+@contextmanager
+def raw(host: SimulatorHost, method: str, path: str, body: bytes = b"") -> Iterator[socket.socket]:
+    """A connection on which the request has been sent, and no answer read."""
+    with closing(socket.create_connection(address(host), timeout=5)) as connection:
+        head = f"{method} /heim/v1/appointments/{path} HTTP/1.1\r\nHost: heim\r\nAuthorization: test_raw\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        yield connection
+
+
+def read_all(connection: socket.socket) -> bytes:
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+# Heim itself
+
+
+def test_an_appointment_is_read_in_the_default_shape(host: SimulatorHost) -> None:
+    body = heim(host, "GET", "1839594").json()
+    assert " ".join(body) == (
+        "id status patientId practitionerId taskId windowId windowStart windowEnd estimatedTimeOfArrival "
+        "appointmentType externalReference metadata data cancellation"
+    )
+    assert (body["id"], body["status"], body["cancellation"]) == ("1839594", "scheduled", None)
+    eta = datetime.fromisoformat(body["estimatedTimeOfArrival"])
+    assert eta > datetime.now(UTC) + timedelta(hours=48)
+    assert body["windowStart"] < body["estimatedTimeOfArrival"] < body["windowEnd"]
+    assert body["windowStart"].endswith("Z")
+
+
+def test_a_cancel_happens_once_and_its_cancellation_can_be_read(host: SimulatorHost) -> None:
+    assert error_of(heim(host, "GET", "apt_1/cancellation")) == (404, "not_found")
+    answer = cancel(host, "apt_1")
+    assert answer.status_code == 200
+    assert (answer.json()["status"], answer.json()["cancellation"]) == ("cancelled", CANCELLATION)
+    assert heim(host, "GET", "apt_1").json() == answer.json()
+    assert heim(host, "GET", "apt_1/cancellation").json() == CANCELLATION
+    assert error_of(cancel(host, "apt_1", json={**CANCELLATION, "note": "again"})) == (
+        409,
+        "already_cancelled",
+    )
+    assert heim(host, "GET", "apt_1/cancellation").json() == CANCELLATION
+
+
+@pytest.mark.parametrize("key", ["", "Bearer test_simulator", "simulator", "test_", "test_a b"])
+def test_only_a_bare_key_is_let_in(host: SimulatorHost, key: str) -> None:
+    assert error_of(cancel(host, "apt_1", headers={"Authorization": key})) == (401, "unauthorized")
+    assert native(host, "apt_1")["status"] == "scheduled"
+
+
+def test_a_live_key_is_let_in_too(host: SimulatorHost) -> None:
+    assert heim(host, "GET", "apt_1", headers={"Authorization": "live_simulator"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"note": 5},
+        {"causingEntity": "nobody"},
+        {"cancellingEntity": "platform"},
+        {"reasonCode": "pat-mv"},
+        {"reasonCode": None},
+        {"reasonCode": ["patient_unwell"]},
+        {"appointmentId": "apt_1"},
+    ],
+)
+def test_a_cancellation_that_is_not_documented_is_refused(host: SimulatorHost, change: dict[str, Any]) -> None:
+    assert error_of(cancel(host, "apt_1", json=CANCELLATION | change)) == (400, "invalid_request")
+    assert native(host, "apt_1")["status"] == "scheduled"
+
+
+@pytest.mark.parametrize("body", [b"", b"not json", b"[]", b"\xff"])
+def test_a_body_that_is_no_json_object_is_refused(host: SimulatorHost, body: bytes) -> None:
+    headers = KEY | {"Content-Type": "application/json"}
+    assert error_of(cancel(host, "apt_1", json=None, data=body, headers=headers)) == (400, "invalid_request")
+
+
+def test_a_cancellation_needs_no_note(host: SimulatorHost) -> None:
+    without = {name: value for name, value in CANCELLATION.items() if name != "note"}
+    assert cancel(host, "apt_1", json=without).json()["cancellation"] == without
+
+
+def test_unknown_completed_and_misspelt_requests_answer_in_heims_shape(host: SimulatorHost) -> None:
+    assert error_of(heim(host, "GET", "apt_nobody")) == (404, "not_found")
+    assert error_of(cancel(host, "apt_nobody")) == (404, "not_found")
+    assert error_of(cancel(host, "apt_completed")) == (422, "not_cancellable")
+    assert error_of(heim(host, "GET", "apt_1/visits")) == (404, "not_found")
+    assert error_of(heim(host, "GET", "/apt_1")) == (404, "not_found")
+    wrong_method = heim(host, "PUT", "apt_1")
+    assert error_of(wrong_method) == (405, "method_not_allowed")
+    assert "GET" in wrong_method.headers["Allow"]
+
+
+def test_the_seeds_cover_every_case(host: SimulatorHost) -> None:
+    simulator = host.simulators["heim"]
+    seeds = simulator.seeds(datetime(2026, 1, 1, tzinfo=UTC))
+    assert {seed["status"] for seed in seeds.values()} == {
+        *("scheduling", "scheduled", "completed", "cancelled", "on_hold")
+    }
+    assert {f"apt_{n}" for n in range(1, 10)} | {"1839594", "apt_scheduled"} < seeds.keys()
+    assert all(seed["id"] == appointment_id for appointment_id, seed in seeds.items())
+    assert seeds["apt_scheduling"].items() >= {"windowId": None, "windowStart": None, "practitionerId": None}.items()
+    assert seeds["apt_cancelled"]["cancellation"]["reasonCode"] == "patient_unwell"
+    assert seeds["apt_eta-in-2h"]["estimatedTimeOfArrival"] == "2026-01-01T02:00:00Z"
+    assert seeds["apt_eta-in-25h"]["estimatedTimeOfArrival"] == "2026-01-02T01:00:00Z"
+    assert seeds["apt_eta-passed"]["estimatedTimeOfArrival"] == "2025-12-31T23:00:00Z"
+    assert "estimatedTimeOfArrival" not in seeds["apt_no-eta"]
+    assert seeds["apt_local-time"]["windowStart"] == "2026-01-04T00:00:00"
+    assert all("CANARY" in str(seed["data"]) and seed["metadata"] for seed in seeds.values())
+    for member in ("patientId", "practitionerId", "taskId", "windowId"):
+        ids = [seed[member] for seed in seeds.values() if seed[member]]
+        assert len(ids) == len(set(ids))
+    assert {name: simulator.fault_ids()[f"apt_{name}"].name for name in FAULTS} == {name: name for name in FAULTS}
+    assert all(seeds[f"apt_{name}"]["status"] == "scheduled" for name in FAULTS)
+
+
+# Faults
+
+
+def test_the_fault_names_are_the_published_ones() -> None:
+    assert " ".join(CANCEL_FAULTS) == (
+        "timeout-before-commit timeout-after-commit reset-before-commit reset-after-commit 500-before-commit "
+        "500-after-commit html-404 html-502 unauthorized refused throttled accepted-202 empty-200 html-200 "
+        "cut-headers cut-body slow-drip endless redirect late-commit"
+    )
+    assert " ".join(READ_FAULTS) == (
+        "read-timeout read-reset read-500 read-html-404 read-html-502 read-unauthorized read-refused "
+        "read-throttled read-accepted-202 read-empty-200 read-html-200 read-cut-headers read-cut-body "
+        "read-slow-drip read-endless read-redirect"
+    )
+
+
+def observe(send: Callable[[], requests.Response]) -> str:
+    """What the client sees, in a word."""
+    try:
+        response = send()
+        kind = response.headers.get("Content-Type", "none").partition(";")[0]
+    except requests.ReadTimeout:
+        return "silence"
+    except requests.exceptions.ChunkedEncodingError:
+        return "cut body"
+    except requests.ConnectionError as error:
+        return "reset" if "reset by peer" in str(error) else str(error)
+    return f"{response.status_code} {kind} {len(response.content)}"
+
+
+SEEN = {
+    Answer.SILENCE: "silence",
+    Answer.RESET: "reset",
+    Answer.SERVER_ERROR: r"500 text/plain \d+",
+    Answer.HTML_404: r"404 text/html \d+",
+    Answer.HTML_502: r"502 text/html \d+",
+    Answer.UNAUTHORIZED: r"401 application/json \d+",
+    Answer.REFUSED: r"422 application/json \d+",
+    Answer.THROTTLED: r"429 application/json \d+",
+    Answer.ACCEPTED_202: "202 application/json 2",
+    Answer.EMPTY_200: "200 application/json 0",
+    Answer.HTML_200: r"200 text/html \d+",
+    Answer.CUT_HEADERS: "200 .* 0",
+    Answer.CUT_BODY: "cut body",
+    Answer.SLOW_DRIP: "silence",
+    Answer.REDIRECT: "302 .*",
+}
+QUICK = [name for name, fault in FAULTS.items() if fault.answer is not Answer.ENDLESS]
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_seeded_fault_is_seen_and_commits_as_the_table_says(host: SimulatorHost, name: str) -> None:
+    fault, appointment_id = FAULTS[name], f"apt_{name}"
+    timeout = 0.1 if fault.answer in (Answer.SILENCE, Answer.SLOW_DRIP) else 5
+    if fault.operation == "read":
+        seen = observe(lambda: heim(host, "GET", appointment_id, timeout=timeout))
+    else:
+        seen = observe(lambda: cancel(host, appointment_id, timeout=timeout))
+    eventually(lambda: bool(host.simulators["heim"].log.entries()))
+    assert re.fullmatch(SEEN[fault.answer], seen)
+    committed = fault.commit is Commit.YES
+    assert native(host, appointment_id)["status"] == ("cancelled" if committed else "scheduled")
+    assert fault.ends_in == ("cancelled" if committed else "proposed")
+    log = control(host, "GET", f"/heim/log?appointment={appointment_id}")
+    entry = log["entries"][0]
+    assert (entry["operation"], entry["fault"], entry["changed"]) == (fault.operation, name, committed)
+    assert (entry["status"] is None) == (fault.answer in (Answer.SILENCE, Answer.RESET))
+    assert (log["cancels"], log["reads"]) == ((1, 0) if fault.operation == "cancel" else (0, 1))
+
+
+@pytest.mark.parametrize(("name", "code"), [("unauthorized", 401), ("refused", 422), ("throttled", 429)])
+def test_refusals_come_in_the_sources_own_shape(host: SimulatorHost, name: str, code: int) -> None:
+    assert error_of(cancel(host, f"apt_{name}"))[0] == code
+    assert error_of(heim(host, "GET", f"apt_read-{name}"))[0] == code
+
+
+def test_a_fault_leaves_the_other_operation_alone(host: SimulatorHost) -> None:
+    assert heim(host, "GET", "apt_500-after-commit").json()["status"] == "scheduled"
+    assert cancel(host, "apt_500-after-commit").status_code == 500
+    assert heim(host, "GET", "apt_500-after-commit").json()["status"] == "cancelled"
+    assert cancel(host, "apt_read-500").json()["status"] == "cancelled"
+
+
+def test_a_reset_is_a_tcp_reset_and_not_an_orderly_end(host: SimulatorHost) -> None:
+    with raw(host, "GET", "apt_read-reset") as connection, pytest.raises(ConnectionResetError):
+        connection.recv(1)
+
+
+def test_cut_headers_end_inside_the_first_header(host: SimulatorHost) -> None:
+    with raw(host, "GET", "apt_read-cut-headers") as connection:
+        status_line, _, rest = read_all(connection).partition(b"\r\n")
+    assert status_line == b"HTTP/1.1 200 OK"
+    assert 0 < len(rest) <= 16
+    assert b"\r\n" not in rest
+
+
+def test_a_cut_body_ends_halfway(host: SimulatorHost) -> None:
+    with raw(host, "GET", "apt_read-cut-body") as connection:
+        head, _, body = read_all(connection).partition(b"\r\n\r\n")
+    promised = int(re.search(rb"Content-Length: (\d+)", head)[1])
+    assert len(body) == promised // 2
+
+
+def test_a_slow_drip_begins_at_once_and_gives_a_byte_a_second(host: SimulatorHost) -> None:
+    with raw(host, "GET", "apt_read-slow-drip") as connection:
+        assert connection.recv(10) == b"H"
+        began = time.monotonic()
+        assert connection.recv(10) == b"T"
+    assert 0.7 < time.monotonic() - began < 5
+
+
+def test_a_drip_that_is_waited_for_is_the_whole_true_answer() -> None:
+    quick = Timings(drip=0.0)
+    with serve({"heim": HeimSimulator()}, timings=quick) as host:
+        assert heim(host, "GET", "apt_read-slow-drip", timeout=5).json()["id"] == "apt_read-slow-drip"
+        assert cancel(host, "apt_slow-drip", timeout=5).json()["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("name", ["endless", "read-endless"])
+def test_an_endless_body_goes_far_past_any_cap(host: SimulatorHost, name: str) -> None:
+    method, path = ("GET", f"apt_{name}") if name.startswith("read") else ("POST", f"apt_{name}/cancel")
+    with heim(host, method, path, json=CANCELLATION, stream=True) as answer:
+        assert answer.status_code == 200
+        received = 0
+        for chunk in answer.iter_content(65536):
+            received += len(chunk)
+            if received > 2 * 1024 * 1024:
+                break
+    assert received > 2 * 1024 * 1024
+    assert native(host, f"apt_{name}")["status"] == ("scheduled" if name == "read-endless" else "cancelled")
+
+
+def test_a_redirect_leads_to_the_same_simulator_and_shows_in_its_log(host: SimulatorHost) -> None:
+    answer = cancel(host, "apt_redirect")
+    assert answer.headers["Location"] == "/heim/redirected"
+    assert cancel(host, "apt_redirect", allow_redirects=True).status_code == 404
+    assert [entry.path for entry in host.simulators["heim"].log.entries()][-1] == "/redirected"
+
+
+def test_a_late_commit_is_applied_after_the_client_has_gone(host: SimulatorHost) -> None:
+    assert observe(lambda: cancel(host, "apt_late-commit", timeout=0.1)) == "silence"
+    assert native(host, "apt_late-commit")["status"] == "scheduled"
+    eventually(lambda: native(host, "apt_late-commit")["status"] == "cancelled")
+    assert native(host, "apt_late-commit")["cancellation"] == CANCELLATION
+    log = host.simulators["heim"].log
+    asked, applied = log.entries("apt_late-commit")
+    assert (asked.operation, asked.changed, asked.method) == ("cancel", False, "POST")
+    assert (applied.operation, applied.changed, applied.method) == ("late-commit", True, None)
+    assert log.count("cancel", "apt_late-commit") == 1
+
+
+def test_a_late_commit_does_not_outlive_a_reset(host: SimulatorHost) -> None:
+    observe(lambda: cancel(host, "apt_late-commit", timeout=0.05))
+    host.reset()
+    sent_after = time.monotonic()
+    observe(lambda: cancel(host, "apt_late-commit", timeout=0.05))
+    eventually(lambda: native(host, "apt_late-commit")["status"] == "cancelled")
+    assert time.monotonic() - sent_after >= LATE
+    assert [entry.operation for entry in host.simulators["heim"].log.entries()] == ["cancel", "late-commit"]
+
+
+def serving_threads() -> int:
+    return sum("process_request_thread" in thread.name for thread in threading.enumerate())
+
+
+def test_a_silence_ends_when_the_client_hangs_up(host: SimulatorHost) -> None:
+    eventually(lambda: serving_threads() == 0)
+    with raw(host, "GET", "apt_read-timeout"):
+        eventually(lambda: serving_threads() == 1)
+    eventually(lambda: serving_threads() == 0)
+
+
+def test_a_silence_ends_at_its_latest_without_a_byte() -> None:
+    with (
+        serve({"heim": HeimSimulator()}, timings=Timings(silence=0.2)) as host,
+        raw(host, "GET", "apt_read-timeout") as connection,
+    ):
+        assert read_all(connection) == b""
+
+
+@pytest.mark.parametrize("name", ["read-timeout", "read-slow-drip", "read-endless"])
+def test_a_hanging_request_does_not_keep_the_host_from_stopping(name: str) -> None:
+    with ExitStack() as outliving:
+        with serve({"heim": HeimSimulator()}) as host:
+            connection = outliving.enter_context(raw(host, "GET", f"apt_{name}"))
+            eventually(lambda: bool(host.simulators["heim"].log.entries()))
+            began = time.monotonic()
+        assert time.monotonic() - began < 5
+        read_all(connection)  # comes to an end
+
+
+def test_an_interrupt_ends_a_process_that_serves() -> None:
+    program = (
+        "from facade.testing.host import serve\n"
+        "from plugins.heim.simulator import HeimSimulator\n"
+        "try:\n"
+        "    with serve({'heim': HeimSimulator()}) as host:\n"
+        "        print(host.url, flush=True)\n"
+        "        host.wait()\n"
+        "except KeyboardInterrupt:\n"
+        "    print('stopped')\n"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        url = process.stdout.readline().strip()
+        with pytest.raises(requests.ReadTimeout):
+            requests.get(f"{url}/heim/v1/appointments/apt_read-timeout", headers=KEY, timeout=0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=5) == ("stopped\n", "")
+
+
+@pytest.mark.parametrize("linger", [0, 5])
+def test_a_request_that_breaks_off_is_logged_and_does_nothing(host: SimulatorHost, linger: int) -> None:
+    with closing(socket.create_connection(address(host), timeout=3)) as connection:
+        connection.sendall(b"POST /heim/v1/appointments/apt_1/cancel HTTP/1.1\r\nContent-Length: 500\r\n\r\n{")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, linger))
+    log = host.simulators["heim"].log
+    eventually(lambda: log.count("cancel", "apt_1") == 1)
+    assert (log.entries()[0].changed, log.entries()[0].status) == (False, None)
+
+
+def test_of_many_cancels_at_once_one_changes_the_state(host: SimulatorHost) -> None:
+    threads = [threading.Thread(target=cancel, args=(host, "apt_2"), kwargs={"timeout": 5}) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    entries = host.simulators["heim"].log.entries("apt_2")
+    assert [entry.status for entry in entries] == [200] + [409] * 11
+    assert [entry.changed for entry in entries] == [True] + [False] * 11
+    numbers = [entry.number for entry in entries]
+    assert numbers == list(range(numbers[0], numbers[0] + 12))
+
+
+# Control API
+
+
+def test_a_fault_strikes_as_often_as_it_was_armed_for(host: SimulatorHost) -> None:
+    arm = {"appointment": "apt_1", "fault": "500-before-commit", "times": 2}
+    armed = control(host, "POST", "/heim/faults", json=arm)
+    assert armed["operation"] == "cancel"
+    assert [cancel(host, "apt_1").status_code for _ in range(4)] == [500, 500, 200, 409]
+
+
+def test_both_operations_of_an_appointment_can_be_armed_and_disarmed(host: SimulatorHost) -> None:
+    for name in ("html-502", "read-html-404"):
+        control(host, "POST", "/heim/faults", json={"appointment": "apt_1", "fault": name})
+    assert [cancel(host, "apt_1").status_code for _ in range(2)] == [502, 502]
+    assert heim(host, "GET", "apt_1").status_code == 404
+    assert len(control(host, "GET", "/heim/faults")) == len(FAULTS) + 2
+    assert len(control(host, "DELETE", "/heim/faults?appointment=apt_1")) == len(FAULTS)
+    assert cancel(host, "apt_1").status_code == 200
+    assert control(host, "DELETE", "/heim/faults") == []
+    assert cancel(host, "apt_html-404").status_code == 200
+    control(host, "POST", "/reset")
+    assert len(control(host, "GET", "/heim/faults")) == len(FAULTS)
+
+
+def test_appointments_are_put_edited_and_deleted_from_outside(host: SimulatorHost) -> None:
+    control(host, "PUT", "/heim/appointments/apt_new", json={"id": "apt_new", "status": "scheduled"})
+    assert heim(host, "GET", "apt_new").json() == {"id": "apt_new", "status": "scheduled"}
+    cancel(host, "apt_new")
+    edit = {"cancellation": {"causingEntity": "platform", "note": None}}
+    edited = control(host, "PATCH", "/heim/appointments/apt_new", json=edit)
+    assert edited == native(host, "apt_new") == heim(host, "GET", "apt_new").json()
+    assert "note" not in edited["cancellation"]
+    assert heim(host, "GET", "apt_new/cancellation").json()["causingEntity"] == "platform"
+    control(host, "DELETE", "/heim/appointments/apt_new")
+    assert heim(host, "GET", "apt_new").status_code == 404
+
+
+def test_the_log_keeps_every_request_and_the_native_call(host: SimulatorHost) -> None:
+    heim(host, "GET", "apt_1")
+    observe(lambda: cancel(host, "apt_reset-after-commit"))
+    heim(host, "GET", "a%2Fb?x=1")
+    log = control(host, "GET", "/heim/log")
+    assert (log["cancels"], log["reads"]) == (1, 1)
+    read, lost, other = log["entries"]
+    assert (read["method"], read["path"], read["operation"]) == ("GET", "/v1/appointments/apt_1", "read")
+    assert (read["appointment"], read["status"], read["fault"], read["body"]) == ("apt_1", 200, None, None)
+    assert (lost["path"], lost["body"]) == ("/v1/appointments/apt_reset-after-commit/cancel", CANCELLATION)
+    assert (other["path"], other["operation"], other["status"]) == ("/v1/appointments/a%2Fb?x=1", None, 404)
+    assert read["number"] < lost["number"] < other["number"]
+    assert datetime.fromisoformat(read["time"]) <= datetime.fromisoformat(other["time"])
+    assert "test_simulator" not in str(log)
+    assert control(host, "DELETE", "/heim/log") == {"cancels": 0, "reads": 0, "entries": []}
+
+
+def test_the_log_keeps_a_hostile_path_as_it_was_sent(host: SimulatorHost) -> None:
+    with raw(host, "GET", "../%2e%2e/x") as connection:
+        assert b" 404 " in read_all(connection)
+    entry = host.simulators["heim"].log.entries()[0]
+    assert (entry.path, entry.operation) == ("/v1/appointments/../%2e%2e/x", None)
+
+
+def test_a_body_that_is_no_json_is_logged_as_text(host: SimulatorHost) -> None:
+    cancel(host, "apt_1", json=None, data=b"note=\xff")
+    assert host.simulators["heim"].log.entries()[0].body == "note=\ufffd"
+
+
+def test_the_clock_is_set_moved_and_put_back(host: SimulatorHost) -> None:
+    def now() -> datetime:
+        return datetime.fromisoformat(control(host, "GET", "/time")["now"])
+
+    assert abs(now() - datetime.now(UTC)) < timedelta(seconds=5)
+    control(host, "PUT", "/time", json={"now": "2030-01-01T00:00:00Z"})
+    control(host, "PUT", "/time", json={"advance": 3600})
+    moved = datetime(2030, 1, 1, 1, tzinfo=UTC)
+    assert timedelta() <= now() - moved < timedelta(seconds=5)
+    control(host, "POST", "/reset")
+    assert native(host, "apt_eta-in-2h")["estimatedTimeOfArrival"].startswith("2030-01-01T03:00:0")
+    control(host, "PUT", "/time", json={})
+    assert abs(now() - datetime.now(UTC)) < timedelta(seconds=5)
+
+
+def test_the_fault_list_tells_a_tester_what_to_expect(host: SimulatorHost) -> None:
+    faults = {fault["name"]: fault for fault in control(host, "GET", "/faults")}
+    assert faults["reset-after-commit"] == {
+        "name": "reset-after-commit",
+        "operation": "cancel",
+        "commits": "yes",
+        "description": "The cancel is applied; the source resets the connection.",
+        "endsIn": "cancelled",
+    }
+    assert faults["late-commit"]["commits"] == "late"
+    assert all(fault["endsIn"] == "proposed" for name, fault in faults.items() if name.startswith("read-"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "words"),
+    [
+        ("GET", "/cerner/log", None, 404, ('"cerner"', "heim")),
+        ("GET", "/heim/appointments/apt_x", None, 404, ('"apt_x"', "PUT /_control/heim/appointments/apt_x")),
+        ("PATCH", "/heim/appointments/apt_x", {}, 404, ('"apt_x"', "PUT")),
+        ("DELETE", "/heim/appointments/apt_x", None, 404, ('"apt_x"', "PUT")),
+        ("PUT", "/heim/appointments/apt_x", [], 400, ("JSON object",)),
+        ("PUT", "/heim/appointments/apt_x", None, 400, ("JSON object",)),
+        ("POST", "/heim/faults", {"appointment": "apt_1", "fault": "fire"}, 400, ('"fire"', "html-404")),
+        ("POST", "/heim/faults", {"appointment": "apt_x", "fault": "refused"}, 404, ('"apt_x"', "PUT")),
+        ("POST", "/heim/faults", {"fault": "refused"}, 400, ("appointment",)),
+        ("POST", "/heim/faults", {"appointment": "apt_1", "fault": "refused", "n": 1}, 400, ("times",)),
+        (
+            "POST",
+            "/heim/faults",
+            {"appointment": "apt_1", "fault": "refused", "times": 0},
+            400,
+            ("1 or more",),
+        ),
+        (
+            "POST",
+            "/heim/faults",
+            {"appointment": "apt_1", "fault": "refused", "times": "2"},
+            400,
+            ("1 or more",),
+        ),
+        ("PUT", "/time", {"now": "yesterday"}, 400, ('"yesterday"', "Z")),
+        ("PUT", "/time", {"now": "2026-01-01T00:00:00"}, 400, ("zone",)),
+        ("PUT", "/time", {"now": "9999-01-01T00:00:00Z"}, 400, ("2999",)),
+        ("PUT", "/time", {"advance": 1e30}, 400, ("2999",)),
+        ("PUT", "/time", {"later": 5}, 400, ("later", "advance")),
+        ("POST", "/time", {}, 405, ("/_control",)),
+        ("GET", "/nothing", None, 404, ("/_control",)),
+    ],
+)
+def test_a_control_error_names_the_thing_and_the_next_step(
+    host: SimulatorHost, method: str, path: str, body: Any, status: int, words: tuple[str, ...]
+) -> None:
+    response = requests.request(method, f"{host.url}/_control{path}", json=body, timeout=5)
+    assert response.status_code == status
+    assert response.json().keys() == {"error"}
+    for word in words:
+        assert word in response.json()["error"]
+    assert native(host, "apt_1")["status"] == "scheduled"
+
+
+# Host
+
+
+def test_one_process_serves_several_sources_apart() -> None:
+    with serve({"heim-north": HeimSimulator(), "heim-test": HeimSimulator()}) as host:
+        url = host.source_url("heim-north")
+        assert requests.get(f"{url}/v1/appointments/apt_1", headers=KEY, timeout=5).status_code == 200
+        assert host.simulators["heim-north"].log.count("read") == 1
+        assert host.simulators["heim-test"].log.entries() == []
+        assert requests.get(f"{host.url}/elsewhere", timeout=5).status_code == 404
+
+
+def test_a_port_in_use_is_a_configuration_error(host: SimulatorHost) -> None:
+    _, port = address(host)
+    refused = pytest.raises(ConfigurationError, match=f"port {port}.*0 is any free port")
+    with refused, serve({"heim": HeimSimulator()}, port=port):
+        pass
+
+
+def test_only_loopback_is_bound_by_default(host: SimulatorHost) -> None:
+    assert host.url.startswith("http://127.0.0.1:")
