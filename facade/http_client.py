@@ -9,7 +9,8 @@ import contextvars
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -48,11 +49,18 @@ CAUSES: dict[type[Exception], Cause] = {
     rx.StreamConsumedError: Cause.INTERNAL,
     rx.RetryError: Cause.SERVER_ERROR,
     rx.UnrewindableBodyError: Cause.INTERNAL,
-    rx.InvalidJSONError: Cause.UNREADABLE,
+    rx.InvalidJSONError: Cause.INTERNAL,  # of a request body
     rx.JSONDecodeError: Cause.UNREADABLE,
 }
 """Why, by exception. *Whether* it was done is not read off the exception: `requests` raises the same
 ConnectionError for "refused" and for "reset after the POST was read". The wire below knows."""
+
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "Connection": "close",
+    "User-Agent": "fhir-facade",
+}
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,8 @@ class HttpAnswer:
     """A complete answer: status code, headers (case-insensitive), decoded body of at most 1 MiB."""
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
 
     def json(self) -> Any:
         """The body as JSON. Raises Unknown for a body that is empty, cut or ambiguous."""
@@ -87,7 +95,7 @@ class HttpClient:
         concurrent_calls: int = 8,
     ) -> None:
         self._base_url = base_url.rstrip("/")
-        self._headers = {"Accept": "application/json", "Accept-Encoding": "identity", **(headers or {})}
+        self._headers = {**_HEADERS, **(headers or {})}
         self._connect_timeout = connect_timeout
         self._slots = threading.BoundedSemaphore(concurrent_calls)
 
@@ -137,50 +145,51 @@ class HttpClient:
             raise NotDone(Cause.THROTTLED, "as many calls to this source are under way as are allowed")
         wire = _Wire(permit)
         request = requests.Request(method, url, headers={**self._headers, **(headers or {})}, json=json)
+        finished: Future[HttpAnswer] = Future()
 
         def run() -> None:
             try:
-                wire.answer = self._perform(request, wire, time_left)
+                try:
+                    answer = self._perform(request, wire, time_left)
+                finally:
+                    self._slots.release()
             # Whatever it is, the waiting thread must hear of it: it judges and raises.
             except BaseException as error:  # noqa: BLE001
-                wire.error = error
-            finally:
-                self._slots.release()
-                wire.finished.set()
+                finished.set_exception(error)
+            else:
+                finished.set_result(answer)
 
         # A thread of its own, because neither name resolution nor a header that comes one byte a
         # second obeys any timeout of the socket's.
         context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(run,), name="exchange", daemon=True).start()
-        if not wire.finished.wait(time_left):
+        try:
+            threading.Thread(target=context.run, args=(run,), name="exchange", daemon=True).start()
+        except RuntimeError:
+            self._slots.release()
+            raise NotDone(Cause.THROTTLED, "this process cannot start another thread") from None
+        if not wait([finished], time_left).done:
             wire.abandon()
             raise wire.fault(Cause.TIMEOUT, "the deadline passed")
-        if wire.answer is not None:
-            return wire.answer
-        assert wire.error is not None  # noqa: S101 - the thread stores one of the two before it finishes
-        raise _judge(wire, wire.error)
+        error = finished.exception()
+        if error is not None:
+            raise _judge(wire, error)
+        return finished.result()
 
     def _perform(self, request: requests.Request, wire: "_Wire", time_left: float) -> HttpAnswer:
-        with requests.Session() as session:
-            session.trust_env = False
-            adapter = _OneExchange(wire)
-            session.mount("https://", adapter)
-            session.mount("http://", adapter)
-            prepared = session.prepare_request(request)
-            # Belt and braces for an id that a normaliser would turn into another path.
-            if urlsplit(prepared.url or "").path != urlsplit(request.url).path:
-                raise NotDone(Cause.INTERNAL, "the URL changed while the request was prepared")
-            response = session.send(
-                prepared,
-                timeout=(min(self._connect_timeout, time_left), time_left),
-                allow_redirects=False,
-                stream=True,
-            )
+        # No session: it would read a redirect's whole body, and proxies and netrc from the environment.
+        prepared = request.prepare()
+        # Belt and braces for an id that a normaliser would turn into another path.
+        if urlsplit(prepared.url or "").path != urlsplit(request.url).path:
+            raise NotDone(Cause.INTERNAL, "the URL changed while the request was prepared")
+        timeout = (min(self._connect_timeout, time_left), time_left)
+        with (
+            contextlib.closing(_OneExchange(wire)) as adapter,
+            adapter.send(prepared, stream=True, timeout=timeout) as response,
+        ):
             body = bytearray()
             for chunk in response.iter_content(16 * 1024):
                 body += chunk
                 if len(body) > MAX_BODY:
-                    wire.abandon()
                     raise Unknown(Cause.UNREADABLE, "the answer is larger than 1 MiB")
             return HttpAnswer(response.status_code, response.headers, bytes(body))
 
@@ -222,29 +231,40 @@ def classify(
 def _judge(wire: "_Wire", error: BaseException) -> BaseException:
     if isinstance(error, rx.RequestException):
         cause = next(CAUSES[cls] for cls in type(error).__mro__ if cls in CAUSES)
+        # Inside the body, requests calls a timeout a ConnectionError.
+        if error.args and isinstance(error.args[0], urllib3.exceptions.ReadTimeoutError):
+            cause = Cause.TIMEOUT
         return wire.fault(cause, type(error).__name__)
     if isinstance(error, (OSError, urllib3.exceptions.HTTPError)):
         return wire.fault(Cause.CONNECTION_LOST, type(error).__name__)
-    # A SourceError as it is. Anything else is not the network's: a bug, or a store that failed inside
-    # the permit; the use case decides.
-    return error
+    # A SourceError, and what the permit raised, as it is. Anything else is a bug; the use case decides.
+    return error.error if isinstance(error, _NotPermitted) else error
 
 
 def _fill(path: str, ids: Mapping[str, str]) -> str:
     """The template with each id as exactly one path segment. Raises NotDone for one that cannot be."""
-    for name, value in ids.items():
-        if value in {"", ".", ".."} or "/" in value or "\\" in value:
-            raise NotDone(Cause.INTERNAL, f"{name} is not usable in a URL")
-    return path.format(**{name: quote(value, safe="") for name, value in ids.items()})
+    return path.format(**{name: _segment(name, value) for name, value in ids.items()})
+
+
+def _segment(name: str, value: str) -> str:
+    with contextlib.suppress(UnicodeEncodeError):  # half of a surrogate pair
+        if value not in {"", ".", ".."} and "/" not in value and "\\" not in value:
+            return quote(value, safe="")
+    raise NotDone(Cause.INTERNAL, f"{name} is not usable in a URL")
+
+
+class _NotPermitted(Exception):
+    """Holds what the permit raised, so that no layer takes it for the network's: urllib3 swallows some OSErrors."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
 
 
 class _Wire:
     """What is known of one exchange: connected, sending, abandoned. It decides, not the exception."""
 
     def __init__(self, permit: Permit | None) -> None:
-        self.answer: HttpAnswer | None = None
-        self.error: BaseException | None = None
-        self.finished = threading.Event()
         self._permit = permit
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
@@ -255,12 +275,16 @@ class _Wire:
         """Called between the handshakes and the first byte of the request; raises to prevent that byte."""
         self._go_on(sock)
         if self._permit is not None:
-            self._permit()
+            try:
+                self._permit()
+            except Exception as error:
+                raise _NotPermitted(error) from error
         self._go_on(sock, sending=True)
 
     def _go_on(self, sock: socket.socket, *, sending: bool = False) -> None:
         with self._lock:
-            if self._abandoned:
+            # By the clock too: a process that was frozen may wake in this thread first.
+            if self._abandoned or not remaining():
                 raise NotDone(Cause.TIMEOUT, "the deadline passed before the request was sent")
             self._socket, self._sending = sock, sending
 
@@ -270,13 +294,15 @@ class _Wire:
             self._abandoned = True
             if self._socket is not None:
                 with contextlib.suppress(OSError):  # gone already
-                    self._socket.shutdown(socket.SHUT_RDWR)
+                    # Not SSLSocket's own: that takes the encryption off first, under a thread that may be sending.
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def fault(self, cause: Cause, detail: str) -> SourceError:
         """NotDone while no byte of the request can have left, else Unknown."""
         with self._lock:
             if self._sending:
-                return Unknown(cause, detail)
+                # What was wrong with our request showed before; now it is the answer's headers.
+                return Unknown(Cause.UNREADABLE if cause is Cause.INTERNAL else cause, detail)
         return NotDone(Cause.UNREACHABLE if cause is Cause.CONNECTION_LOST else cause, detail)
 
 

@@ -16,6 +16,7 @@ from facade.web.authentication import authenticate
 log = structlog.get_logger()
 
 OPEN_ENDPOINTS = {"health.live", "health.ready", "fhir.metadata"}
+_ORIGIN = re.compile(r"^https?://[^/]*", re.IGNORECASE)
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -46,11 +47,17 @@ def _begin() -> None:
     if request.endpoint not in OPEN_ENDPOINTS:
         g.client = authenticate(request, facade.config.auth_mode, facade.config.clients)
         note(client=g.client.name)
-    # The server has decoded the path by now, so an encoded slash shows in the raw one only.
-    if "%2f" in (request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or "").partition("?")[0].lower():
-        raise NotFound("No route has an encoded slash in its path.")
+    _check_raw_path()
     if isinstance(request.routing_exception, NoSuchMethod):
         _refuse_method(request.routing_exception)
+
+
+def _check_raw_path() -> None:
+    """404 for what only the raw path shows: the server has decoded slashes and dropped leading ones by now."""
+    target = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or ""
+    path = _ORIGIN.sub("", target.partition("?")[0])
+    if "//" in path or "%2f" in path.lower():
+        raise NotFound("No route has an empty segment or an encoded slash in its path.")
 
 
 def _refuse_method(error: NoSuchMethod) -> None:

@@ -108,9 +108,14 @@ def _body() -> bytes:
     too_large = ContentTooLarge(f"The body is larger than {MAX_BODY // 1024} KiB; send the cancel's elements only.")
     if (request.content_length or 0) > MAX_BODY:
         raise too_large
-    body = request.stream.read(MAX_BODY + 1)
+    try:
+        body = request.stream.read(MAX_BODY + 1)
+    except Exception as error:  # the server's parser has errors of its own, whichever server it is
+        raise BadRequest("The body breaks off or is not sent as its headers say.") from error
     if len(body) > MAX_BODY:
         raise too_large
+    if len(body) < (request.content_length or 0):
+        raise BadRequest("The body is shorter than its Content-Length says.")
     return body
 
 

@@ -1,0 +1,153 @@
+"""Real processes of this package for tests: started, waited for, spoken to, ended, and that they end cleanly."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.conftest import CONFIG, HEIM_KEY, KEY, remember
+
+COMMAND = [sys.executable, "-m", "facade"]
+ENV = {"FACADE_KEY_SCHEDULER": KEY, "HEIM_API_KEY": HEIM_KEY}
+START = 60.0  # seconds; a machine may do much else
+END = 15.0  # what the facade promises
+
+
+def eventually(condition: Callable[[], object], within: float = 20.0) -> None:
+    """Wait until the condition holds; fail after ``within`` seconds."""
+    ends_at = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < ends_at, "did not come true in time"
+        time.sleep(0.02)
+
+
+def call(method: str, url: str, **kwargs: Any) -> requests.Response:
+    """One HTTP request, without the environment's proxies; a FHIR answer is kept for the validator."""
+    with requests.Session() as session:
+        session.trust_env = False
+        response = session.request(method, url, **{"timeout": 30, "allow_redirects": False, **kwargs})
+    if "fhir+json" in response.headers.get("Content-Type", ""):
+        remember(response.json())
+    return response
+
+
+def exchange(address: tuple[str, int], request: bytes) -> tuple[int, bytes, bytes]:
+    """Exactly these bytes over a socket, and no more: status, head and body of the answer. It must ask for a close."""
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    found = re.match(rb"HTTP/1\.1 (\d{3}) ", head)
+    assert found, answer
+    return int(found[1]), head, body
+
+
+class Process:
+    """A command of ours that serves ``url``; ``log()`` is everything it wrote so far, to both outputs."""
+
+    def __init__(self, url: str, process: "subprocess.Popen[bytes]", outputs: Sequence[Path]) -> None:
+        self.url = url
+        self._process = process
+        self._outputs = outputs
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port, for a raw socket."""
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        return host, int(port)
+
+    def log(self) -> str:
+        return _written(self._outputs)
+
+    def call(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+        """One request to it as the scheduler, FHIR JSON."""
+        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/fhir+json"}
+        return call(method, self.url + path, **{**kwargs, "headers": headers | kwargs.get("headers", {})})
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def exit_code(self) -> int:
+        """Within the promised 15 seconds."""
+        return self._process.wait(END)
+
+
+def configuration(folder: Path, heim: str, *, facade: str = "", clients: str = "", more: str = "") -> Path:
+    """A configuration file for a facade in front of the Heim at this base URL."""
+    path = folder / "facade.toml"
+    path.write_text(CONFIG.format(heim=heim, facade=facade, clients=clients, settings="", more=more), "utf-8")
+    return path
+
+
+@contextmanager
+def running(
+    *arguments: str, says: str, probe: str, env: Mapping[str, str] | None = None, command: Sequence[str] = COMMAND
+) -> Iterator[Process]:
+    """``facade ARGUMENTS`` on a free port, from when ``probe`` answers; afterwards it must end cleanly.
+
+    ``says`` is a pattern in whose group the command tells its port, on either of its outputs.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [Path(folder) / name for name in ("stdout", "stderr")]
+        with outputs[0].open("wb") as stdout, outputs[1].open("wb") as stderr:
+            process = subprocess.Popen(
+                [*command, *arguments, "--port", "0"], env={**os.environ, **(env or {})}, stdout=stdout, stderr=stderr
+            )
+        said: list[str] = []
+        try:
+            eventually(
+                lambda: process.poll() is not None or said.extend(re.findall(says, _written(outputs))) or said,
+                within=START,
+            )
+            assert said, f"it ended at once:\n{_written(outputs)}"
+            found = Process(f"http://127.0.0.1:{said[0]}", process, outputs)
+            eventually(lambda: process.poll() is not None or _answers(found.url + probe), within=START)
+            yield found
+            found.terminate()
+            assert found.exit_code() == 0, found.log()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def facade(
+    config: Path, env: Mapping[str, str] = ENV, command: Sequence[str] = COMMAND
+) -> AbstractContextManager[Process]:
+    """A facade process with this configuration, ready."""
+    says = r'"port": (\d+)'
+    return running("serve", "--config", str(config), says=says, probe="/health/ready", env=env, command=command)
+
+
+def sandbox() -> AbstractContextManager[Process]:
+    """A sandbox process: every simulator, and the control API under ``/_control``."""
+    return running("sandbox", says=r"http://127\.0\.0\.1:(\d+)/_control", probe="/_control/time")
+
+
+@contextmanager
+def serving(config: Path, env: Mapping[str, str] = ENV) -> Iterator[str]:
+    """The base URL of a facade process with this configuration, ready; it must end cleanly."""
+    with facade(config, env) as process:
+        yield process.url
+
+
+def _answers(url: str) -> bool:
+    try:
+        return call("GET", url, timeout=5).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def _written(outputs: Sequence[Path]) -> str:
+    return "".join(output.read_text("utf-8") for output in outputs)

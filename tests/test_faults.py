@@ -1,0 +1,160 @@
+"""Every fault through a real facade process over real sockets: what the scheduler hears, when, and what was sent."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from facade.testing.faults import FAULTS, Answer, Commit
+from facade.testing.host import serve
+from plugins.heim.simulator import HeimSimulator
+from tests.process import configuration, eventually, facade
+
+BUDGET = 8.0  # seconds, CONTRACT
+CANCEL = {"resourceType": "Appointment", "status": "cancelled"}
+
+# What a call-centre agent is told, by what the source did.
+ISSUE_CODES = {
+    Answer.SILENCE: "timeout",
+    Answer.RESET: "transient",
+    Answer.SERVER_ERROR: "transient",
+    Answer.HTML_404: "processing",
+    Answer.HTML_502: "transient",
+    Answer.UNAUTHORIZED: "security",
+    Answer.REFUSED: "business-rule",
+    Answer.THROTTLED: "throttled",
+    Answer.ACCEPTED_202: "processing",
+    Answer.EMPTY_200: "processing",
+    Answer.HTML_200: "processing",
+    Answer.CUT_HEADERS: "processing",
+    Answer.CUT_BODY: "transient",
+    Answer.SLOW_DRIP: "timeout",
+    Answer.ENDLESS: "processing",
+    Answer.REDIRECT: "processing",
+}
+SURELY_NOT_DONE = {Answer.UNAUTHORIZED, Answer.REFUSED}
+REQUIRED = "resourceType id identifier serviceType appointmentType slot participant status".split()
+
+READS = [name for name, fault in FAULTS.items() if fault.operation == "read"]
+PROPOSED = [name for name, fault in FAULTS.items() if fault.ends_in == "proposed"]
+CANCELLED = [name for name, fault in FAULTS.items() if fault.ends_in == "cancelled"]
+
+
+class Told:
+    """One answer and how long it took."""
+
+    def __init__(self, process, method, name, **kwargs):
+        begun = time.monotonic()
+        response = process.call(method, f"/Appointment/heim/apt_{name}", **kwargs)
+        self.seconds = time.monotonic() - begun
+        self.status = response.status_code
+        self.headers = response.headers
+        self.body = response.json()
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    with serve({"heim": HeimSimulator()}) as host:
+        found = host.simulators["heim"]
+        found.url = host.source_url("heim")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def process(simulator, tmp_path_factory):
+    with facade(configuration(tmp_path_factory.mktemp("faults"), simulator.url)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def told(process):
+    """The answer to a cancel by each fault, all asked for at once: as many as the facade has threads."""
+    with ThreadPoolExecutor(32) as pool:
+        return dict(zip(FAULTS, pool.map(lambda name: Told(process, "POST", name, json=CANCEL), FAULTS), strict=True))
+
+
+@pytest.fixture(scope="module")
+def posts(told, simulator):
+    """How many cancels the source saw by then, by fault."""
+    return {name: simulator.log.count("cancel", f"apt_{name}") for name in told}
+
+
+@pytest.fixture(scope="module")
+def told_again(process, posts):
+    """The answer to a second cancel of each appointment that was cancelled."""
+    return {name: Told(process, "POST", name, json=CANCEL) for name in CANCELLED}
+
+
+@pytest.fixture(scope="module")
+def read(process, posts):
+    """The answer to a read by each fault of reads, all at once."""
+    with ThreadPoolExecutor(32) as pool:
+        return dict(zip(READS, pool.map(lambda name: Told(process, "GET", name), READS), strict=True))
+
+
+def test_the_tables_here_are_complete():
+    assert ISSUE_CODES.keys() == set(Answer)
+    assert len(CANCELLED) >= 8
+    assert len(PROPOSED) >= 20
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_is_answered_200_inside_the_budget_as_the_list_says(told, name):
+    assert told[name].status == 200
+    assert told[name].body["status"] == FAULTS[name].ends_in
+    assert told[name].seconds < BUDGET
+    assert not [element for element in REQUIRED if not told[name].body.get(element)]
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_source_sees_one_cancel_and_none_after_a_failed_read(posts, name):
+    assert posts[name] == (1 if FAULTS[name].operation == "cancel" else 0)
+
+
+@pytest.mark.parametrize("name", PROPOSED)
+def test_a_proposed_answer_says_why_in_an_outcome_that_fits(told, name):
+    fault, body = FAULTS[name], told[name].body
+    assert "cancelationReason" not in body
+    [outcome] = body["contained"]
+    assert outcome["resourceType"] == "OperationOutcome"
+    assert body["supportingInformation"] == [{"reference": f"#{outcome['id']}"}]
+    [issue] = outcome["issue"]
+    assert issue["code"] == ISSUE_CODES[fault.answer]
+    # Only what surely was not done is an error: the rest is a doubt, and its text says what to do about it.
+    surely_not = fault.operation == "read" or fault.answer in SURELY_NOT_DONE
+    assert issue["severity"] == ("error" if surely_not else "warning")
+    assert ("was not cancelled" if surely_not else "It is not known whether") in issue["details"]["text"]
+
+
+@pytest.mark.parametrize("name", CANCELLED)
+def test_a_cancelled_answer_has_a_reason_and_no_outcome(told, name):
+    assert told[name].body["cancelationReason"]
+    assert "contained" not in told[name].body
+
+
+@pytest.mark.parametrize("name", CANCELLED)
+def test_a_second_cancel_of_what_was_cancelled_is_200_cancelled_and_sends_nothing(told_again, simulator, name):
+    assert told_again[name].status == 200
+    assert told_again[name].body["status"] == "cancelled"
+    assert told_again[name].seconds < BUDGET
+    assert simulator.log.count("cancel", f"apt_{name}") == 1
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_read_that_fails_is_503_inside_the_budget(read, name):
+    assert read[name].status == 503
+    assert read[name].seconds < BUDGET
+    assert int(read[name].headers["Retry-After"]) > 0
+    assert read[name].body["resourceType"] == "OperationOutcome"
+    assert read[name].body["issue"][0]["code"] == "transient"
+
+
+def test_a_cancel_that_the_source_applies_late_is_proposed_first_and_then_read_as_cancelled(told, process, simulator):
+    late = [name for name, fault in FAULTS.items() if fault.commit is Commit.LATE]
+    for name in late:
+        assert told[name].body["status"] == "proposed"
+        eventually(lambda: simulator.get(f"apt_{name}")["status"] == "cancelled")  # noqa: B023 - called at once
+        assert Told(process, "GET", name).body["status"] == "cancelled"
+        assert Told(process, "POST", name, json=CANCEL).body["status"] == "cancelled"
+        assert simulator.log.count("cancel", f"apt_{name}") == 1
+    assert late
