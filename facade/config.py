@@ -3,7 +3,6 @@
 Every setting whose name ends in ``_file`` is a path, relative to the configuration file.
 """
 
-import difflib
 import hashlib
 import os
 import re
@@ -17,35 +16,32 @@ from urllib.parse import urlsplit
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from facade.errors import ConfigurationError
+from facade.sentences import sentences
 
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 SOURCE_IDENTIFIER_SYSTEM = "urn:fhir-facade:source-system"
 OPERATIONS = ("cancel", "read")
-_NAME = validate.Regexp(
-    r"[A-Za-z0-9-]{1,64}\Z",
-    error="a source's name is 1 to 64 letters, digits and hyphens, as it stands in the URL",
-)
-_URI = validate.Regexp(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"]+\Z", error="must be an absolute URI")
+_PORTS = {"http": 80, "https": 443}
+_NAME = r"[A-Za-z0-9-]{1,64}"
+_VARIABLE = r"[A-Z_][A-Z0-9_]*"
+_URI = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"]+"
+_PATH = r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)*"
+_NO_SOURCE = "configure at least one, as [sources.NAME] with its plugin"
 
 
+def _matching(pattern: str, error: str) -> validate.Regexp:
+    return validate.Regexp(rf"(?:{pattern})\Z", error=error)
+
+
+@dataclass(frozen=True)
 class Secret:
     """A value that no log, error or repr shows; ``reveal()`` where it is used."""
 
-    def __init__(self, value: str) -> None:
-        self._value = value
+    _value: str = field(repr=False)
 
     def reveal(self) -> str:
         """The value itself."""
         return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._value == other._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
 
 
 class SecretFromEnv(fields.String):
@@ -53,10 +49,12 @@ class SecretFromEnv(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         name = super()._deserialize(value, attr, data, **kwargs)
-        secret = os.environ.get(name, "")
+        # What looks like no variable's name may be the secret itself, written in the wrong place.
+        where = f"the environment variable {name}" if re.fullmatch(_VARIABLE, name) else "the environment variable"
+        secret = os.environ.get(name, "") if "\0" not in name else ""
         if not secret:
-            raise ValidationError(f"the environment variable {name} is not set; set it to the secret")
-        return _usable(secret, f"the environment variable {name}")
+            raise ValidationError(f"{where} is not set; set it to the secret, and write only its name here")
+        return _usable(secret, where)
 
 
 class SecretFromFile(fields.String):
@@ -66,14 +64,15 @@ class SecretFromFile(fields.String):
         path = super()._deserialize(value, attr, data, **kwargs)
         try:
             secret = Path(path).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValidationError(f"the file {path} cannot be read ({type(error).__name__})") from None
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ValidationError(f"the file {path} cannot be read: {why}; write the secret into it") from None
         return _usable(secret, f"the file {path}")
 
 
 def _usable(secret: str, where: str) -> Secret:
     if not re.fullmatch(r"[\x21-\x7e]+", secret):
-        raise ValidationError(f"{where} must hold one line of printable ASCII without spaces")
+        raise ValidationError(f"{where} must hold the secret alone: one line of printable ASCII without spaces")
     return Secret(secret)
 
 
@@ -84,14 +83,22 @@ class BaseUrl(fields.String):
         url = super()._deserialize(value, attr, data, **kwargs)
         try:
             parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
+            host, port = parts.hostname, parts.port
         except ValueError:
-            raise ValidationError("is not a URL") from None
-        if parts.scheme not in {"http", "https"} or not host or "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValidationError("is not a URL; write one like https://host/path") from None
+        unwanted = "@" in parts.netloc or parts.query or parts.fragment or not re.fullmatch(r"[\x21-\x7e]+", url)
+        if parts.scheme not in _PORTS or not host or unwanted:
             raise ValidationError("must be an absolute https:// URL without credentials, query or fragment")
         if parts.scheme == "http" and host not in LOOPBACK_HOSTS:
             raise ValidationError("is plain http to a host that is not loopback; use https://")
-        return url.rstrip("/")
+        # One spelling for one place, so that two sources at the same place are seen to be.
+        host = f"[{host}]" if ":" in host else host
+        place = host if port in (None, _PORTS[parts.scheme]) else f"{host}:{port}"
+        return f"{parts.scheme}://{place}{parts.path.rstrip('/')}"
+
+
+def _uri(**kwargs: Any) -> fields.String:
+    return fields.String(validate=_matching(_URI, "must be an absolute URI, like urn:… or https://…"), **kwargs)
 
 
 class SourceSettings(Schema):
@@ -101,8 +108,8 @@ class SourceSettings(Schema):
         unknown = RAISE
 
     plugin = fields.String(required=True)
-    identifier_systems = fields.Dict(fields.String(), fields.String(validate=_URI))
-    code_systems = fields.Dict(fields.String(), fields.String(validate=_URI))
+    identifier_systems = fields.Dict(fields.String(), _uri())
+    code_systems = fields.Dict(fields.String(), _uri())
     concept_map_file = fields.String()
     fallback_reason = fields.String()
 
@@ -110,37 +117,31 @@ class SourceSettings(Schema):
 class _FacadeSchema(Schema):
     base_path = fields.String(
         load_default="",
-        validate=validate.Regexp(
-            r"(/[A-Za-z0-9._~-]+)*\Z",
-            error='must be empty or like "/fhir/r4": a leading slash, none at the end',
-        ),
+        validate=_matching(_PATH, 'must be empty or like "/fhir/r4": a leading slash, none at the end'),
     )
     answer_within = fields.Float(
-        load_default=8.0,
-        validate=validate.Range(
-            min=6.0,
-            max=60.0,
-            error="must be from 6 to 60 seconds: below 6 the parts of a cancel have no room",
-        ),
+        load_default=8.0,  # the scheduler gives up after 10
+        validate=validate.Range(6.0, 60.0, error="must be 6 to 60 seconds: below 6 the parts of a cancel have no room"),
     )
     default_source = fields.String(load_default=None)
-    source_identifier_system = fields.String(load_default=SOURCE_IDENTIFIER_SYSTEM, validate=_URI)
+    source_identifier_system = _uri(load_default=SOURCE_IDENTIFIER_SYSTEM)
     explain_proposed = fields.Boolean(load_default=True, truthy={True}, falsy={False})
 
 
 class _AuthSchema(Schema):
     mode = fields.String(
-        load_default="api-key",
-        validate=validate.OneOf(["api-key", "none"], error='must be "api-key" or "none"'),
+        load_default="api-key", validate=validate.OneOf(["api-key", "none"], error='must be "api-key" or "none"')
     )
 
 
 class _ClientSchema(Schema):
     key_env = SecretFromEnv()
     key_sha256 = fields.String(
-        validate=validate.Regexp(r"[0-9a-f]{64}\Z", error="must be 64 lower-case hexadecimal digits")
+        validate=_matching(r"[0-9a-f]{64}", 'must be 64 lower-case hexadecimal digits: printf %s "$KEY" | sha256sum')
     )
-    sources = fields.List(fields.String(), required=True, validate=validate.Length(min=1))
+    sources = fields.List(
+        fields.String(), required=True, validate=validate.Length(min=1, error='must name a source, or be ["*"] for all')
+    )
     operations = fields.List(
         fields.String(validate=validate.OneOf(OPERATIONS, error='must be "cancel" or "read"')),
         load_default=list(OPERATIONS),
@@ -164,7 +165,13 @@ class _FileSchema(Schema):
     auth = fields.Nested(_AuthSchema, load_default=lambda: _AuthSchema().load({}))
     clients = fields.Dict(fields.String(), fields.Nested(_ClientSchema), load_default=dict)
     # A plugin's own settings are checked by its own schema, in the registry.
-    sources = fields.Dict(fields.String(validate=_NAME), fields.Dict(), required=True)
+    sources = fields.Dict(
+        fields.String(validate=_matching(_NAME, "a name in the URL: it must be 1 to 64 letters, digits and hyphens")),
+        fields.Dict(),
+        required=True,
+        validate=validate.Length(min=1, error=_NO_SOURCE),
+        error_messages={"required": _NO_SOURCE},
+    )
 
 
 @dataclass(frozen=True)
@@ -201,7 +208,7 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}; name a file with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}") from None
+        raise ConfigurationError(f"{path} is not TOML: {error}; mend it there") from None
     absolute: dict[str, Any] = _absolute(document, path.resolve().parent)
     return absolute
 
@@ -209,64 +216,39 @@ def read(path: Path) -> dict[str, Any]:
 def check(document: Mapping[str, Any]) -> Config:
     """The configuration that the tables state. Raises ConfigurationError with every problem found."""
     schema = _FileSchema()
-    try:
-        data: dict[str, Any] = schema.load(document)
-    except ValidationError as error:
-        raise ConfigurationError(*sentences(error, schema)) from None
     problems: list[str] = []
-    if not data["sources"]:
-        problems.append("sources: configure at least one, as [sources.NAME] with its plugin")
-    default = data["facade"]["default_source"]
-    if default is not None and default not in data["sources"]:
+    try:
+        data: Any = schema.load(document)
+    except ValidationError as error:
+        problems += sentences(error, schema)
+        # What of it is sound is looked at further: an operator wants to hear of every problem in one start.
+        data = error.valid_data
+    given = document.get("sources")
+    sources = list(given) if isinstance(given, dict) else None
+    default = data.get("facade", {}).get("default_source")
+    if default is not None and sources is not None and default not in sources:
         problems.append(f'facade.default_source: "{default}" is not configured; add [sources.{default}]')
+    if data.get("auth", {}).get("mode") == "api-key" and document.get("clients", {}) == {}:
+        problems.append('clients: auth.mode is "api-key"; configure at least one, as [clients.NAME] with its key')
+    problems += _client_problems(data.get("clients", {}), sources)
+    if problems:
+        raise ConfigurationError(*problems)
     clients = tuple(
         Client(name, client["key_sha256"], frozenset(client["sources"]), frozenset(client["operations"]))
         for name, client in data["clients"].items()
     )
-    problems += _client_problems(clients, data["auth"]["mode"], set(data["sources"]))
-    if problems:
-        raise ConfigurationError(*problems)
     return Config(**data["facade"], auth_mode=data["auth"]["mode"], clients=clients)
 
 
-def _client_problems(clients: tuple[Client, ...], mode: str, sources: set[str]) -> Iterator[str]:
-    if mode == "api-key" and not clients:
-        yield 'clients: auth.mode is "api-key", so configure at least one as [clients.NAME] with its key'
-    if len({client.key_sha256 for client in clients}) < len(clients):
-        yield "clients: two clients have the same key; give each its own"
-    for client in clients:
-        for source in sorted(client.sources - sources - {"*"}):
-            yield f'clients.{client.name}.sources: "{source}" is not configured; add [sources.{source}] or use "*"'
-
-
-def sentences(error: ValidationError, schema: Schema, prefix: str = "") -> list[str]:
-    """One sentence a problem: the setting's path, what is wrong, the next step; never a value."""
-    return list(_walk(error.messages, schema, prefix))
-
-
-def _walk(messages: Any, schema: Schema | None, path: str) -> Iterator[str]:
-    if isinstance(messages, list):
-        for message in messages:
-            yield f"{path}: {message}"
-        return
-    for name, inner in messages.items():
-        step = path if name in {"_schema", "value", "key"} else f"{path}.{name}" if path else str(name)
-        if inner == ["Unknown field."] and schema is not None:
-            near = difflib.get_close_matches(str(name), schema.fields, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(schema.fields)}"
-            yield f"{step}: unknown key; {hint}"
-            continue
-        yield from _walk(inner, _inner_schema(schema, str(name)), step)
-
-
-def _inner_schema(schema: Schema | None, name: str) -> Schema | None:
-    if schema is None:
-        return None
-    if name not in schema.fields:
-        return schema  # a name of the user's own inside a table of like things
-    inner = schema.fields[name]
-    inner = inner.value_field if isinstance(inner, fields.Dict) and inner.value_field else inner
-    return inner.schema if isinstance(inner, fields.Nested) else None
+def _client_problems(clients: Mapping[str, Any], sources: list[str] | None) -> Iterator[str]:
+    owners: dict[str, str] = {}
+    for name, client in clients.items():
+        key = client.get("key_sha256")
+        if key is not None and (owner := owners.setdefault(key, name)) != name:
+            yield f"clients.{name}: has the key of clients.{owner}; give each client its own"
+        for source in client.get("sources", []):
+            if sources is not None and source not in (*sources, "*"):
+                yield f'clients.{name}.sources: "{source}" is not configured; add [sources.{source}] or use "*"'
 
 
 def _absolute(value: Any, folder: Path) -> Any:

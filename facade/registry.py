@@ -1,8 +1,7 @@
 """Finds plugins, refuses bad ones by name, and builds the adapter of each configured source."""
 
-import json
-import re
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -10,17 +9,21 @@ from types import MappingProxyType
 from typing import Any
 
 import pluggy
-from marshmallow import RAISE, ValidationError
+from marshmallow import ValidationError
 
-from facade import hookspecs
-from facade.config import SourceSettings, sentences
-from facade.contract import NativeReasons, SourceAdapter, SourceConfig, SourceSystem
+from facade import declaration, hookspecs, log, strict_json
+from facade.config import Secret
+from facade.contract import SourceAdapter, SourceConfig, SourceSystem
 from facade.errors import ConfigurationError
 from facade.fhir import concept_map
 from facade.fhir.appointment import Identity
 from facade.fhir.reasons import ReasonMap
+from facade.sentences import in_one_line, nearest, sentences, setting
 
 GROUP = "facade.plugins"
+_HOOK = "@hookimpl def facade_source_systems()"
+# A plugin may fail in any way, its operators hear of it in one sentence.
+_FAILURE = (Exception, SystemExit)
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class Plugin:
     system: SourceSystem
     distribution: str
     version: str
+
+    @property
+    def who(self) -> str:
+        """How a sentence names it."""
+        return _who(self.system.name, self.distribution)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,23 +60,22 @@ def installed() -> list[str]:
 
 
 def load_plugin(name: str) -> Plugin:
-    """The plugin of this name, imported and checked. Raises ConfigurationError naming it."""
+    """The plugin of this name, imported and checked. Raises ConfigurationError naming it and its distribution."""
     found = list(entry_points(group=GROUP, name=name))
     if not found:
-        known = ", ".join(installed()) or "none"
-        raise ConfigurationError(f'plugin "{name}" is not installed; install its distribution (installed: {known})')
+        raise ConfigurationError(
+            f'plugin "{name}" is not installed; install its distribution, or: {nearest(name, installed())}'
+        )
     # One distribution seen through two paths gives the same entry point twice; two distributions are a conflict.
     owners = sorted({_distribution(entry_point)[0] for entry_point in found})
     if len(owners) > 1:
-        raise ConfigurationError(f'plugin "{name}" is claimed by {" and ".join(owners)}; uninstall one')
+        raise ConfigurationError(f'plugin "{name}" is claimed by {" and ".join(owners)}; uninstall all but one')
     distribution, version = _distribution(found[0])
-    who = f'plugin "{name}" of {distribution}'
+    who = _who(name, distribution)
     try:
         module = found[0].load()
-    except Exception as error:
-        raise ConfigurationError(
-            f"{who} cannot be imported ({type(error).__name__}: {error}); reinstall or mend it"
-        ) from error
+    except _FAILURE as error:
+        raise ConfigurationError(f"{who} cannot be imported ({in_one_line(error)}); reinstall or mend it") from error
     return Plugin(_declared(name, module, who), distribution, version)
 
 
@@ -77,49 +84,40 @@ def _distribution(entry_point: EntryPoint) -> tuple[str, str]:
     return (dist.name, dist.version) if dist is not None else ("an unnamed distribution", "")
 
 
+def _who(plugin: str, distribution: str) -> str:
+    return f'plugin "{plugin}" of {distribution}'
+
+
 def _declared(name: str, module: object, who: str) -> SourceSystem:
     # A manager for each plugin: one plugin's exception must not keep another from being heard.
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
+    hook = manager.hook.facade_source_systems
     try:
         manager.register(module, name=name)
         manager.check_pending()
-        answers = manager.hook.facade_source_systems()
-        systems = [system for answer in answers for system in answer]
-    except Exception as error:
+    except _FAILURE as error:
+        raise ConfigurationError(f"{who} has a wrong hook ({in_one_line(error)}); write it as {_HOOK}") from error
+    if not hook.get_hookimpls():
+        raise ConfigurationError(f"{who} has no hook; add {_HOOK} to its module")
+    try:
+        # What each function gave; pluggy leaves out a None.
+        systems = [system for answer in hook() for system in answer]
+    except _FAILURE as error:
         raise ConfigurationError(
-            f"{who} fails when asked what it declares ({type(error).__name__}: {error}); mend facade_source_systems"
+            f"{who} fails when asked what it declares ({in_one_line(error)}); mend its facade_source_systems"
         ) from error
-    if not answers:
-        raise ConfigurationError(f"{who} has no hook; add @hookimpl def facade_source_systems() to its module")
-    mine = [system for system in systems if isinstance(system, SourceSystem) and system.name == name]
-    if len(mine) != 1:
+    names = [system.name if isinstance(system, SourceSystem) else type(system) for system in systems]
+    if names.count(name) != 1 or not all(isinstance(system, SourceSystem) for system in systems):
+        told = " and ".join(f'"{n}"' if isinstance(n, str) else f"a {n.__name__}" for n in names) or "nothing"
         raise ConfigurationError(
-            f'{who} declares {len(mine)} source systems named "{name}"; it must declare one, named as its entry point'
+            f'{who} declares {told}; yield one SourceSystem named "{name}" as its entry point is, and nothing else'
         )
-    problems = list(_declaration_problems(mine[0]))
+    system: SourceSystem = systems[names.index(name)]
+    problems = list(declaration.problems(system))
     if problems:
         raise ConfigurationError(*(f"{who} is misdeclared: {problem}" for problem in problems))
-    return mine[0]
-
-
-def _declaration_problems(system: SourceSystem) -> list[str]:
-    problems = []
-    if not callable(system.adapter):
-        problems.append("adapter must be callable with a SourceConfig")
-    if not (isinstance(system.settings, type) and issubclass(system.settings, SourceSettings)):
-        problems.append("settings must be a subclass of facade.SourceSettings")
-    elif system.settings.Meta.unknown != RAISE:
-        problems.append("settings must refuse unknown keys (Meta.unknown = RAISE)")
-    try:
-        re.compile(system.id_pattern)
-    except (re.error, TypeError):
-        problems.append("id_pattern must be a regular expression")
-    if system.repeat not in {"errors", "idempotent", "harmful"}:
-        problems.append('repeat must be "errors", "idempotent" or "harmful"')
-    if system.reasons is not None and not isinstance(system.reasons, NativeReasons):
-        problems.append("reasons must be a facade.NativeReasons")
-    return problems
+    return system
 
 
 def build(tables: Mapping[str, Mapping[str, Any]], source_system: str) -> Registry:
@@ -128,19 +126,20 @@ def build(tables: Mapping[str, Mapping[str, Any]], source_system: str) -> Regist
     ``tables`` are the settings by source; ``source_system`` is the system URI of the identifier that
     names the source. Raises ConfigurationError with every problem.
     """
+    load = functools.cache(load_plugin)  # several sources may share a plugin; it is asked once
     sources: dict[str, Source] = {}
     problems: list[str] = []
-    reached: dict[tuple[Any, Any], str] = {}
+    reached: dict[tuple[str, frozenset[Secret]], str] = {}
     for name, table in tables.items():
         try:
-            source, settings = _build_one(name, table, source_system)
+            sources[name], settings = _build_one(name, table, source_system, load)
         except ConfigurationError as error:
-            problems += [f"sources.{name}: {problem}" for problem in error.problems]
+            problems += error.problems
             continue
-        sources[name] = source
         if "base_url" in settings:
             # One appointment under two names would be two cancellations of it.
-            other = reached.setdefault((settings["base_url"], settings.get("api_key")), name)
+            secrets = frozenset(value for value in settings.values() if isinstance(value, Secret))
+            other = reached.setdefault((settings["base_url"], secrets), name)
             if other != name:
                 problems.append(f"sources.{name}: has the base URL and key of sources.{other}; remove one of them")
     if problems:
@@ -148,61 +147,100 @@ def build(tables: Mapping[str, Mapping[str, Any]], source_system: str) -> Regist
     return MappingProxyType(sources)
 
 
-def _build_one(name: str, table: Mapping[str, Any], source_system: str) -> tuple[Source, Mapping[str, Any]]:
+def _build_one(
+    name: str, table: Mapping[str, Any], source_system: str, load: Callable[[str], Plugin]
+) -> tuple[Source, Mapping[str, Any]]:
+    where = setting("sources", name)
     plugin_name = table.get("plugin")
     if not isinstance(plugin_name, str):
-        raise ConfigurationError(f"plugin: name one of the installed plugins ({', '.join(installed())})")
-    system = load_plugin(plugin_name).system
-    schema = system.settings()
-    problems: list[str] = []
-    settings: Mapping[str, Any] = {}
+        raise ConfigurationError(f"{where}.plugin: name one of the installed plugins ({', '.join(installed())})")
     try:
-        settings = schema.load(table)
-    except ValidationError as error:
-        problems += sentences(error, schema)
+        plugin = load(plugin_name)
+    except ConfigurationError as error:
+        raise ConfigurationError(*(f"{where}: {problem}" for problem in error.problems)) from error
+    settings, problems = _settings(plugin, table, where)
     mapping = None
     try:
-        mapping = _mapping(system, settings or table)
+        mapping = _mapping(plugin, settings)
     except ConfigurationError as error:
-        problems += error.problems
+        problems += [f"{where}.{problem}" for problem in error.problems]
     if problems:
         raise ConfigurationError(*problems)
-    source_config = SourceConfig(plugin=plugin_name, name=name, settings=MappingProxyType(dict(settings)))
-    try:
-        adapter = system.adapter(source_config)
-    except Exception as error:
-        raise ConfigurationError(f'plugin "{plugin_name}" cannot build its adapter ({type(error).__name__})') from error
-    if not isinstance(adapter, SourceAdapter):
-        raise ConfigurationError(f'plugin "{plugin_name}" builds no facade.SourceAdapter; mend its adapter factory')
+    config = SourceConfig(plugin=plugin_name, name=name, settings=MappingProxyType(dict(settings)))
     identity = Identity(
         source=name,
         source_system=source_system,
-        native_system=source_config.identifier_system,
-        lacks=system.capabilities.lacks,
+        native_system=config.identifier_system,
+        lacks=plugin.system.capabilities.lacks,
     )
-    return Source(name=name, system=system, adapter=adapter, identity=identity, mapping=mapping), settings
+    adapter = _adapter(plugin, config, where)
+    return Source(name=name, system=plugin.system, adapter=adapter, identity=identity, mapping=mapping), settings
 
 
-def _mapping(system: SourceSystem, settings: Mapping[str, Any]) -> ReasonMap | None:
+def _settings(plugin: Plugin, table: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], list[str]]:
+    """The settings as the plugin's schema loads them, or what of them is sound and the problems of the rest."""
+    try:
+        schema = plugin.system.settings()
+        settings = schema.load(table)
+    except ValidationError as error:
+        return dict(error.valid_data or {}), sentences(error, schema, where)
+    except _FAILURE as error:
+        raise ConfigurationError(
+            f"{where}: {plugin.who} fails while it checks its settings ({_place(error)}); mend its schema"
+        ) from error
+    if not isinstance(settings, dict):
+        raise ConfigurationError(f"{where}: {plugin.who} loads settings that are no dict; mend its schema's post_load")
+    return settings, []
+
+
+def _adapter(plugin: Plugin, config: SourceConfig, where: str) -> SourceAdapter:
+    try:
+        adapter = plugin.system.adapter(config)
+    except ConfigurationError as error:
+        raise ConfigurationError(*(f"{where}: {problem}" for problem in error.problems)) from error
+    except _FAILURE as error:
+        raise ConfigurationError(
+            f"{where}: {plugin.who} cannot build its adapter ({_place(error)}); mend its adapter factory"
+        ) from error
+    if not isinstance(adapter, SourceAdapter):
+        raise ConfigurationError(f"{where}: {plugin.who} builds no facade.SourceAdapter; mend its adapter factory")
+    return adapter
+
+
+def _place(error: BaseException) -> str:
+    """Which exception, and where. Not its text: it was raised near secrets."""
+    return f"{type(error).__name__} in {log.where(error)[-1]}"
+
+
+def _mapping(plugin: Plugin, settings: Mapping[str, Any]) -> ReasonMap | None:
     """The plugin's reason mapping, or the one configured in its place; None for a source without reasons."""
-    if system.reasons is None:
-        for key in ("concept_map_file", "fallback_reason"):
-            if key in settings:
-                raise ConfigurationError(f"{key}: plugin {system.name} maps no reasons; remove the setting")
+    native = plugin.system.reasons
+    if native is None:
+        unused = [key for key in ("concept_map_file", "fallback_reason") if key in settings]
+        if unused:
+            raise ConfigurationError(*(f"{key}: {plugin.who} maps no reasons; remove the setting" for key in unused))
         return None
-    resource: Any = system.reasons.concept_map
+    resource: Any = native.concept_map
+    problems: list[str] = []
     path = settings.get("concept_map_file")
-    if isinstance(path, str):
-        try:
-            resource = json.loads(Path(path).read_text("utf-8"))
-        except OSError as error:
-            raise ConfigurationError(f"concept_map_file: {path} cannot be read: {error.strerror}") from None
-        except ValueError:
-            raise ConfigurationError(f"concept_map_file: {path} is not JSON") from None
-    return concept_map.load(
-        resource,
-        system.reasons,
-        plugin=system.name,
-        code_systems=settings.get("code_systems", {}),
-        fallback=settings.get("fallback_reason"),
-    )
+    try:
+        if path is not None:
+            resource = strict_json.loads(Path(path).read_bytes())
+    except OSError as error:
+        problems.append(f"concept_map_file: {path} cannot be read: {error.strerror}; name a FHIR ConceptMap")
+    except ValueError as error:
+        problems.append(f"concept_map_file: {path} is not JSON to rely on: {error}; mend it")
+    try:
+        mapping = concept_map.load(
+            resource,
+            native,
+            plugin=plugin.system.name,
+            code_systems=settings.get("code_systems", {}),
+            fallback=settings.get("fallback_reason"),
+        )
+    except ConfigurationError as error:
+        # The plugin's own map was found sound, so what is wrong with a map is wrong with the file.
+        problems += [f"concept_map_file: {p}" if p.startswith("the ConceptMap") else p for p in error.problems]
+    if problems:
+        raise ConfigurationError(*problems)
+    return mapping

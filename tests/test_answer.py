@@ -36,8 +36,20 @@ def absent_reasons(answer):
 
 @pytest.mark.parametrize(
     "appointment_id",
-    ["1839594", "apt_1", "apt_cancelled", "apt_completed", "apt_scheduling", "apt_no-eta", "apt_local-time"]
-    + ["apt_unknown-status", "apt_500-before-commit", "apt_500-after-commit", "apt_read-500", "apt_read-html-200"],
+    [
+        "1839594",
+        "apt_1",
+        "apt_cancelled",
+        "apt_completed",
+        "apt_scheduling",
+        "apt_no-eta",
+        "apt_local-time",
+        "apt_unknown-status",
+        "apt_500-before-commit",
+        "apt_500-after-commit",
+        "apt_read-500",
+        "apt_read-html-200",
+    ],
 )
 def test_every_200_has_what_the_scheduler_maps_by(caller, appointment_id):
     answer = caller.cancel(appointment_id).json

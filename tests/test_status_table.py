@@ -108,8 +108,15 @@ def test_a_body_over_256_kib_is_413_and_one_of_256_kib_is_not(caller, simulator)
 
 @pytest.mark.parametrize(
     "content_type",
-    ["", "text/plain", "application/xml", "application/fhir+xml", "application/x-www-form-urlencoded"]
-    + ["application/fhir+json; fhirVersion=3.0", "application/fhir+json; charset=latin-1"],
+    [
+        "",
+        "text/plain",
+        "application/xml",
+        "application/fhir+xml",
+        "application/x-www-form-urlencoded",
+        "application/fhir+json; fhirVersion=3.0",
+        "application/fhir+json; charset=latin-1",
+    ],
 )
 def test_a_body_that_is_not_said_to_be_r4_json_is_415(caller, simulator, content_type):
     response = caller.cancel("apt_1", headers={"Content-Type": content_type})

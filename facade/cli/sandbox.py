@@ -2,20 +2,29 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
+from facade import config as configuration
 from facade import registry
-from facade.errors import ConfigurationError
+from facade.app import assemble
+from facade.deadline import deadline
+from facade.errors import ConfigurationError, SourceError
+from facade.http_client import HttpClient
 from facade.testing.host import SimulatorHost, serve
 from facade.testing.simulator import Simulator
 
-_HOST, _FACADE = "127.0.0.1", "http://127.0.0.1:8080"
+_HOST = "127.0.0.1"
+_ENDED = "the facade ended; its own message says why"
+_STOPS = (signal.SIGTERM, signal.SIGHUP)
 _BODY = {
     "resourceType": "Appointment",
     "id": "apt_1",
@@ -34,26 +43,44 @@ _BODY = {
 @click.command()
 @click.option("--port", default=8081, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on.")
 @click.option("--serve", "config", type=click.Path(path_type=Path), help="Also serve a facade: its configuration file.")
-def sandbox(port: int, config: Path | None) -> None:
+@click.option(
+    "--serve-port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="The port of that facade."
+)
+def sandbox(port: int, config: Path | None, serve_port: int) -> None:
     """Serve a stand-in for every installed source system, seeded, on loopback.
 
     Each keeps state and its own log, and fails on demand: an appointment whose id holds a fault's name fails
     that way, and the control API under /_control arms any fault for any appointment.
     """
-    # A stop from outside must stop the facade too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with serve(_simulators(), host=_HOST, port=port) as host:
-        _explain(host)
-        try:
+    for stop in _STOPS:
+        signal.signal(stop, _stop)
+    try:
+        with serve(_simulators(), host=_HOST, port=port) as host:
+            _explain(host)
             if config is None:
                 host.wait()
             else:
-                with _facade(config) as process:
-                    _explain_facade(host)
-                    process.wait()
-                    raise ConfigurationError("the facade ended; its own message says why")
-        except KeyboardInterrupt:
-            click.echo()
+                _serve_too(config, serve_port, host)
+    except KeyboardInterrupt:
+        click.echo()
+
+
+def _serve_too(config: Path, port: int, host: SimulatorHost) -> None:
+    facade = assemble(config)
+    source, name = _source_here(config, host)
+    url = f"http://{_HOST}:{port}"
+    with _serving(config, port, url) as process:
+        _explain_facade(url, facade.config, source)
+        _explain_faults(host, name)
+        process.wait()
+        raise ConfigurationError(_ENDED)
+
+
+def _stop(*_: object) -> NoReturn:
+    """A stop from outside stops the facade too; a second one does not interrupt that."""
+    for stop in _STOPS:
+        signal.signal(stop, signal.SIG_IGN)
+    sys.exit(0)
 
 
 def _simulators() -> dict[str, Simulator]:
@@ -61,14 +88,41 @@ def _simulators() -> dict[str, Simulator]:
     return {system.name: system.simulator() for system in systems if system.simulator is not None}
 
 
+def _source_here(config: Path, host: SimulatorHost) -> tuple[str, str]:
+    """A configured source that this sandbox serves, and its simulator's name."""
+    urls = {host.source_url(name): name for name in host.simulators}
+    for source, settings in configuration.read(config)["sources"].items():
+        url = str(settings.get("base_url")).rstrip("/")
+        if url in urls:
+            return source, urls[url]
+    raise ConfigurationError(f"{config} has no source with the base_url {' or '.join(urls)}; give it one, or --port")
+
+
 @contextmanager
-def _facade(config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-m", "facade", "serve", "--config", str(config)])
+def _serving(config: Path, port: int, url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A facade that answers."""
+    with socket.socket() as connection:
+        if connection.connect_ex((_HOST, port)) == 0:
+            raise ConfigurationError(f"port {port} is taken; choose another for the facade with --serve-port")
+    command = [sys.executable, "-m", "facade", "serve", "--config", str(config), "--port", str(port)]
+    process = subprocess.Popen(command)  # noqa: S603 - our own command
     try:
+        while not _answers(url):
+            if process.poll() is not None:
+                raise ConfigurationError(_ENDED)
+            time.sleep(0.05)
         yield process
     finally:
         process.terminate()
         process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with deadline(1.0):
+            return HttpClient(url).get("/health/live").status == 200
+    except SourceError:
+        return False
 
 
 def _explain(host: SimulatorHost) -> None:
@@ -77,13 +131,17 @@ def _explain(host: SimulatorHost) -> None:
     click.echo(f"{'control':<12}{host.url}/_control")
 
 
-def _explain_facade(host: SimulatorHost) -> None:
-    name, simulator = next(iter(host.simulators.items()))
-    click.echo(f"{'facade':<12}{_FACADE}\n\nCancel an appointment:\n")
-    click.echo(f"curl -sS {_FACADE}/Appointment/{name}/apt_1 \\")
+def _explain_facade(url: str, config: configuration.Config, source: str) -> None:
+    click.echo(f"{'facade':<12}{url}{config.base_path}\n\nCancel an appointment:\n")
+    click.echo(f"curl -sS {url}{config.base_path}/Appointment/{source}/apt_1 \\")
+    if config.auth_mode == "api-key":
+        click.echo('  -H "Authorization: Bearer $FACADE_CLIENT_KEY" \\')
     click.echo("  -H 'Content-Type: application/fhir+json' \\")
     click.echo(f"  -d '{json.dumps(_BODY)}'\n")
+
+
+def _explain_faults(host: SimulatorHost, name: str) -> None:
     click.echo("Other ids fail as they say; the answer comes within 8 seconds and ends as shown:\n")
-    for appointment_id, fault in simulator.fault_ids().items():
+    for appointment_id, fault in host.simulators[name].fault_ids().items():
         click.echo(f"  {appointment_id:<28}{fault.ends_in:<11}{fault.description}")
     click.echo(f"\nWhat the source saw: curl -sS {host.url}/_control/{name}/log\nCtrl-C stops both.")

@@ -1,5 +1,8 @@
 """``facade serve``: the facade under gunicorn."""
 
+import os
+import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from facade.web import create_app
 
 # A cancel may wait 8 s for its source; threads that wait cost little.
 _THREADS = 32
+_BACKLOG = 1024  # connections that wait to be accepted
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
@@ -46,18 +50,52 @@ def serve(path: Path, host: str, port: int, workers: int) -> None:
         raise ConfigurationError(
             f'auth.mode: "none" serves loopback only and --host is {host}; use mode = "api-key" or --host 127.0.0.1'
         )
+    listener = _listen(host, port)
     logging.configure()
-    structlog.get_logger().info("serving", host=host, port=port, workers=workers, sources=sorted(facade.sources))
+    structlog.get_logger().info(
+        "serving", host=host, port=listener.getsockname()[1], workers=workers, sources=sorted(facade.sources)
+    )
     settings = {
-        "bind": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"],
+        "bind": [f"fd://{listener.detach()}"],
         "workers": workers,
         "worker_class": "gthread",
         "threads": _THREADS,
         "graceful_timeout": 15,
         "accesslog": None,  # our own line a request says more, and no path with an id in it
-        "loglevel": "warning",
+        "loglevel": "error",  # what its parser refuses it logs as a warning, keys and ids included
         "proc_name": "fhir-facade",
+        "when_ready": _interrupt_gracefully,
+        "post_worker_init": _leave_interrupts_to_the_master,
         "control_socket_disable": True,  # two facades on one host would fight for it
     }
     # In the worker, after the fork: nothing that holds a thread or a connection is shared.
     _Server(lambda: create_app(assemble(path)), settings).run()
+
+
+def _interrupt_gracefully(_: Any) -> None:
+    """In the master: Ctrl-C is a SIGTERM, and gunicorn's quick stop only the second time."""
+    quick = signal.getsignal(signal.SIGINT)
+
+    def stop(*_: Any) -> None:
+        signal.signal(signal.SIGINT, quick)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGINT, stop)
+
+
+def _leave_interrupts_to_the_master(_: Any) -> None:
+    """In a worker, which a terminal's Ctrl-C reaches too: its quick stop, begun twice, may wait for itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Our own socket: gunicorn would try a port in use for five seconds, and say so in many lines."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        # A host that has no address comes with a number that is not errno's.
+        why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise ConfigurationError(
+            f"the facade cannot listen on {host}, port {port}: {why}; choose another with --host or --port"
+        ) from error

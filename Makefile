@@ -1,0 +1,44 @@
+# From a bare clone, with Python 3.11 or newer: `make run`, `make test`.
+PYTHON ?= python3
+
+VENV := .venv
+HINT = Name another: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12
+NPM_PACKAGES := tests/validator/node_modules/.package-lock.json
+
+.PHONY: help run test clean
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+run: $(VENV)/.run  ## a facade on 127.0.0.1:8080 in front of a sandbox; prints a curl to paste; Ctrl-C stops both
+	@$(VENV)/bin/facade sandbox --serve config/sandbox.toml
+
+test: $(VENV)/.test $(NPM_PACKAGES)  ## everything: tests, lint, types, import rules
+	$(VENV)/bin/python -m pytest
+
+clean:  ## forget what was installed here, for example after a change of Python
+	rm -rf $(VENV) $(dir $(NPM_PACKAGES))
+
+# Installed again only when what says what to install has changed; what the tests need is enough to run.
+$(VENV)/.run: setup.cfg pyproject.toml $(VENV)/pyvenv.cfg
+	@echo "Installing into $(VENV) ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.test: setup.cfg pyproject.toml $(VENV)/pyvenv.cfg
+	@echo "Installing into $(VENV), with what the tests need ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/pyvenv.cfg:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "fhir-facade needs Python 3.11 or newer, and there is no $(PYTHON) here. $(HINT)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "fhir-facade needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1). $(HINT)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+# A validator that shares no code with the facade; the tests do without it where npm is absent, CI does not.
+$(NPM_PACKAGES): tests/validator/package-lock.json
+	@if command -v npm >/dev/null; then \
+	  echo "Installing the independent validator ..."; \
+	  cd tests/validator && npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json; \
+	else echo "npm is not installed: the tests go without the independent validator"; fi

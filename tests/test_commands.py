@@ -1,0 +1,394 @@
+"""The commands: what they print, how they refuse, and that a stop stops everything they started."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from facade.cli import main
+from facade.testing.faults import FAULTS
+from tests.conftest import HEIM_KEY, KEY
+from tests.process import COMMAND, call, eventually
+
+ROOT = Path(__file__).parent.parent
+SANDBOX = ROOT / "config" / "sandbox.toml"
+ALL_SHOWN = "Ctrl-C stops both."
+
+
+def facade(*arguments, code=0, env=None):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], env=env, prog_name="facade")
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.stderr
+    return result
+
+
+# Help
+
+
+def test_help_says_what_it_is_how_to_try_it_and_every_command():
+    shown = facade("--help").stdout
+    assert "Cancel appointments in many source systems through FHIR R4" in shown
+    assert "facade sandbox --serve config/sandbox.toml" in shown
+    assert "exit code 2" in shown
+    commands = re.findall(r"^  ([a-z]+)  +[A-Z]", shown.split("Commands:\n")[1], re.MULTILINE)
+    assert commands == ["serve", "sandbox", "sources", "check", "cancel"]
+    assert facade("-h").stdout == shown
+
+
+@pytest.mark.parametrize("command", ["serve", "sandbox", "sources", "check", "cancel"])
+def test_each_commands_help_explains_every_option_and_default(command):
+    shown = facade(command, "--help").stdout
+    for option in main.get_command(None, command).params:
+        for name in (name for name in option.opts if name.startswith("--")):
+            line = next(line for line in shown.splitlines() if name in line and line.startswith("  "))
+            assert re.search(rf"{name}\b.*  +\S", line) or option.help.split()[0] in shown, name
+        if isinstance(getattr(option, "default", None), (int, str)) and not isinstance(option.default, bool):
+            assert f"[default: {option.default}" in " ".join(shown.split()), option.name
+
+
+def test_the_fixed_names_of_options_and_their_defaults():
+    options = {
+        command: {
+            name: getattr(option, "default", None)
+            for option in main.get_command(None, command).params
+            for name in option.opts
+        }
+        for command in main.list_commands(None)
+    }
+    assert options["serve"].keys() == {"--config", "--host", "--port", "--workers"}
+    assert (options["serve"]["--host"], options["serve"]["--port"]) == ("127.0.0.1", 8080)
+    assert options["sandbox"].keys() == {"--port", "--serve", "--serve-port"}
+    assert options["sources"].keys() == options["check"].keys() == {"--config"}
+    assert options["cancel"].keys() == {"source", "id", "--reason", "--note", "--url", "--json"}
+
+
+def test_the_version_is_the_distributions():
+    assert version("fhir-facade") in facade("--version").stdout
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True, timeout=60)
+    assert version("fhir-facade") in done.stdout
+
+
+# Errors
+
+
+def test_an_unknown_command_is_an_error_that_names_it():
+    result = facade("servee", code=2)
+    assert "No such command 'servee'" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["serve"], "Missing option '--config'"),
+        (["sources"], "Missing option '--config'"),
+        (["check"], "Missing option '--config'"),
+        (["cancel", "heim", "apt_1"], "Missing option '--url'"),
+        (["cancel", "heim"], "Missing argument 'ID'"),
+        (
+            ["serve", "--config", "x.toml", "--workers", "0"],
+            "Invalid value for '--workers': 0 is not in the range x>=1",
+        ),
+        (["serve", "--config", "x.toml", "--port", "http"], "Invalid value for '--port'"),
+        (["sandbox", "--port", "65536"], "Invalid value for '--port'"),
+        (["check", "--confg", "x.toml"], "--confg"),
+    ],
+)
+def test_a_wrong_call_says_what_is_wrong_and_how_to_get_help(arguments, told):
+    result = facade(*arguments, code=2)
+    assert told in result.stderr
+    assert f"Usage: facade {arguments[0]} " in result.stderr
+    assert "--help" in result.stderr
+
+
+# sources and check
+
+
+def test_sources_lists_each_source_its_plugin_and_what_it_can_do(tmp_path):
+    path = tmp_path / "facade.toml"
+    second = '[sources.heim-north]\nplugin = "heim"\nbase_url = "https://north.example"\napi_key_env = "HEIM_API_KEY"\n'
+    more = f'{second}environment = "test"\nfallback_reason = "refuse"\n'
+    sandbox = SANDBOX.read_text("utf-8").replace("sandbox-key.txt", str(SANDBOX.parent / "sandbox-key.txt"))
+    path.write_text(f"{sandbox}\n{more}", "utf-8")
+    shown = facade("sources", "--config", path).stdout
+    assert shown == (
+        "heim  (also without a source system in the path)\n"
+        f"  plugin   heim, from fhir-facade {version('fhir-facade')}\n"
+        "  cancels  yes; a repeated native cancel: errors\n"
+        "  reads    yes;  takes a reason: yes, a note: yes\n"
+        "  ids      [A-Za-z0-9_.-]{1,64}\n"
+        "  reasons  32 HL7 codes mapped; any other: organisation_cancelled\n"
+        "heim-north\n"
+        f"  plugin   heim, from fhir-facade {version('fhir-facade')}\n"
+        "  cancels  yes; a repeated native cancel: errors\n"
+        "  reads    yes;  takes a reason: yes, a note: yes\n"
+        "  ids      [A-Za-z0-9_.-]{1,64}\n"
+        "  reasons  32 HL7 codes mapped; any other: refused\n"
+    )
+    assert HEIM_KEY not in shown
+
+
+def test_check_says_that_a_configuration_is_in_order(monkeypatch):
+    assert facade("check", "--config", SANDBOX).stdout == f"{SANDBOX} is in order: heim\n"
+
+
+@pytest.mark.parametrize("command", ["sources", "check", "serve"])
+def test_a_configuration_that_is_not_there_is_one_sentence(command, tmp_path):
+    path = tmp_path / "nowhere.toml"
+    result = facade(command, "--config", path, code=2)
+    expected = f"facade: {path} cannot be read: No such file or directory; name a file with --config\n"
+    assert result.stderr == expected
+
+
+# cancel: the client
+
+
+def test_cancel_refuses_an_unknown_reason_before_it_sends_anything():
+    result = facade("cancel", "heim", "apt_1", "--reason", "pat-xx", "--url", "http://127.0.0.1:9", code=2)
+    assert "--reason pat-xx is none of HL7's codes; known are pat, pat-crs" in result.stderr
+
+
+@pytest.mark.parametrize("url", ["facade", "http://facade.example", "https://user:pw@facade.example"])
+def test_cancel_refuses_a_url_it_must_not_send_a_key_to(url):
+    result = facade("cancel", "heim", "apt_1", "--url", url, code=2, env={"FACADE_CLIENT_KEY": KEY})
+    assert "--url must be an absolute" in result.stderr or "--url is plain http" in result.stderr
+    assert KEY not in result.output
+
+
+def test_cancel_says_that_nobody_serves_there():
+    with free_port() as port:
+        result = facade("cancel", "heim", "apt_1", "--url", f"http://127.0.0.1:{port}", code=1)
+    assert result.stderr.startswith(f"Error: no answer from http://127.0.0.1:{port} (UNREACHABLE")
+    assert result.stderr.endswith("; is a facade serving there?\n")
+
+
+# Real processes
+
+
+@contextmanager
+def free_port():
+    """A port that nobody else is given while the block runs: bound, not listened on, with SO_REUSEADDR."""
+    with socket.socket() as reservation:
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reservation.bind(("127.0.0.1", 0))
+        yield reservation.getsockname()[1]
+
+
+@contextmanager
+def listening():
+    """A port where somebody else listens."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other.getsockname()[1]
+
+
+class Started:
+    """A command in a process group of its own; what it writes goes to files, so that nothing waits for it for ever."""
+
+    def __init__(self, *arguments, cwd):
+        self._shown, self._errors = cwd / "stdout", cwd / "stderr"
+        with self._shown.open("wb") as stdout, self._errors.open("wb") as stderr:
+            command = [*COMMAND, *map(str, arguments)]
+            self.process = subprocess.Popen(command, cwd=cwd, stdout=stdout, stderr=stderr, start_new_session=True)
+
+    def errors(self):
+        return self._errors.read_text("utf-8")
+
+    def shown_until(self, text):
+        """What it printed, once ``text`` is there."""
+        eventually(lambda: text in self._shown.read_text("utf-8") or self.process.poll() is not None, within=60)
+        shown = self._shown.read_text("utf-8")
+        assert text in shown, self.errors()
+        return shown
+
+    def members(self):
+        """The process group's living members."""
+        done = subprocess.run(["ps", "-e", "-o", "pgid=,pid=,stat="], capture_output=True, text=True, check=True)
+        rows = [line.split() for line in done.stdout.splitlines()]
+        return [pid for group, pid, state in rows if group == str(self.process.pid) and not state.startswith("Z")]
+
+    def end(self):
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture
+def start(tmp_path):
+    begun = []
+
+    def start(*arguments):
+        begun.append(Started(*arguments, cwd=tmp_path))
+        return begun[-1]
+
+    yield start
+    for started in begun:
+        started.end()
+
+
+@pytest.fixture
+def both(start, tmp_path):
+    """A sandbox and a facade in front of it on free ports, when everything is printed; and what was printed."""
+
+    def both(edit=lambda text: text):
+        shutil.copytree(SANDBOX.parent, tmp_path / "config")
+        with free_port() as sandbox_port, free_port() as facade_port:
+            path = tmp_path / "config" / "sandbox.toml"
+            path.write_text(edit(path.read_text("utf-8").replace(":8081", f":{sandbox_port}")), "utf-8")
+            started = start(
+                "sandbox", "--port", sandbox_port, "--serve", path.relative_to(tmp_path), "--serve-port", facade_port
+            )
+            return started, started.shown_until(ALL_SHOWN), f"http://127.0.0.1:{facade_port}"
+
+    return both
+
+
+def pasted(shown):
+    """The curl that was printed, run through a shell as it stands."""
+    command = re.search(r"^curl (?:.*\\\n)+.*$", shown, re.MULTILINE)[0]
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="what is printed is a curl command")
+
+
+@needs_curl
+def test_the_printed_curl_cancels_an_appointment_and_every_faults_id_is_listed(both):
+    _, shown, url = both()
+    lines = shown.splitlines()
+    assert re.fullmatch(r"heim        http://127.0.0.1:\d+/heim", lines[0])
+    assert re.fullmatch(r"control     http://127.0.0.1:\d+/_control", lines[1])
+    assert lines[2] == f"facade      {url}"
+    for name, fault in FAULTS.items():
+        row = next(line for line in lines if line.startswith(f"  apt_{name} "))
+        assert row.split()[1] == fault.ends_in
+        assert row.endswith(fault.description)
+
+    answer = pasted(shown)
+    assert answer["resourceType"] == "Appointment"
+    assert answer["status"] == "cancelled"
+    assert answer["cancelationReason"]["coding"][0]["code"] == "pat-mv"
+
+    log = re.search(r"^What the source saw: (curl .*)$", shown, re.MULTILINE)[1]
+    seen = json.loads(subprocess.run(["sh", "-c", log], capture_output=True, check=True, timeout=30).stdout)
+    assert seen["cancels"] == 1
+    client = facade("cancel", "heim", "apt_2", "--reason", "pat-mv", "--url", url).stdout
+    assert client.startswith("cancelled   heim apt_2\nreason      Patient: Moved (pat-mv)\n")
+    assert json.loads(facade("cancel", "heim", "apt_2", "--json", "--url", url).stdout)["status"] == "cancelled"
+    assert "refused     HTTP 404" in facade("cancel", "nowhere", "apt_2", "--url", url, code=1).stdout
+    assert "proposed    heim apt_refused" in facade("cancel", "heim", "apt_refused", "--url", url, code=3).stdout
+
+
+@needs_curl
+def test_the_printed_curl_knows_the_base_path_the_sources_name_and_the_key(both, monkeypatch):
+    monkeypatch.setenv("FACADE_CLIENT_KEY", KEY)
+
+    def edit(text):
+        text = text.replace('default_source = "heim"', 'base_path = "/fhir/r4"').replace(
+            "[sources.heim]", "[sources.spa]"
+        )
+        client = '[clients.me]\nkey_env = "FACADE_CLIENT_KEY"\nsources = ["*"]\n'
+        return text.replace('mode = "none"', 'mode = "api-key"') + client
+
+    _, shown, url = both(edit)
+    assert f"curl -sS {url}/fhir/r4/Appointment/spa/apt_1 " in shown
+    assert KEY not in shown
+    assert pasted(shown)["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "SIGTERM to all", "SIGHUP"])
+def test_a_stop_stops_both(both, how):
+    started, _, _ = both()
+    assert len(started.members()) >= 3  # the sandbox, gunicorn's master, its worker
+    match how:
+        case "Ctrl-C":  # a terminal sends it to the whole group
+            os.killpg(started.process.pid, signal.SIGINT)
+        case "SIGTERM to all":
+            os.killpg(started.process.pid, signal.SIGTERM)
+        case "SIGTERM":
+            started.process.send_signal(signal.SIGTERM)
+        case "SIGHUP":
+            started.process.send_signal(signal.SIGHUP)
+    assert started.process.wait(20) == 0
+    assert started.members() == []
+    errors = started.errors()
+    assert "Traceback" not in errors
+    assert "SIGKILL" not in errors
+
+
+def test_ctrl_c_lets_a_cancel_that_was_sent_finish(both):
+    """The source answers too slowly for the write's deadline, so the facade reads, and answers, and only then ends."""
+    started, shown, url = both(lambda text: text.replace("[facade]", "[facade]\nanswer_within = 6"))
+    log = re.search(r"^control +(\S+)$", shown, re.MULTILINE)[1] + "/heim/log"
+    wish = {"resourceType": "Appointment", "status": "cancelled"}
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(call, "POST", f"{url}/Appointment/heim/apt_slow-drip", json=wish)
+        eventually(lambda: call("GET", log).json()["cancels"] == 1)
+        os.killpg(started.process.pid, signal.SIGINT)
+        assert answer.result().json()["status"] == "cancelled"
+    assert started.process.wait(20) == 0
+    assert "SIGKILL" not in started.errors()
+
+
+def test_a_sandbox_alone_is_stopped_by_ctrl_c(start):
+    started = start("sandbox", "--port", "0")
+    started.shown_until("control")
+    os.killpg(started.process.pid, signal.SIGINT)
+    assert started.process.wait(20) == 0
+    assert started.errors() == ""
+
+
+def test_a_taken_port_is_one_sentence_and_exit_code_2(tmp_path):
+    with listening() as taken, free_port() as free:
+        told = facade("sandbox", "--port", taken, code=2).stderr
+        assert re.fullmatch(rf"facade: The sandbox cannot listen on 127\.0\.0\.1, port {taken}: .*\n", told)
+        told = facade("serve", "--config", SANDBOX, "--port", taken, code=2).stderr
+        expected = f"port {taken}: Address already in use; choose another with --host or --port"
+        assert told == f"facade: the facade cannot listen on 127.0.0.1, {expected}\n"
+        path = tmp_path / "sandbox.toml"
+        path.write_text(SANDBOX.read_text("utf-8").replace(":8081", f":{free}"), "utf-8")
+        shutil.copy(SANDBOX.parent / "sandbox-key.txt", tmp_path)
+        told = facade("sandbox", "--port", free, "--serve", path, "--serve-port", taken, code=2)
+        assert told.stderr == f"facade: port {taken} is taken; choose another for the facade with --serve-port\n"
+
+
+def test_a_host_that_has_no_address_is_one_sentence(tmp_path):
+    path = tmp_path / "facade.toml"
+    text = SANDBOX.read_text("utf-8").replace('mode = "none"', 'mode = "api-key"')
+    path.write_text(f'{text}\n[clients.me]\nkey_env = "FACADE_KEY_SCHEDULER"\nsources = ["*"]\n', "utf-8")
+    shutil.copy(SANDBOX.parent / "sandbox-key.txt", tmp_path)
+    told = facade("serve", "--config", path, "--host", "nowhere.invalid", code=2).stderr
+    assert re.fullmatch(
+        r"facade: the facade cannot listen on nowhere\.invalid, port 8080: .+; choose another .*\n", told
+    )
+
+
+def test_a_sandbox_that_no_configured_source_stands_in_front_of_is_refused():
+    with free_port() as port:
+        told = facade("sandbox", "--port", port, "--serve", SANDBOX, code=2).stderr
+    url = f"http://127.0.0.1:{port}/heim"
+    assert told == f"facade: {SANDBOX} has no source with the base_url {url}; give it one, or --port\n"
+
+
+def test_the_facade_says_where_it_serves(start, tmp_path):
+    started = start("serve", "--config", SANDBOX, "--port", "0")
+    eventually(lambda: "\n" in started.errors())
+    line = json.loads(started.errors().splitlines()[0])
+    assert (line["event"], line["host"], line["workers"], line["sources"]) == ("serving", "127.0.0.1", 1, ["heim"])
+    assert call("GET", f"http://127.0.0.1:{line['port']}/health/ready").json() == {"status": "ready"}
+    started.process.terminate()
+    assert started.process.wait(20) == 0

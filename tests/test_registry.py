@@ -1,0 +1,503 @@
+"""The plugin seam: strict start, the hook's own example, and what a plugin author may import."""
+
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+import textwrap
+from types import ModuleType
+
+import pytest
+
+import facade
+from facade import hookspecs, registry
+from facade.app import assemble
+from facade.errors import ConfigurationError
+from facade.web import create_app
+from tests.conftest import Caller
+
+CONFIG = """
+[auth]
+mode = "none"
+[sources.{source}]
+plugin = "{plugin}"
+{settings}
+"""
+NEXT_STEP = r"; (mend|add|write|yield|give|take|reinstall|look)|must |did you mean|known are|look at|has no group from"
+GOOD = textwrap.dedent(hookspecs.__doc__.split("::\n", 1)[1])
+"""The complete plugin that the hook's docstring shows: the entry point is called paper, the module facade_paper."""
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a throw-away distribution: metadata, entry point, one module; gone after the test."""
+    before = set(sys.modules)
+    count = iter(range(100))
+
+    def install(code=GOOD, *, plugin="paper", distribution="facade-paper", module="facade_paper", entry=""):
+        folder = tmp_path / f"site-packages-{next(count)}"
+        info = folder / f"{distribution.replace('-', '_')}-1.2.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n", "utf-8")
+        (info / "entry_points.txt").write_text(f"[facade.plugins]\n{plugin} = {entry or module}\n", "utf-8")
+        (folder / f"{module}.py").write_text(code, "utf-8")
+        monkeypatch.syspath_prepend(str(folder))
+
+    yield install
+    for name in set(sys.modules) - before:
+        if name.startswith("facade_paper"):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Assemble a facade with one source of a plugin."""
+
+    def start(plugin="paper", settings="", source="desk"):
+        path = tmp_path / "facade.toml"
+        path.write_text(CONFIG.format(source=source, plugin=plugin, settings=settings), "utf-8")
+        return assemble(path)
+
+    return start
+
+
+@pytest.fixture
+def refused(install, start):
+    """The sentences a plugin of this code is refused with; each names the plugin, the distribution, a next step."""
+
+    def refused(code, settings="", **kwargs):
+        install(code, **kwargs)
+        with pytest.raises(ConfigurationError) as error:
+            start(settings=settings)
+        for problem in error.value.problems:
+            assert problem.startswith('sources.desk: plugin "paper" of facade-paper '), problem
+            assert "\n" not in problem
+            assert re.search(NEXT_STEP, problem), problem
+        return error.value.problems
+
+    return refused
+
+
+def only(problems):
+    assert len(problems) == 1, problems
+    return problems[0].removeprefix('sources.desk: plugin "paper" of facade-paper ')
+
+
+def edited(old, new, code=GOOD):
+    assert old in code, old
+    return code.replace(old, new)
+
+
+def declared(**fields):
+    """The good plugin with fields of its declaration replaced, or added, as source text."""
+    code = GOOD
+    for name, value in fields.items():
+        code, found = re.subn(rf"\b{name}=[^\n]*,\n", lambda _, n=name, v=value: f"{n}={v},\n", code)
+        if not found:
+            code = edited('repeat="idempotent",\n', f'repeat="idempotent",\n        {name}={value},\n', code)
+    return f"from facade import *\n{code}"
+
+
+# The example in the hook's docstring
+
+
+def test_the_complete_plugin_in_the_hooks_docstring_works_as_printed(install, start):
+    install()
+    built = start()
+    caller = Caller(create_app(built), built)
+    assert caller.read("7", source="desk").json["status"] == "booked"
+    answer = caller.cancel("7", source="desk")
+    assert answer.status_code == 200
+    assert answer.json["status"] == "cancelled"
+    assert answer.json["identifier"][0]["value"] == "desk"
+    assert answer.json["identifier"][1]["value"] == "7"
+    assert caller.read("7", source="desk").json["status"] == "cancelled"
+    assert caller.cancel("not-a-number", source="desk").status_code == 404
+    assert caller.request("GET", "/ConceptMap/desk").status_code == 404
+    assert GOOD.index("permit()") < GOOD.index("self.cancelled.add(")
+
+
+def test_the_docstrings_entry_point_is_the_group_that_is_looked_up():
+    assert f"#             {registry.GROUP} =\n" in GOOD
+    assert "#                 paper = facade_paper\n" in GOOD
+
+
+def test_an_entry_point_may_name_an_object_of_a_module(install, start):
+    code = GOOD.replace("@hookimpl\ndef", "class Plugin:\n    @staticmethod\n    @hookimpl\n    def").replace(
+        "    yield SourceSystem", "        yield SourceSystem"
+    )
+    install(code, entry="facade_paper:Plugin")
+    assert list(start().sources) == ["desk"]
+
+
+def test_a_hook_may_return_a_list_and_declare_what_other_entry_points_name(install, start):
+    other = edited("yield SourceSystem(", "one = SourceSystem(")
+    install(f"{other}\n    from dataclasses import replace\n\n    return [replace(one, name='slips'), one]\n")
+    assert start().sources["desk"].system.name == "paper"
+
+
+# Which plugins are looked at
+
+
+def test_an_installed_plugin_nobody_configured_is_never_imported(install, start, make):
+    install()
+    install("raise RuntimeError('imported')", plugin="broken", distribution="broken", module="facade_paper_broken")
+    assert {"broken", "heim", "paper"} <= set(registry.installed())
+    assert "heim" in make().facade.sources
+    assert "desk" in start().sources
+    assert "facade_paper_broken" not in sys.modules
+
+
+def test_a_plugin_of_several_sources_is_asked_once_a_start(install, tmp_path):
+    install(edited("@hookimpl\n", "asked = []\n\n\n@hookimpl\n", edited("    yield", "    asked.append(1)\n    yield")))
+    path = tmp_path / "facade.toml"
+    path.write_text(CONFIG.format(source="a", plugin="paper", settings='[sources.b]\nplugin = "paper"'), "utf-8")
+    built = assemble(path)
+    assert list(built.sources) == ["a", "b"]
+    assert built.sources["a"].adapter is not built.sources["b"].adapter
+    assert importlib.import_module("facade_paper").asked == [1]
+
+
+def test_one_broken_plugin_does_not_keep_another_from_being_heard(install, tmp_path):
+    install(edited('repeat="idempotent"', 'repeat="perhaps"'))
+    install("import nothing_of_this_name", plugin="broken", distribution="broken", module="facade_paper_broken")
+    path = tmp_path / "facade.toml"
+    second = '[sources.b]\nplugin = "broken"\n[sources.c]\nplugin = "absent"'
+    path.write_text(CONFIG.format(source="a", plugin="paper", settings=second), "utf-8")
+    with pytest.raises(ConfigurationError) as error:
+        assemble(path)
+    assert [problem.split(": ")[0] for problem in error.value.problems] == ["sources.a", "sources.b", "sources.c"]
+
+
+def test_a_plugin_that_is_not_installed_is_named_with_those_that_are(install, start):
+    install()
+    with pytest.raises(ConfigurationError) as error:
+        start(plugin="carrier-pigeon")
+    expected = 'plugin "carrier-pigeon" is not installed; install its distribution, or: known are heim, paper'
+    assert error.value.problems == (f"sources.desk: {expected}",)
+
+
+def test_a_name_claimed_by_two_distributions_is_refused_naming_both(install, start):
+    install()
+    install(distribution="facade-papers", module="facade_paper_two")
+    with pytest.raises(ConfigurationError) as error:
+        start()
+    expected = 'plugin "paper" is claimed by facade-paper and facade-papers; uninstall all but one'
+    assert error.value.problems == (f"sources.desk: {expected}",)
+    assert not {"facade_paper", "facade_paper_two"} & set(sys.modules)
+
+
+# What a plugin may get wrong
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+        ("from facade import SourceSytem", "ImportError: cannot import name 'SourceSytem' from 'facade'"),
+        ("def broken(:", "SyntaxError: "),
+        ("raise RuntimeError('first line\\nsecond line')", "RuntimeError: first line second line"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_plugin_that_cannot_be_imported_is_refused(refused, code, told):
+    found = only(refused(code))
+    assert found.startswith(f"cannot be imported ({told}")
+    assert found.endswith("; reinstall or mend it")
+
+
+def test_an_entry_point_to_a_module_that_is_not_there_is_refused(refused):
+    found = only(refused(GOOD, entry="facade_papyrus"))
+    assert found == ("cannot be imported (ModuleNotFoundError: No module named 'facade_papyrus'); reinstall or mend it")
+
+
+def test_a_plugin_without_hook_is_refused(refused):
+    expected = "has no hook; add @hookimpl def facade_source_systems() to its module"
+    assert only(refused("")) == expected
+
+
+def test_a_hook_without_its_mark_is_refused(refused):
+    expected = "has no hook; add @hookimpl def facade_source_systems() to its module"
+    assert only(refused(edited("@hookimpl\n", ""))) == expected
+
+
+def test_a_misspelt_hook_is_refused(refused):
+    found = only(refused(edited("def facade_source_systems", "def facade_source_system")))
+    assert found.startswith("has a wrong hook (PluginValidationError: unknown hook 'facade_source_system'")
+    assert found.endswith("; write it as @hookimpl def facade_source_systems()")
+
+
+def test_a_hook_with_a_parameter_is_refused(refused):
+    found = only(refused(edited("facade_source_systems()", "facade_source_systems(config)")))
+    assert found.startswith("has a wrong hook (PluginValidationError: ")
+    assert found.endswith("; write it as @hookimpl def facade_source_systems()")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("raise KeyError('paper')", "KeyError: 'paper'"),
+        ("raise SystemExit(1)", "SystemExit: 1"),
+        ("yield SourceSystem(name='paper')", "TypeError: "),
+        ("return 5", "TypeError: 'int' object is not iterable"),
+    ],
+)
+def test_a_hook_that_raises_is_refused(refused, body, told):
+    code = GOOD[: GOOD.index("    yield")] + f"    {body}\n"
+    found = only(refused(code))
+    assert found.startswith(f"fails when asked what it declares ({told}")
+    assert found.endswith("; mend its facade_source_systems")
+
+
+@pytest.mark.parametrize("body", ["SourceSystem", "return", "yield from ()"])
+def test_a_forgotten_yield_or_return_is_refused(refused, body):
+    code = edited("yield SourceSystem(", "SourceSystem(") if body == "SourceSystem" else None
+    code = code or GOOD[: GOOD.index("    yield")] + f"    {body}\n"
+    expected = 'declares nothing; yield one SourceSystem named "paper" as its entry point is, and nothing else'
+    assert only(refused(code)) == expected
+
+
+def test_a_returned_declaration_that_is_no_list_is_refused(refused):
+    found = only(refused(edited("yield SourceSystem(", "return SourceSystem(")))
+    assert found.startswith("fails when asked what it declares (TypeError: 'SourceSystem' object is not iterable)")
+
+
+def test_a_declaration_under_another_name_is_refused(refused):
+    expected = 'declares "papyrus"; yield one SourceSystem named "paper" as its entry point is, and nothing else'
+    assert only(refused(edited('name="paper"', 'name="papyrus"'))) == expected
+
+
+def test_a_declaration_made_twice_is_refused(refused):
+    twice = GOOD + GOOD[GOOD.index("    yield") :]
+    expected = 'declares "paper" and "paper"; yield one SourceSystem named "paper" as its entry point is, and nothing'
+    assert only(refused(twice)).startswith(expected)
+
+
+def test_a_declaration_beside_something_else_is_refused(refused):
+    assert only(refused(f"{GOOD}    yield {{'name': 'slips'}}\n")).startswith('declares "paper" and a dict; ')
+
+
+WRONG = {
+    "adapter that cannot be called": (
+        {"adapter": '"PaperAdapter"'},
+        "adapter must be callable with a SourceConfig; give the adapter's class",
+    ),
+    "adapter without a method": (
+        {"adapter": "type('Half', (SourceAdapter,), {'read': None})"},
+        "adapter Half has no cancel; write it",
+    ),
+    "settings that are no class": (
+        {"settings": "SourceSettings()"},
+        "settings must be a subclass of facade.SourceSettings",
+    ),
+    "settings of another class": ({"settings": "dict"}, "settings must be a subclass of facade.SourceSettings"),
+    "settings that ignore unknown keys": (
+        {"settings": "type('Lax', (SourceSettings,), {'Meta': type('Meta', (), {'unknown': 'exclude'})})"},
+        "settings must refuse unknown keys; take Meta.unknown away",
+    ),
+    "id_pattern that is no expression": (
+        {"id_pattern": '"[0-9"'},
+        "id_pattern must be a regular expression, as a string",
+    ),
+    "id_pattern that is compiled": (
+        {"id_pattern": "__import__('re').compile('[0-9]')"},
+        "id_pattern must be a regular expression, as a string",
+    ),
+    "id_pattern that is absent": ({"id_pattern": "None"}, "id_pattern must be a regular expression, as a string"),
+    "repeat that is another word": (
+        {"repeat": '"harmless"'},
+        'repeat must be "errors", "idempotent" or "harmful"',
+    ),
+    "repeat that is no word": ({"repeat": "[]"}, 'repeat must be "errors", "idempotent" or "harmful"'),
+    "reasons of another type": ({"reasons": "{}"}, "reasons must be a facade.NativeReasons, or None"),
+    "capabilities of another type": ({"capabilities": '{"read": True}'}, "capabilities must be a facade.Capabilities"),
+    "a capability that is no Can": (
+        {"capabilities": "Capabilities(read=True)"},
+        "capabilities.read, reason and note must each be a facade.Can",
+    ),
+    "lacks that is one word": (
+        {"capabilities": 'Capabilities(lacks="slot")'},
+        'capabilities.lacks must be a frozenset of FHIR elements, like frozenset({"slot"})',
+    ),
+    "simulator that is none": (
+        {"simulator": '"simulator"'},
+        "simulator must be a function without parameters that builds one, or None",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_each_field_of_a_declaration_is_checked(refused, case):
+    fields, expected = WRONG[case]
+    assert only(refused(declared(**fields))) == f"is misdeclared: {expected}"
+
+
+def test_every_field_of_a_declaration_is_among_those_that_are_tried_wrong():
+    tried = {name for fields, _ in WRONG.values() for name in fields}
+    assert tried | {"name"} == set(inspect.signature(facade.SourceSystem).parameters)
+
+
+def test_a_declaration_that_is_wrong_in_several_fields_is_refused_for_all_of_them(refused):
+    assert len(refused(declared(id_pattern="None", repeat="None", settings="None"))) == 3
+
+
+REASONS = """
+from facade import NativeReasons
+
+MAP = {map}
+REASONS = NativeReasons(name={name}, codes={codes}, concept_map=MAP, fallback={fallback})
+"""
+MAP = {
+    "resourceType": "ConceptMap",
+    "status": "active",
+    "group": [
+        {
+            "source": "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason",
+            "target": "urn:fhir-facade:paper:why",
+            "element": [{"code": "pat", "target": [{"code": "torn", "equivalence": "wider"}]}],
+        }
+    ],
+}
+
+
+def with_reasons(**changes):
+    pieces = {"map": MAP, "name": "'why'", "codes": {"torn": "Torn", "lost": "Lost"}, "fallback": "'lost'", **changes}
+    return REASONS.format(**pieces) + declared(reasons="REASONS")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"codes": {"lost": "Lost"}}, 'reasons: the ConceptMap names the code "torn", which does not exist; '),
+        ({"fallback": "'burnt'"}, 'reasons: fallback_reason "burnt" does not exist; '),
+        ({"name": "'reason'"}, "reasons: the ConceptMap has no group from "),
+        ({"map": {}}, "reasons: the ConceptMap is not valid R4: look at "),
+        ({"map": None}, "reasons: the ConceptMap is not valid R4: look at "),
+        ({"codes": None}, "reasons cannot be used (TypeError: "),
+    ],
+)
+def test_a_plugins_own_map_is_checked_even_where_a_source_replaces_it(refused, tmp_path, changes, told):
+    (tmp_path / "map.json").write_text("{}", "utf-8")
+    found = only(refused(with_reasons(**changes), settings='concept_map_file = "map.json"'))
+    assert found.startswith(f"is misdeclared: {told}")
+
+
+def test_a_plugins_own_map_is_in_force_where_no_source_replaces_it(install, start):
+    install(with_reasons())
+    built = start(settings='code_systems = {why = "https://desk.example/why"}')
+    caller = Caller(create_app(built), built)
+    assert caller.request("GET", "/ConceptMap/desk").json["group"][0]["target"] == "https://desk.example/why"
+
+
+def test_reason_settings_of_a_plugin_without_reasons_are_refused(install, start):
+    install()
+    with pytest.raises(ConfigurationError) as error:
+        start(settings='fallback_reason = "refuse"\nconcept_map_file = "map.json"')
+    expected = 'plugin "paper" of facade-paper maps no reasons; remove the setting'
+    assert error.value.problems == (
+        f"sources.desk.concept_map_file: {expected}",
+        f"sources.desk.fallback_reason: {expected}",
+    )
+
+
+# Settings and adapters
+
+
+def test_a_settings_schema_that_fails_is_refused_without_its_text(refused):
+    code = declared(settings="Failing") + (
+        "\n\nclass Failing(SourceSettings):\n    def load(self, table):\n        raise KeyError('CANARY')\n"
+    )
+    found = only(refused(code))
+    assert re.fullmatch(
+        r"fails while it checks its settings \(KeyError in load .*facade_paper\.py:\d+\); mend its schema", found
+    )
+
+
+def test_a_settings_schema_that_loads_no_dict_is_refused(refused):
+    code = declared(settings="Failing") + (
+        "\n\nfrom marshmallow import post_load\n\n\nclass Failing(SourceSettings):\n    @post_load\n"
+        "    def none(self, data, **_):\n        return 5\n"
+    )
+    assert only(refused(code)) == "loads settings that are no dict; mend its schema's post_load"
+
+
+def test_an_adapter_factory_that_fails_is_refused_without_its_text(refused):
+    found = only(refused(edited("self.config = config", "raise ValueError('CANARY')")))
+    assert re.fullmatch(
+        r"cannot build its adapter \(ValueError in __init__ .*facade_paper\.py:\d+\); mend its adapter factory", found
+    )
+
+
+def test_an_adapter_factory_that_builds_no_adapter_is_refused(refused):
+    expected = "builds no facade.SourceAdapter; mend its adapter factory"
+    assert only(refused(declared(adapter="lambda config: object()"))) == expected
+    assert only(refused(declared(adapter="lambda config: None"), module="facade_paper_again")) == expected
+
+
+def test_an_adapter_may_refuse_its_configuration_in_its_own_words(install, start):
+    code = edited("self.config = config", "raise ConfigurationError('the tray is empty; fill it', 'no ink; buy some')")
+    install(f"from facade import ConfigurationError\n{code}")
+    with pytest.raises(ConfigurationError) as error:
+        start()
+    assert error.value.problems == (
+        "sources.desk: the tray is empty; fill it",
+        "sources.desk: no ink; buy some",
+    )
+
+
+def test_two_sources_whose_secrets_differ_are_two_whatever_the_plugin_calls_them(install, tmp_path, monkeypatch):
+    settings = "\n\nclass Tokens(SourceSettings):\n    base_url = BaseUrl()\n    token_env = SecretFromEnv()\n"
+    install(declared(settings="Tokens") + settings)
+    monkeypatch.setenv("TOKEN_A", "a")
+    monkeypatch.setenv("TOKEN_B", "b")
+    path = tmp_path / "facade.toml"
+    one = 'base_url = "https://paper.example"\ntoken_env = "TOKEN_{}"'
+    second = f'[sources.b]\nplugin = "paper"\n{one}'
+    config = CONFIG.format(source="a", plugin="paper", settings=f"{one.format('A')}\n{second}")
+    path.write_text(config.format("B"), "utf-8")
+    assert list(assemble(path).sources) == ["a", "b"]
+    path.write_text(config.format("A"), "utf-8")
+    with pytest.raises(ConfigurationError, match=r"sources\.b: has the base URL and key of sources\.a; remove one"):
+        assemble(path)
+
+
+# What a plugin author may import
+
+
+def test_the_public_surface_is_exactly_what_all_names():
+    public = {name for name in vars(facade) if not name.startswith("_")}
+    assert public - set(facade.__all__) == {
+        name for name, value in vars(facade).items() if isinstance(value, ModuleType) and not name.startswith("_")
+    } - set(facade.__all__)
+    assert sorted(facade.__all__) == facade.__all__ == list(dict.fromkeys(facade.__all__))
+    for name in facade.__all__:
+        assert not isinstance(getattr(facade, name), ModuleType), name
+
+
+def test_every_public_name_has_a_docstring_of_its_own_and_comes_from_the_facade():
+    for name in facade.__all__:
+        value = getattr(facade, name)
+        if isinstance(value, type) or inspect.isfunction(value):
+            assert value.__doc__, name
+            assert value.__module__.startswith("facade."), name
+
+
+def test_importing_the_facade_does_no_work():
+    """No server, no model of FHIR, no plugin, no thread, no log: what a plugin author's module costs at import."""
+    code = """
+        import sys, threading, logging
+        import facade
+        heavy = {"flask", "werkzeug", "fhir", "pydantic", "click", "gunicorn", "jmespath", "plugins", "structlog"}
+        print(sorted(heavy & set(sys.modules)))
+        print(sorted(name for name in sys.modules if name.startswith("facade.")))
+        print(threading.active_count(), logging.root.handlers)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True, timeout=60
+    )
+    heavy, modules, work = done.stdout.splitlines()
+    assert heavy == "[]"
+    for name in ("registry", "fhir", "web", "app", "cancellation", "testing", "cli", "log"):
+        assert f"facade.{name}" not in modules
+    assert work == "1 []"
