@@ -29,11 +29,13 @@ class Coding:
 class NativeReason:
     """A reason in the source's own words: its code, and what the ConceptMap or the caller adds to it.
 
-    ``properties`` are by declared name, for example ``{"causingEntity": "patient"}``.
+    ``properties`` are by declared name, for example ``{"causingEntity": "patient"}``; ``explicit`` names those
+    that the caller gave.
     """
 
     code: str
     properties: Mapping[str, str] = field(default_factory=dict)
+    explicit: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +96,12 @@ class Can(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
-    """What the source offers; the CapabilityStatement and the use case go by it.
+    """What the source offers; the CapabilityStatement and the use case go by it. What is not YES is not used.
 
     ``lacks`` names required FHIR elements that the source has no such thing for (``slot``, …).
     """
 
     read: Can = Can.YES
-    reason: Can = Can.YES
-    note: Can = Can.YES
     lacks: frozenset[str] = frozenset()
 
 
@@ -162,6 +162,8 @@ class SourceSystem:
     configured source. ``settings`` is a subclass of SourceSettings. ``id_pattern`` is a regular
     expression that every native appointment id matches whole. ``repeat`` is what a second native
     cancel does: ``errors``, ``idempotent`` or ``harmful``. ``simulator`` builds the source's stand-in.
+    ``identifiers`` and ``code_systems`` name the kinds of native ids and of codes, besides ``Appointment`` and
+    the reasons', whose system URIs can be configured.
     """
 
     name: str
@@ -171,4 +173,6 @@ class SourceSystem:
     repeat: Literal["errors", "idempotent", "harmful"]
     reasons: NativeReasons | None = None
     capabilities: Capabilities = Capabilities()
+    identifiers: tuple[str, ...] = ()
+    code_systems: tuple[str, ...] = ()
     simulator: "Callable[[], Simulator] | None" = None

@@ -9,6 +9,7 @@ from facade.config import SourceSettings
 from facade.contract import Can, Capabilities, NativeReasons, SourceSystem
 from facade.errors import ConfigurationError
 from facade.fhir import concept_map
+from facade.fhir.appointment import REQUIRED_ELEMENTS
 from facade.sentences import in_one_line
 
 
@@ -29,10 +30,14 @@ def problems(system: SourceSystem) -> Iterator[str]:
     can = system.capabilities
     if not isinstance(can, Capabilities):
         yield "capabilities must be a facade.Capabilities"
-    elif not all(isinstance(member, Can) for member in (can.read, can.reason, can.note)):
-        yield "capabilities.read, reason and note must each be a facade.Can"
-    elif not isinstance(can.lacks, frozenset):
-        yield 'capabilities.lacks must be a frozenset of FHIR elements, like frozenset({"slot"})'
+    elif not isinstance(can.read, Can):
+        yield "capabilities.read must be a facade.Can"
+    elif not (isinstance(can.lacks, frozenset) and can.lacks <= REQUIRED_ELEMENTS):
+        yield f"capabilities.lacks must be a frozenset of some of {', '.join(sorted(REQUIRED_ELEMENTS))}"
+    for name in ("identifiers", "code_systems"):
+        words = getattr(system, name)
+        if not (isinstance(words, tuple) and all(isinstance(word, str) for word in words)):
+            yield f"{name} must be a tuple of names"
     if system.simulator is not None and not callable(system.simulator):
         yield "simulator must be a function without parameters that builds one, or None"
     if isinstance(system.reasons, NativeReasons):

@@ -4,6 +4,8 @@ Every exchange has a connection of its own. A pooled connection that the source 
 turns a cancel into "reset after it was written", that is, into doubt; a fresh one never does.
 """
 
+# Why this long: the wire, the exchange and the classification are one argument about what has left.
+
 import contextlib
 import contextvars
 import socket
@@ -74,7 +76,7 @@ class HttpAnswer:
     def json(self) -> Any:
         """The body as JSON. Raises Unknown for a body that is empty, cut or ambiguous."""
         try:
-            return strict_json.loads(self.body)
+            return strict_json.loads_native(self.body)
         except strict_json.NotStrictJson as error:
             raise Unknown(Cause.UNREADABLE, f"HTTP {self.status}: {error}") from None
 

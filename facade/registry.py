@@ -1,7 +1,7 @@
 """Finds plugins, refuses bad ones by name, and builds the adapter of each configured source."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -159,6 +159,7 @@ def _build_one(
     except ConfigurationError as error:
         raise ConfigurationError(*(f"{where}: {problem}" for problem in error.problems)) from error
     settings, problems = _settings(plugin, table, where)
+    problems += [f"{where}.{problem}" for problem in _unknown_systems(plugin.system, settings)]
     mapping = None
     try:
         mapping = _mapping(plugin, settings)
@@ -191,6 +192,16 @@ def _settings(plugin: Plugin, table: Mapping[str, Any], where: str) -> tuple[Map
     if not isinstance(settings, dict):
         raise ConfigurationError(f"{where}: {plugin.who} loads settings that are no dict; mend its schema's post_load")
     return settings, []
+
+
+def _unknown_systems(system: SourceSystem, settings: Mapping[str, Any]) -> Iterator[str]:
+    """Configured system URIs of identifiers and codes that this plugin does not have."""
+    reasons = system.reasons
+    codes = (*system.code_systems, *((reasons.name, *reasons.properties) if reasons is not None else ()))
+    for table, known in (("identifier_systems", ("Appointment", *system.identifiers)), ("code_systems", codes)):
+        for name in settings.get(table, {}):
+            if name not in known:
+                yield f"{setting(table, name)}: unknown key; {nearest(name, known)}"
 
 
 def _adapter(plugin: Plugin, config: SourceConfig, where: str) -> SourceAdapter:

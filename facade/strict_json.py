@@ -6,6 +6,7 @@ from typing import Any
 
 MAX_DEPTH = 64
 MAX_DIGITS = 64
+MAX_NATIVE_DEPTH = 400  # the parser recurses; the interpreter's limit is 1000 frames
 
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")
@@ -47,6 +48,27 @@ def loads(body: bytes) -> Any:
     return value
 
 
+def loads_native(body: bytes) -> Any:
+    """Parse a source's JSON, tolerantly: in what is not used of it, anything that JSON parsers write is borne.
+
+    A byte order mark is skipped, numbers may be long, NaN is null. What would be ambiguous evidence (duplicate
+    members) or end the interpreter (nesting) is refused as above.
+    """
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    if _depth(body) > MAX_NATIVE_DEPTH:
+        raise NotStrictJson(f"the body is nested more than {MAX_NATIVE_DEPTH} levels deep")
+    try:
+        return json.loads(
+            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=lambda _: None, parse_int=_any_integer
+        )
+    except ValueError as error:
+        raise error if isinstance(error, NotStrictJson) else NotStrictJson("the body is not JSON in UTF-8") from None
+
+
+def _any_integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
+
+
 def _depth(body: bytes) -> int:
     deepest = depth = 0
     for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
@@ -67,7 +89,7 @@ def _no_constant(_: str) -> None:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
+    if len(digits.lstrip("-")) > MAX_DIGITS:
         raise NotStrictJson(f"a number has more than {MAX_DIGITS} digits")
     return int(digits)
 

@@ -352,18 +352,26 @@ def test_a_sandbox_alone_is_stopped_by_ctrl_c(start):
     assert started.errors() == ""
 
 
+def not_started(*arguments):
+    """What a command that would serve for ever writes to standard error when it refuses to."""
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
 def test_a_taken_port_is_one_sentence_and_exit_code_2(tmp_path):
     with listening() as taken, free_port() as free:
-        told = facade("sandbox", "--port", taken, code=2).stderr
+        told = not_started("sandbox", "--port", taken)
         assert re.fullmatch(rf"facade: The sandbox cannot listen on 127\.0\.0\.1, port {taken}: .*\n", told)
-        told = facade("serve", "--config", SANDBOX, "--port", taken, code=2).stderr
         expected = f"port {taken}: Address already in use; choose another with --host or --port"
+        told = not_started("serve", "--config", SANDBOX, "--port", taken)
         assert told == f"facade: the facade cannot listen on 127.0.0.1, {expected}\n"
         path = tmp_path / "sandbox.toml"
         path.write_text(SANDBOX.read_text("utf-8").replace(":8081", f":{free}"), "utf-8")
         shutil.copy(SANDBOX.parent / "sandbox-key.txt", tmp_path)
-        told = facade("sandbox", "--port", free, "--serve", path, "--serve-port", taken, code=2)
-        assert told.stderr == f"facade: port {taken} is taken; choose another for the facade with --serve-port\n"
+        told = not_started("sandbox", "--port", free, "--serve", path, "--serve-port", taken)
+        assert told == f"facade: port {taken} is taken; choose another for the facade with --serve-port\n"
 
 
 def test_a_host_that_has_no_address_is_one_sentence(tmp_path):
@@ -371,7 +379,7 @@ def test_a_host_that_has_no_address_is_one_sentence(tmp_path):
     text = SANDBOX.read_text("utf-8").replace('mode = "none"', 'mode = "api-key"')
     path.write_text(f'{text}\n[clients.me]\nkey_env = "FACADE_KEY_SCHEDULER"\nsources = ["*"]\n', "utf-8")
     shutil.copy(SANDBOX.parent / "sandbox-key.txt", tmp_path)
-    told = facade("serve", "--config", path, "--host", "nowhere.invalid", code=2).stderr
+    told = not_started("serve", "--config", path, "--host", "nowhere.invalid")
     assert re.fullmatch(
         r"facade: the facade cannot listen on nowhere\.invalid, port 8080: .+; choose another .*\n", told
     )
@@ -379,7 +387,7 @@ def test_a_host_that_has_no_address_is_one_sentence(tmp_path):
 
 def test_a_sandbox_that_no_configured_source_stands_in_front_of_is_refused():
     with free_port() as port:
-        told = facade("sandbox", "--port", port, "--serve", SANDBOX, code=2).stderr
+        told = not_started("sandbox", "--port", port, "--serve", SANDBOX)
     url = f"http://127.0.0.1:{port}/heim"
     assert told == f"facade: {SANDBOX} has no source with the base_url {url}; give it one, or --port\n"
 

@@ -191,7 +191,7 @@ REFUSALS = {
     ),
     "a fallback reason that does not exist": (
         [('environment = "test"', 'environment = "test"\nfallback_reason = "patient_canceled"')],
-        'sources.heim.fallback_reason "patient_canceled" does not exist; did you mean "patient_cancelled"?',
+        'sources.heim.fallback_reason "patient_canceled" does not exist; did you mean patient_cancelled?',
     ),
     "a code system that does not exist": (
         [('environment = "test"', 'environment = "test"\ncode_systems = {reasoncode = "urn:x"}')],
@@ -653,7 +653,7 @@ def test_a_map_that_names_a_code_that_does_not_exist_is_refused(write, problems,
     found = only(problems(write(more=concept_map(change))))
     beginning = f'sources.heim.concept_map_file: the ConceptMap names the code "{code}", which does not exist; '
     assert found.startswith(beginning), found
-    assert re.search(r'did you mean "[a-z_-]+"\?$|known are ', found)
+    assert re.search(r"did you mean [a-z_-]+\?$|known are ", found)
 
 
 UNSEEN = {
@@ -677,7 +677,6 @@ UNSEEN = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="facade.fhir.concept_map looks at the first matching target of two groups only")
 @pytest.mark.parametrize("place", UNSEEN)
 def test_a_map_is_refused_for_a_wrong_code_where_nothing_is_mapped_too(write, problems, concept_map, place):
     change, code = UNSEEN[place]
@@ -697,13 +696,13 @@ def test_a_map_with_several_wrong_codes_is_refused_for_all_of_them_at_once(write
 
 def test_a_map_with_an_unknown_property_is_refused(write, problems, concept_map):
     setting = concept_map(lambda r: _target(r)["product"][0].update(property="urn:fhir-facade:heim:causingEntitty"))
-    assert "causingEntitty does not exist; did you mean" in only(problems(write(more=setting)))
+    assert 'causingEntitty" does not exist; did you mean' in only(problems(write(more=setting)))
 
 
 def test_a_map_between_other_systems_is_refused(write, problems, concept_map):
     setting = concept_map(lambda r: r["group"][0].update(target="urn:other"))
     found = only(problems(write(more=setting)))
-    assert "the ConceptMap has no group from" in found
+    assert "the ConceptMap's system" in found
 
 
 @pytest.mark.parametrize(

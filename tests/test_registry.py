@@ -314,12 +314,18 @@ WRONG = {
     "capabilities of another type": ({"capabilities": '{"read": True}'}, "capabilities must be a facade.Capabilities"),
     "a capability that is no Can": (
         {"capabilities": "Capabilities(read=True)"},
-        "capabilities.read, reason and note must each be a facade.Can",
+        "capabilities.read must be a facade.Can",
     ),
     "lacks that is one word": (
         {"capabilities": 'Capabilities(lacks="slot")'},
-        'capabilities.lacks must be a frozenset of FHIR elements, like frozenset({"slot"})',
+        "capabilities.lacks must be a frozenset of some of appointmentType, participant, serviceType, slot",
     ),
+    "lacks of an element that is not required": (
+        {"capabilities": 'Capabilities(lacks=frozenset({"slots"}))'},
+        "capabilities.lacks must be a frozenset of some of appointmentType, participant, serviceType, slot",
+    ),
+    "identifiers that are one word": ({"identifiers": '"Patient"'}, "identifiers must be a tuple of names"),
+    "code_systems that are numbers": ({"code_systems": "(1,)"}, "code_systems must be a tuple of names"),
     "simulator that is none": (
         {"simulator": '"simulator"'},
         "simulator must be a function without parameters that builds one, or None",
@@ -371,7 +377,7 @@ def with_reasons(**changes):
     [
         ({"codes": {"lost": "Lost"}}, 'reasons: the ConceptMap names the code "torn", which does not exist; '),
         ({"fallback": "'burnt'"}, 'reasons: fallback_reason "burnt" does not exist; '),
-        ({"name": "'reason'"}, "reasons: the ConceptMap has no group from "),
+        ({"name": "'reason'"}, "reasons: the ConceptMap's system "),
         ({"map": {}}, "reasons: the ConceptMap is not valid R4: look at "),
         ({"map": None}, "reasons: the ConceptMap is not valid R4: look at "),
         ({"codes": None}, "reasons cannot be used (TypeError: "),

@@ -20,7 +20,7 @@ def sources(path: Path) -> None:
         click.echo(f"{source.name}{'  (also without a source system in the path)' if source is single else ''}")
         click.echo(f"  plugin   {source.system.name}, from {plugin.distribution} {plugin.version}")
         click.echo(f"  cancels  yes; a repeated native cancel: {source.system.repeat}")
-        click.echo(f"  reads    {can.read.value};  takes a reason: {can.reason.value}, a note: {can.note.value}")
+        click.echo(f"  reads    {can.read.value}")
         click.echo(f"  ids      {source.system.id_pattern}")
         if source.mapping is not None:
             fallback = source.mapping.fallback or "refused"

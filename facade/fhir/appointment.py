@@ -22,7 +22,10 @@ _PLACEHOLDERS: dict[str, Callable[[str], Any]] = {
     "slot": lambda reason: [data_absent.reference(reason)],
     "participant": lambda reason: [data_absent.participant(reason)],
 }
-_RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/([^/]+)")
+REQUIRED_ELEMENTS = frozenset(_PLACEHOLDERS)
+"""What a scheduler cannot map an answer without, besides ``id``, ``identifier`` and ``status``."""
+
+_RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,7 @@ def complete(
             appointment_id=appointment_id,
             status=status,
             absent="error",
+            reason=answer.get("cancelationReason"),
             why=why,
             version=version,
         )

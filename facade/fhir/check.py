@@ -12,11 +12,15 @@ from fhir.resources.R4B.appointment import Appointment
 from pydantic import ValidationError
 
 from facade.fhir.request import STATUSES
+from facade.fhir.text import clean
 
 # http://hl7.org/fhir/R4/valueset-participationstatus.html
 _PARTICIPATION = {"accepted", "declined", "tentative", "needs-action"}
 # http://hl7.org/fhir/R4/valueset-participantrequired.html
 _REQUIRED = {"required", "optional", "information-only"}
+# http://hl7.org/fhir/R4/valueset-identifier-use.html
+_IDENTIFIER_USES = {"usual", "official", "temp", "secondary", "old"}
+_INTEGERS = {"priority", "minutesDuration"}
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _MINIMAL = {
     "resourceType": "Appointment",
@@ -31,6 +35,8 @@ def model_problems(resource: Mapping[str, Any]) -> list[str]:
         Appointment.model_validate(dict(resource))
     except ValidationError as error:
         return [".".join(str(step) for step in e["loc"]) or "Appointment" for e in error.errors()]
+    except Exception:  # noqa: BLE001 - the library trips over some of what it ought to reject
+        return ["Appointment"]
     return []
 
 
@@ -78,18 +84,58 @@ def usable_elements(native: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
 
     A source's one malformed element does not take the rest with it.
     """
+    cleaned = {key: _cleaned(value) for key, value in native.items()}
     usable: dict[str, Any] = {}
     rejected: list[str] = []
-    for name in dict.fromkeys(key.removeprefix("_") for key in native):
-        members = {key: native[key] for key in (name, f"_{name}") if key in native}
-        if name == "participant" and isinstance(members.get(name), list):
-            good = [p for p in members[name] if participant_is_usable(p)]
-            rejected += ["participant"] * (len(good) < len(members[name]))
-            members = {name: good} if good else {}
+    for name in dict.fromkeys(str(key).removeprefix("_") for key in cleaned):
+        members = {key: cleaned[key] for key in (name, f"_{name}") if cleaned.get(key) is not None}
+        if name in _LISTED and isinstance(members.get(name), list):
+            good = [one for one in members[name] if _LISTED[name](one)]
+            rejected += [name] * (len(good) < len(members[name]))
+            members = {**members, name: good} if good else {}
         if not members:
             continue
-        if model_problems({**_MINIMAL, **members}):
+        if name in _INTEGERS and type(members.get(name, 0)) is not int:
+            rejected.append(name)  # the model would take "5" and true for numbers
+        elif not _extensions_are_usable(members) or model_problems({**_MINIMAL, **members}):
             rejected.append(name)
         else:
             usable |= members
     return usable, rejected
+
+
+def _cleaned(value: Any) -> Any:
+    """The value without what FHIR's JSON does not have: null, empty arrays and objects, blank text, controls."""
+    if isinstance(value, str):
+        return clean(value) or None
+    if isinstance(value, list):
+        # An array of a primitive's extensions has nulls that hold places.
+        return [cleaned for member in value if (cleaned := _cleaned(member)) is not None] or None
+    if isinstance(value, dict):
+        members = {key: _cleaned(member) for key, member in value.items()}
+        return {key: member for key, member in members.items() if member is not None} or None
+    return value
+
+
+def _extensions_are_usable(value: Any) -> bool:
+    """ext-1: an extension has a value or extensions of its own, not both and not neither."""
+    if isinstance(value, list):
+        return all(_extensions_are_usable(member) for member in value)
+    if not isinstance(value, dict):
+        return True
+    for extension in [*_listed(value.get("extension")), *_listed(value.get("modifierExtension"))]:
+        values = [key for key in extension if key.startswith("value")] if isinstance(extension, dict) else []
+        if not isinstance(extension, dict) or ("extension" in extension) == bool(values):
+            return False
+    return all(_extensions_are_usable(member) for member in value.values())
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _identifier_is_usable(identifier: Any) -> bool:
+    return isinstance(identifier, dict) and identifier.get("use", "usual") in _IDENTIFIER_USES
+
+
+_LISTED = {"participant": participant_is_usable, "identifier": _identifier_is_usable}

@@ -4,7 +4,7 @@ The map has a group from HL7's system to the native reason codes, whose targets 
 words as ``product``, and may have a group back. Shape: http://hl7.org/fhir/R4/conceptmap.html
 """
 
-import difflib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,9 +14,22 @@ from pydantic import ValidationError
 from facade.contract import NativeReason, NativeReasons, default_code_system
 from facade.errors import ConfigurationError
 from facade.fhir import reasons
+from facade.sentences import nearest
 
 # Equivalences that say "no such target" (http://hl7.org/fhir/R4/valueset-concept-map-equivalence.html).
 _NO_TARGET = {"unmatched", "disjoint"}
+_EQUIVALENCES = _NO_TARGET | {
+    "relatedto",
+    "equivalent",
+    "equal",
+    "wider",
+    "subsumes",
+    "narrower",
+    "specializes",
+    "inexact",
+}
+# http://hl7.org/fhir/R4/valueset-publication-status.html
+_STATUSES = {"draft", "active", "retired", "unknown"}
 REFUSE = "refuse"
 
 
@@ -34,45 +47,85 @@ def load(
     ``"refuse"``, or None for the plugin's own. Raises ConfigurationError with every problem found.
     """
     names = [native.name, *native.properties]
-    problems = [_unknown(f"code_systems.{name}", name, names) for name in code_systems if name not in names]
     fallback = fallback or native.fallback
+    problems: list[str] = []
     if fallback != REFUSE and fallback not in native.codes:
         problems.append(_unknown(f'fallback_reason "{fallback}"', fallback, [*native.codes, REFUSE]))
-    try:
-        ConceptMap.model_validate(resource)
-    except ValidationError as error:
-        where = sorted({".".join(str(step) for step in e["loc"]) or "the file" for e in error.errors()})
-        raise ConfigurationError(*problems, f"the ConceptMap is not valid R4: look at {', '.join(where)}") from None
-    systems = {
-        default_code_system(plugin, name): code_systems.get(name, default_code_system(plugin, name)) for name in names
-    }
-    resource = _renamed(resource, systems)
-    uris = {name: systems[default_code_system(plugin, name)] for name in names}
-    forward = list(_group(resource, reasons.SYSTEM, uris[native.name]))
-    backward = list(_group(resource, uris[native.name], reasons.SYSTEM))
-    if not forward:
+    if invalid := _invalid(resource):
+        raise ConfigurationError(*problems, f"the ConceptMap is not valid R4: look at {', '.join(invalid)}")
+    uris = {name: code_systems.get(name, default_code_system(plugin, name)) for name in names}
+    resource = _renamed(resource, {default_code_system(plugin, name): uri for name, uri in uris.items()})
+    known = {uris[native.name]: native.codes, reasons.SYSTEM: reasons.hl7_codes()}
+    known |= {uris[name]: codes for name, codes in native.properties.items()}
+    problems += dict.fromkeys(_wrong_words(resource, known))
+    forward = dict(_group(resource, reasons.SYSTEM, uris[native.name]))
+    if not forward and not problems:
         problems.append(f"the ConceptMap has no group from {reasons.SYSTEM} to {uris[native.name]}")
-    by_uri = {uris[name]: name for name in native.properties}
-    to_native: dict[str, NativeReason] = {}
-    for code, target in forward:
-        properties, wrong = _products(target, by_uri, native)
-        problems += wrong
-        problems += _checked(code, reasons.hl7_codes()) + _checked(target["code"], native.codes)
-        to_native[code] = NativeReason(target["code"], properties)
-    for code, target in backward:
-        problems += _checked(code, native.codes) + _checked(target["code"], reasons.hl7_codes())
     if problems:
-        raise ConfigurationError(*dict.fromkeys(problems))
+        raise ConfigurationError(*problems)
+    by_uri = {uris[name]: name for name in native.properties}
     return reasons.ReasonMap(
         system=uris[native.name],
         codes=native.codes,
         property_systems={name: uris[name] for name in native.properties},
         properties=native.properties,
-        to_native=to_native,
-        to_hl7={code: target["code"] for code, target in backward},
+        to_native={
+            code: NativeReason(
+                target["code"], {by_uri[product["property"]]: product["value"] for product in target.get("product", [])}
+            )
+            for code, target in forward.items()
+        },
+        to_hl7={code: target["code"] for code, target in _group(resource, uris[native.name], reasons.SYSTEM)},
         fallback=None if fallback == REFUSE else fallback,
         resource=resource,
     )
+
+
+def _invalid(resource: Any) -> list[str]:
+    """The places that R4 does not allow: what the model rejects, and what it does not check."""
+    try:
+        ConceptMap.model_validate(resource)
+    except ValidationError as error:
+        return sorted({".".join(str(step) for step in e["loc"]) or "the file" for e in error.errors()})
+    except Exception:  # noqa: BLE001 - the library trips over some of what it ought to reject
+        return ["the file"]
+    places = [] if resource["status"] in _STATUSES else ["status"]
+    for where, _, target in _targets(resource):
+        if target["equivalence"] not in _EQUIVALENCES:
+            places.append(f"{where}.equivalence")
+        if target["equivalence"] in {"narrower", "inexact"} and not target.get("comment"):
+            places.append(f"{where}.comment (cmd-1)")
+    if "null" in json.dumps(resource, default=str).replace('"', " ").split():
+        places.append("a null")
+    return places
+
+
+def _targets(resource: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """Every target with its place and its group."""
+    for g, group in enumerate(resource.get("group", [])):
+        for e, element in enumerate(group["element"]):
+            for t, target in enumerate(element.get("target", [])):
+                yield f"group.{g}.element.{e}.target.{t}", group, target
+
+
+def _wrong_words(resource: Mapping[str, Any], known: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Every system, code and value that nobody has, wherever in the map it stands."""
+    for group in resource.get("group", []):
+        for side in ("source", "target"):
+            if group.get(side) not in known:
+                yield _unknown(f'the ConceptMap\'s system "{group.get(side)}"', str(group.get(side)), known)
+        codes = [element["code"] for element in group["element"] if "code" in element]
+        yield from (f'the ConceptMap has the code "{c}" twice; keep one' for c in codes if codes.count(c) > 1)
+        for code in codes:
+            yield from _checked(code, known.get(group.get("source", ""), [code]))
+    for _, group, target in _targets(resource):
+        if "code" in target:
+            yield from _checked(target["code"], known.get(group.get("target", ""), [target["code"]]))
+        for product in target.get("product", []):
+            if product["property"] not in known:
+                yield _unknown(f'the ConceptMap\'s property "{product["property"]}"', product["property"], known)
+            else:
+                yield from _checked(product["value"], known[product["property"]])
 
 
 def _group(resource: Mapping[str, Any], source: str, target: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -86,31 +139,14 @@ def _group(resource: Mapping[str, Any], source: str, target: str) -> Iterator[tu
                 yield element["code"], targets[0]
 
 
-def _products(
-    target: Mapping[str, Any], by_uri: Mapping[str, str], native: NativeReasons
-) -> tuple[dict[str, str], list[str]]:
-    properties: dict[str, str] = {}
-    problems: list[str] = []
-    for product in target.get("product", []):
-        name = by_uri.get(product["property"])
-        if name is None:
-            problems.append(_unknown(f"the ConceptMap's property {product['property']}", product["property"], by_uri))
-        else:
-            problems += _checked(product["value"], native.properties[name])
-            properties[name] = product["value"]
-    return properties, problems
-
-
-def _checked(code: str, codes: Iterable[str]) -> list[str]:
+def _checked(code: str, codes: Iterable[str]) -> Iterator[str]:
     codes = list(codes)
-    return [] if code in codes else [_unknown(f'the ConceptMap names the code "{code}", which', code, codes)]
+    if code not in codes:
+        yield _unknown(f'the ConceptMap names the code "{code}", which', code, codes)
 
 
 def _unknown(what: str, word: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = difflib.get_close_matches(word, known, n=1)
-    hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
-    return f"{what} does not exist; {hint}"
+    return f"{what} does not exist; {nearest(word, known)}"
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:

@@ -57,7 +57,8 @@ class ReasonMap:
             reason = NativeReason(self.fallback)
         if reason is None:
             return None
-        return NativeReason(reason.code, {**reason.properties, **self._given_properties(codings)})
+        given = self._given_properties(codings)
+        return NativeReason(reason.code, {**reason.properties, **given}, frozenset(given))
 
     def _native(self, codings: tuple[Coding, ...]) -> NativeReason | None:
         usable = (c.code for c in codings if c.system == self.system and c.code in self.codes)

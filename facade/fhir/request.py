@@ -74,7 +74,7 @@ class CodingSchema(_Lenient):
 class CodeableConceptSchema(_Lenient):
     """A CodeableConcept."""
 
-    coding = fields.List(fields.Nested(CodingSchema), allow_none=True)
+    coding = fields.List(fields.Nested(CodingSchema, allow_none=True), allow_none=True)
     text = text_field()
 
 
@@ -104,7 +104,7 @@ class CancelRequestSchema(_Lenient):
     id = text_field()
     status = text_field()
     cancelationReason = fields.Nested(CodeableConceptSchema, allow_none=True)  # noqa: N815
-    participant = fields.List(fields.Nested(ParticipantSchema), allow_none=True)
+    participant = fields.List(fields.Nested(ParticipantSchema, allow_none=True), allow_none=True)
     priority = Exactly(int)
     minutesDuration = Exactly(int)  # noqa: N815
     locals().update({name: Exactly(dict) for name in _OBJECTS})
@@ -138,7 +138,7 @@ def parse(body: Any, appointment_id: str, if_match: frozenset[str] | None = None
             issue_code="code-invalid",
         )
     reason = appointment.get("cancelationReason") or {}
-    codings = tuple(_coding(coding) for coding in reason.get("coding") or [])
+    codings = tuple(_coding(coding) for coding in reason.get("coding") or [] if coding)
     text = clean(reason.get("text") or "")
     return CancelRequest(
         appointment_id=appointment_id,
@@ -155,11 +155,12 @@ def _coding(coding: Mapping[str, str | None]) -> Coding:
 
 
 def _note(codings: Iterable[Coding], text: str, comment: str) -> str:
-    words = [text, comment]
-    for coding in codings:
-        known = reasons.hl7_codes().get(coding.code) if coding.system == reasons.SYSTEM else None
-        words.append(known.display if known else coding.display or coding.code)
-    return ". ".join(dict.fromkeys(word.rstrip(".") for word in words if word))
+    """Prose for people: text, comment, displays; bare codes only where there is nothing else."""
+    codings = tuple(codings)
+    known = [reasons.hl7_codes().get(c.code) if c.system == reasons.SYSTEM else None for c in codings]
+    displays = [hl7.display if hl7 else coding.display for hl7, coding in zip(known, codings, strict=True)]
+    words = [word.rstrip(".") for word in (text, comment, *displays) if word] or [c.code for c in codings if c.code]
+    return ". ".join(dict.fromkeys(words))
 
 
 def _unsupported(status: str, appointment: Mapping[str, Any]) -> str:
@@ -167,7 +168,7 @@ def _unsupported(status: str, appointment: Mapping[str, Any]) -> str:
     # http://hl7.org/fhir/R4/extensibility.html#modifierExtension, resource.html#implicitRules.
     if status != "cancelled":
         return f'This facade only cancels: "status": "{status}" cannot be set through it.'
-    participants = appointment.get("participant") or []
+    participants = [participant for participant in appointment.get("participant") or [] if participant]
     if appointment.get("modifierExtension") or any(p.get("modifierExtension") for p in participants):
         return "The request holds a modifierExtension, which this facade does not understand; send it without."
     if appointment.get("implicitRules"):

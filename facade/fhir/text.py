@@ -9,8 +9,3 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 def clean(text: str) -> str:
     """The text without control characters and surrounding white space."""
     return _CONTROL.sub(" ", text).strip()
-
-
-def shorten(text: str, limit: int) -> str:
-    """At most ``limit`` characters, the last an ellipsis where something was cut."""
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"

@@ -13,6 +13,7 @@ def create_app(facade: Facade) -> Flask:
     app = Flask("facade", static_folder=None)
     # Two slashes are a path nobody has, not a redirect of a POST.
     app.url_map.merge_slashes = False
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # 405, as for any other method
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the provider's attribute, not the protocol's
     app.extensions["facade"] = facade
     app.extensions["facade_started"] = datetime.now(UTC).isoformat(timespec="seconds")

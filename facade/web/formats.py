@@ -18,7 +18,8 @@ def answer_type(request: Request) -> str:
     wanted = request.args.get("_format")
     if wanted:
         # An unescaped "+" in a query is a space.
-        name, options = parse_options_header(wanted.replace(" ", "+", 1) if "/" in wanted else wanted)
+        name, options = parse_options_header(wanted)
+        name = name.strip().replace(" ", "+")
         if name in _WORDS and _version_is_served(options):
             return _WORDS[name]
         raise NotAcceptable("_format names a format that is not written here; use _format=json.")

@@ -40,5 +40,7 @@ def facade_source_systems() -> Iterable[SourceSystem]:
             concept_map=json.loads(files("plugins.heim").joinpath("conceptmap.json").read_text("utf-8")),
             fallback="organisation_cancelled",
         ),
+        identifiers=("Patient", "Practitioner", "Slot", "externalReference"),
+        code_systems=("task", "appointmentType"),
         simulator=_simulator,
     )

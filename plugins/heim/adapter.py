@@ -17,7 +17,6 @@ from facade import (
     SourceError,
     classify,
 )
-from facade import Unknown as UnknownOutcome
 from plugins.heim import translate
 from plugins.heim.schemas import CancellationSchema, NativeAppointment, parse
 
@@ -56,8 +55,6 @@ class HeimAdapter(SourceAdapter):
             "POST", self._settings["cancel_path"], id=request.appointment_id, json=body, permit=permit
         )
         native = self._parse(answer)
-        if native.id != request.appointment_id:
-            raise UnknownOutcome(Cause.UNREADABLE, "the answer to the cancel names another appointment, or none")
         return translate.to_fhir(native, self._config, judged_at=self._config.now())
 
     def _parse(self, answer: HttpAnswer) -> NativeAppointment:
@@ -86,4 +83,8 @@ class HeimAdapter(SourceAdapter):
             told = parse(answer.json(), self._settings["cancellation_places"])
         except SourceError:
             return native
-        return replace(native, cancellation_reason=told.cancellation_reason, cancellation_note=told.cancellation_note)
+        return replace(
+            native,
+            cancellation_reason=told.cancellation_reason,
+            cancellation_note=told.cancellation_note or native.cancellation_note,
+        )

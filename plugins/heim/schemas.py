@@ -40,6 +40,13 @@ class Word(fields.Field[str]):
         return value or None
 
 
+class Claim(Word):
+    """A Word; anything else as its text, because "there is one, unreadable" is not "there is none"."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        return super()._deserialize(value if isinstance(value, (str, int)) else str(value), attr, data, **kwargs)
+
+
 class NativeAppointmentSchema(Schema):
     """A Heim appointment, after its elements were looked up."""
 
@@ -47,6 +54,7 @@ class NativeAppointmentSchema(Schema):
         unknown = EXCLUDE
 
     locals().update({name: Word(allow_none=True) for name in NativeAppointment.__dataclass_fields__})
+    eta = Claim(allow_none=True)  # decides money
 
     @post_load
     def _frozen(self, data: dict[str, Any], **_: Any) -> NativeAppointment:

@@ -64,7 +64,7 @@ class Zone(fields.String):
 def _path(default: str) -> fields.String:
     well_formed = validate.Regexp(
         r"(/[A-Za-z0-9._~-]+)*/\{id\}(/[A-Za-z0-9._~-]+)*\Z",
-        error='must be a path with "{id}" as one segment of it',
+        error='must be a path with "{{id}}" as one segment of it',
     )
     return fields.String(load_default=default, validate=well_formed)
 

@@ -18,10 +18,12 @@ def to_native(request: CancelRequest, settings: Mapping[str, Any]) -> dict[str, 
     """The cancellation object to post. ``request.native_reason`` is set."""
     assert request.native_reason is not None  # noqa: S101 - the declaration has reasons, so the facade set one
     reason = request.native_reason
+    cancelling = reason.properties.get("cancellingEntity", "organisation")
+    if "cancellingEntity" not in reason.explicit:
+        cancelling = settings.get("cancelling_entity", cancelling)
     body = {
         "causingEntity": reason.properties.get("causingEntity", codes.causing_entity(reason.code)),
-        "cancellingEntity": settings.get("cancelling_entity")
-        or reason.properties.get("cancellingEntity", "organisation"),
+        "cancellingEntity": cancelling,
         "reasonCode": reason.code,
     }
     note = _shorten(request.note, settings["note_max_length"])
