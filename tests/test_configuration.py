@@ -195,7 +195,11 @@ REFUSALS = {
     ),
     "a code system that does not exist": (
         [('environment = "test"', 'environment = "test"\ncode_systems = {reasoncode = "urn:x"}')],
-        'sources.heim.code_systems.reasoncode does not exist; did you mean "reasonCode"?',
+        "sources.heim.code_systems.reasoncode: unknown key; did you mean reasonCode?",
+    ),
+    "an identifier system that does not exist": (
+        [('environment = "test"', 'environment = "test"\nidentifier_systems = {patient = "urn:x"}')],
+        "sources.heim.identifier_systems.patient: unknown key; did you mean Patient?",
     ),
     "a code system that is no URI": (
         [('environment = "test"', 'environment = "test"\ncode_systems = {reasonCode = "x"}')],
