@@ -1,0 +1,70 @@
+"""Connects to the store, so that a commit means what the ledger needs it to mean."""
+
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from facade.errors import ConfigurationError
+
+LOCK_WAIT = 1.0  # seconds to wait for a locked store: part of the 0.3 s a cancel has, and as long as a caller bears
+
+
+def connect(url: str, **pool: Any) -> Engine:
+    """An engine for SQLite or PostgreSQL. Nothing is opened yet; ``pool`` goes to SQLAlchemy as it is.
+
+    Execution options of a connection choose what its transactions are: ``flushed`` (the commit reaches the
+    disk; else the operating system only) and ``only_reads``. SQLite runs in WAL mode, one writer at a time from
+    the first statement on. Raises ConfigurationError for any other kind of URL, or without its driver.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(
+            'facade.store: is not a database URL; write one like "sqlite:///var/facade.db"'
+        ) from None
+    # Every thread of a serving process may want a connection at once; few need one for long.
+    pool = {"pool_timeout": LOCK_WAIT, "max_overflow": 40, **pool}
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(parsed, pool)
+    if parsed.drivername != "postgresql+psycopg":
+        raise ConfigurationError(
+            'facade.store: is kept in SQLite or PostgreSQL; write "sqlite:///…" or "postgresql+psycopg://…"'
+        )
+    try:
+        engine = create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 2}, **pool)
+    except (ImportError, NoSuchModuleError):
+        raise ConfigurationError("facade.store: needs the driver; pip install 'fhir-facade[postgres]'") from None
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(LOCK_WAIT * 1000)}")
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(LOCK_WAIT * 2000)}")
+        if not connection.get_execution_options().get("flushed"):
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+    return engine
+
+
+def _sqlite(url: URL, pool: dict[str, Any]) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise ConfigurationError('facade.store: needs a file, as "sqlite:///var/facade.db"; memory forgets')
+    engine = create_engine(url, connect_args={"timeout": LOCK_WAIT, "check_same_thread": False}, **pool)
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _: Any) -> None:
+        # The driver's own idea of when a transaction begins would leave a reader that turns writer
+        # with "database is locked" at once; BEGIN IMMEDIATE below waits instead.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode = WAL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        options = connection.get_execution_options()
+        if options.get("only_reads"):
+            connection.exec_driver_sql("BEGIN")
+        else:
+            connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if options.get('flushed') else 'NORMAL'}")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,78 @@
+"""Brings a store's tables to this version: Alembic, in one transaction, alone."""
+
+import contextlib
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from facade.errors import ConfigurationError
+
+# PostgreSQL's advisory lock for "somebody migrates this ledger"; any number nobody else uses.
+_LOCK = 0x46484952
+
+
+def upgrade(engine: Engine) -> str:
+    """Apply what is missing; the revision the store has afterwards. Raises ConfigurationError."""
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        with contextlib.suppress(OSError):  # what cannot be made cannot be opened either: said below
+            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            if _is_newer(connection):
+                raise ConfigurationError("facade.store: was upgraded by a newer version; upgrade this facade")
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            return revision(connection) or ""
+    except SQLAlchemyError as error:
+        raise ConfigurationError(
+            f"facade.store: cannot be upgraded ({type(error).__name__}); {_advice(engine)}"
+        ) from error
+
+
+def check(engine: Engine) -> None:
+    """Raises ConfigurationError unless the store is there and at this version's revision, or a later one."""
+    try:
+        with engine.connect() as connection:
+            found = revision(connection)
+            newer = _is_newer(connection)
+    except SQLAlchemyError as error:
+        raise ConfigurationError(
+            f"facade.store: cannot be opened ({type(error).__name__}); {_advice(engine)}"
+        ) from error
+    if found != _scripts().get_current_head() and not newer:
+        raise ConfigurationError("facade.store: is not at this version; run facade db upgrade --config FILE")
+
+
+def revision(connection: Connection) -> str | None:
+    """The revision the store is at, None for an empty one."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _is_newer(connection: Connection) -> bool:
+    found = revision(connection)
+    return found is not None and found not in {script.revision for script in _scripts().walk_revisions()}
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _advice(engine: Engine) -> str:
+    if engine.dialect.name == "sqlite":
+        return "check that its folder exists and can be written"
+    return "check that the server runs and the URL is right"

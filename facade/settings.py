@@ -1,0 +1,127 @@
+"""What a source may set, and the kinds of settings: secrets from the environment or files, URLs, URIs."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
+
+LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
+_PORTS = {"http": 80, "https": 443}
+_VARIABLE = r"[A-Z_][A-Z0-9_]*"
+_HEADER = r"[A-Za-z0-9-]{1,64}"
+_URI = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"]+"
+
+
+def matching(pattern: str, error: str) -> validate.Regexp:
+    """A validator of whole strings."""
+    return validate.Regexp(rf"(?:{pattern})\Z", error=error)
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A value that no log, error or repr shows; ``reveal()`` where it is used."""
+
+    _value: str = field(repr=False)
+
+    def reveal(self) -> str:
+        """The value itself."""
+        return self._value
+
+
+class SecretFromEnv(fields.String):
+    """The name of an environment variable; loads as the Secret it holds."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        name = super()._deserialize(value, attr, data, **kwargs)
+        # What looks like no variable's name may be the secret itself, written in the wrong place.
+        where = f"the environment variable {name}" if re.fullmatch(_VARIABLE, name) else "the environment variable"
+        secret = os.environ.get(name, "") if "\0" not in name else ""
+        if not secret:
+            raise ValidationError(f"{where} is not set; set it to the secret, and write only its name here")
+        return _usable(secret, where)
+
+
+class SecretFromFile(fields.String):
+    """The path of a file; loads as the Secret that is its content without the line's end."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        path = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            secret = Path(path).read_text("utf-8").strip()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ValidationError(f"the file {path} cannot be read: {why}; write the secret into it") from None
+        return _usable(secret, f"the file {path}")
+
+
+def _usable(secret: str, where: str) -> Secret:
+    if not re.fullmatch(r"[\x21-\x7e]+", secret):
+        raise ValidationError(f"{where} must hold the secret alone: one line of printable ASCII without spaces")
+    return Secret(secret)
+
+
+class BaseUrl(fields.String):
+    """An absolute https URL without credentials, query and fragment; plain http to loopback only."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        url = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            raise ValidationError("is not a URL; write one like https://host/path") from None
+        unwanted = "@" in parts.netloc or parts.query or parts.fragment or not re.fullmatch(r"[\x21-\x7e]+", url)
+        if parts.scheme not in _PORTS or not host or unwanted:
+            raise ValidationError("must be an absolute https:// URL without credentials, query or fragment")
+        if parts.scheme == "http" and host not in LOOPBACK_HOSTS:
+            raise ValidationError("is plain http to a host that is not loopback; use https://")
+        # One spelling for one place, so that two sources at the same place are seen to be.
+        host = f"[{host}]" if ":" in host else host
+        place = host if port in (None, _PORTS[parts.scheme]) else f"{host}:{port}"
+        return f"{parts.scheme}://{place}{parts.path.rstrip('/')}"
+
+
+def uri(**kwargs: Any) -> fields.String:
+    """An absolute URI."""
+    return fields.String(validate=matching(_URI, "must be an absolute URI, like urn:… or https://…"), **kwargs)
+
+
+class SourceSettings(Schema):
+    """What every source may set; a plugin's settings schema extends it. Unknown keys are refused."""
+
+    class Meta:
+        unknown = RAISE
+
+    plugin = fields.String(required=True)
+    identifier_systems = fields.Dict(fields.String(), uri())
+    code_systems = fields.Dict(fields.String(), uri())
+    concept_map_file = fields.String()
+    fallback_reason = fields.String()
+    settle_window = fields.Float(
+        load_default=900.0, validate=validate.Range(1.0, 86_400.0, error="must be 1 to 86400 seconds")
+    )
+
+
+class WebhookSettings(SourceSettings):
+    """What a source that sends webhooks may set besides; without a secret none is accepted."""
+
+    webhook_secret_env = SecretFromEnv()
+    webhook_secret_file = SecretFromFile()
+    webhook_scheme = fields.String(
+        load_default="standard",
+        validate=validate.OneOf(["standard", "hmac-sha256"], error='must be "standard" or "hmac-sha256"'),
+    )
+    webhook_header_prefix = fields.String(load_default="webhook", validate=matching(_HEADER, "must be a header's name"))
+    webhook_signature_header = fields.String(
+        load_default="X-Signature", validate=matching(_HEADER, "must be a header's name")
+    )
+
+    @validates_schema(skip_on_field_errors=False)
+    def _one_webhook_secret(self, data: Mapping[str, Any], **_: Any) -> None:
+        if "webhook_secret_env" in data and "webhook_secret_file" in data:
+            raise ValidationError("give webhook_secret_env or webhook_secret_file, not both")
