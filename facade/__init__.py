@@ -1,6 +1,5 @@
 """Everything a plugin author may import, and nothing else."""
 
-from facade.config import BaseUrl, Secret, SecretFromEnv, SecretFromFile, SourceSettings
 from facade.contract import (
     Appointment,
     Can,
@@ -24,8 +23,10 @@ from facade.errors import (
     SourceError,
     Unknown,
 )
+from facade.fhir.chargeability import chargeability
 from facade.hookspecs import hookimpl
 from facade.http_client import HttpAnswer, HttpClient, classify
+from facade.settings import BaseUrl, Secret, SecretFromEnv, SecretFromFile, SourceSettings, WebhookSettings
 
 __all__ = [
     "Appointment",
@@ -53,6 +54,8 @@ __all__ = [
     "SourceSettings",
     "SourceSystem",
     "Unknown",
+    "WebhookSettings",
+    "chargeability",
     "classify",
     "deadline",
     "hookimpl",

@@ -6,10 +6,18 @@ from pathlib import Path
 
 from facade import config as configuration
 from facade import registry
+from facade.cancellation.attempt import Means
 from facade.cancellation.budget import Budget
+from facade.cancellation.doubt import Doubt
+from facade.cancellation.reconciler import Reconciler
+from facade.cancellation.records import Records
+from facade.cancellation.timers import Timers
 from facade.cancellation.use_case import Cancellations
 from facade.config import Config
 from facade.errors import ConfigurationError
+from facade.ledger import migrate
+from facade.ledger.engine import connect
+from facade.ledger.store import Ledger
 from facade.registry import Source
 
 
@@ -20,6 +28,20 @@ class Facade:
     config: Config
     sources: Mapping[str, Source]
     cancellations: Cancellations
+    ledger: Ledger
+    reconciler: Reconciler
+    records: Records
+
+    def open_store(self) -> None:
+        """Make sure of the store: SQLite is created and upgraded, any other must be at this version.
+
+        Raises ConfigurationError where it is not, or cannot be opened.
+        """
+        engine = self.ledger.engine
+        if engine.dialect.name == "sqlite":
+            migrate.upgrade(engine)
+        else:
+            migrate.check(engine)
 
     @property
     def single_source(self) -> Source | None:
@@ -29,8 +51,11 @@ class Facade:
         return next(iter(self.sources.values())) if len(self.sources) == 1 else None
 
 
-def assemble(path: Path) -> Facade:
-    """The facade that a configuration file describes. Raises ConfigurationError with every problem."""
+def assemble(path: Path, *, store: str | None = None) -> Facade:
+    """The facade that a configuration file describes, on another ``store`` if one is named.
+
+    Raises ConfigurationError with every problem.
+    """
     document = configuration.read(path)
     problems: list[str] = []
     config, sources = None, None
@@ -50,10 +75,29 @@ def assemble(path: Path) -> Facade:
         sources = registry.build(tables, source_system)
     except ConfigurationError as error:
         problems += error.problems
-    if config is None or sources is None:
+    ledger = None
+    try:
+        ledger = Ledger(connect(store or config.store)) if config is not None else None
+    except ConfigurationError as error:
+        problems += error.problems
+    if config is None or sources is None or ledger is None:
         raise ConfigurationError(*problems)
+    return compose(config, sources, ledger, Timers.for_answers_within(config.answer_within))
+
+
+def compose(
+    config: Config, sources: Mapping[str, Source], ledger: Ledger, timers: Timers, budget: Budget | None = None
+) -> Facade:
+    """The facade of these parts."""
+    budget = budget or Budget(config.answer_within)
+    records = Records(ledger, timers, ledger.clock)
+    doubt = Doubt(records, timers, ledger.clock)
+    means = Means(budget=budget, timers=timers, records=records, explain=config.explain_proposed)
     return Facade(
         config=config,
         sources=sources,
-        cancellations=Cancellations(Budget(config.answer_within), explain=config.explain_proposed),
+        cancellations=Cancellations(means, doubt),
+        ledger=ledger,
+        reconciler=Reconciler(sources.values(), records, doubt, timers, budget),
+        records=records,
     )

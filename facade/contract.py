@@ -163,7 +163,9 @@ class SourceSystem:
     expression that every native appointment id matches whole. ``repeat`` is what a second native
     cancel does: ``errors``, ``idempotent`` or ``harmful``. ``simulator`` builds the source's stand-in.
     ``identifiers`` and ``code_systems`` name the kinds of native ids and of codes, besides ``Appointment`` and
-    the reasons', whose system URIs can be configured.
+    the reasons', whose system URIs can be configured. ``webhook`` reads the raw native appointment id off a
+    webhook's JSON, with the source's settings; None for a webhook about something else. A source with webhooks
+    has a subclass of WebhookSettings.
     """
 
     name: str
@@ -175,4 +177,5 @@ class SourceSystem:
     capabilities: Capabilities = Capabilities()
     identifiers: tuple[str, ...] = ()
     code_systems: tuple[str, ...] = ()
+    webhook: Callable[[Any, Mapping[str, Any]], str | None] | None = None
     simulator: "Callable[[], Simulator] | None" = None

@@ -1,16 +1,17 @@
 """What a plugin's declaration must be: every field of a SourceSystem, checked once at start."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from marshmallow import RAISE
 
-from facade.config import SourceSettings
 from facade.contract import Can, Capabilities, NativeReasons, SourceSystem
 from facade.errors import ConfigurationError
 from facade.fhir import concept_map
 from facade.fhir.appointment import REQUIRED_ELEMENTS
-from facade.sentences import in_one_line
+from facade.sentences import in_one_line, nearest, setting
+from facade.settings import SourceSettings, WebhookSettings
 
 
 def problems(system: SourceSystem) -> Iterator[str]:
@@ -38,6 +39,8 @@ def problems(system: SourceSystem) -> Iterator[str]:
         words = getattr(system, name)
         if not (isinstance(words, tuple) and all(isinstance(word, str) for word in words)):
             yield f"{name} must be a tuple of names"
+    if system.webhook is not None and not (callable(system.webhook) and issubclass(system.settings, WebhookSettings)):
+        yield "webhook must be a function, and settings then a subclass of facade.WebhookSettings"
     if system.simulator is not None and not callable(system.simulator):
         yield "simulator must be a function without parameters that builds one, or None"
     if isinstance(system.reasons, NativeReasons):
@@ -62,3 +65,13 @@ def _reason_problems(plugin: str, reasons: NativeReasons) -> Iterator[str]:
         yield from (f"reasons: {problem}" for problem in error.problems)
     except Exception as error:  # noqa: BLE001 - codes, properties and map may be of any type
         yield f"reasons cannot be used ({in_one_line(error)}); look at its codes, properties and concept_map"
+
+
+def unknown_systems(system: SourceSystem, settings: Mapping[str, Any]) -> Iterator[str]:
+    """Configured system URIs of identifiers and codes that this plugin does not have."""
+    reasons = system.reasons
+    codes = (*system.code_systems, *((reasons.name, *reasons.properties) if reasons is not None else ()))
+    for table, known in (("identifier_systems", ("Appointment", *system.identifiers)), ("code_systems", codes)):
+        for name in settings.get(table, {}):
+            if name not in known:
+                yield f"{setting(table, name)}: unknown key; {nearest(name, known)}"

@@ -53,11 +53,17 @@ class Cause(Enum):
     NO_REASON = CauseFacts(
         "business-rule", "unknown", "The source system has no word for this reason; send another cancellation reason."
     )
+    NOT_SHOWN = CauseFacts("business-rule", "unknown", "The source system refuses to show this appointment.")
     CONFLICT = CauseFacts("conflict", "temp-unknown", "The source system reported a conflict.")
     UNSUPPORTED = CauseFacts("not-supported", "unknown", "This request is not supported.")
     UNREADABLE = CauseFacts("processing", "error", "The source system's answer could not be understood.")
     UNPROVEN = CauseFacts("processing", "temp-unknown", "The source system did not confirm the cancellation.")
     INTERNAL = CauseFacts("processing", "error", "The adapter of this source system failed; its operators know.")
+
+    @property
+    def word(self) -> str:
+        """The cause's word in logs and in the ledger."""
+        return self.name.lower().replace("_", "-")
 
     @property
     def issue_code(self) -> str:
@@ -163,8 +169,9 @@ class Unavailable(RequestError):
 
     status, issue_code = 503, "transient"
 
-    def __init__(self, text: str, *, retry_after: int = 5) -> None:
+    def __init__(self, text: str, *, retry_after: int = 5, cause: Cause | None = None) -> None:
         super().__init__(text, headers={"Retry-After": str(retry_after)})
+        self.cause = cause
 
 
 class SourceError(FacadeError):

@@ -1,7 +1,7 @@
 """Finds plugins, refuses bad ones by name, and builds the adapter of each configured source."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -12,13 +12,13 @@ import pluggy
 from marshmallow import ValidationError
 
 from facade import declaration, hookspecs, log, strict_json
-from facade.config import Secret
 from facade.contract import SourceAdapter, SourceConfig, SourceSystem
 from facade.errors import ConfigurationError
 from facade.fhir import concept_map
 from facade.fhir.appointment import Identity
 from facade.fhir.reasons import ReasonMap
 from facade.sentences import in_one_line, nearest, sentences, setting
+from facade.settings import Secret
 
 GROUP = "facade.plugins"
 _HOOK = "@hookimpl def facade_source_systems()"
@@ -49,6 +49,13 @@ class Source:
     adapter: SourceAdapter = field(repr=False)
     identity: Identity = field(repr=False)
     mapping: ReasonMap | None = field(repr=False)
+    settings: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def settle_window(self) -> float:
+        """Seconds after a write in which the source may still apply it."""
+        window: float = self.settings["settle_window"]
+        return window
 
 
 Registry = Mapping[str, Source]
@@ -132,10 +139,11 @@ def build(tables: Mapping[str, Mapping[str, Any]], source_system: str) -> Regist
     reached: dict[tuple[str, frozenset[Secret]], str] = {}
     for name, table in tables.items():
         try:
-            sources[name], settings = _build_one(name, table, source_system, load)
+            source = sources[name] = _build_one(name, table, source_system, load)
         except ConfigurationError as error:
             problems += error.problems
             continue
+        settings = source.settings
         if "base_url" in settings:
             # One appointment under two names would be two cancellations of it.
             secrets = frozenset(value for value in settings.values() if isinstance(value, Secret))
@@ -147,9 +155,7 @@ def build(tables: Mapping[str, Mapping[str, Any]], source_system: str) -> Regist
     return MappingProxyType(sources)
 
 
-def _build_one(
-    name: str, table: Mapping[str, Any], source_system: str, load: Callable[[str], Plugin]
-) -> tuple[Source, Mapping[str, Any]]:
+def _build_one(name: str, table: Mapping[str, Any], source_system: str, load: Callable[[str], Plugin]) -> Source:
     where = setting("sources", name)
     plugin_name = table.get("plugin")
     if not isinstance(plugin_name, str):
@@ -159,7 +165,7 @@ def _build_one(
     except ConfigurationError as error:
         raise ConfigurationError(*(f"{where}: {problem}" for problem in error.problems)) from error
     settings, problems = _settings(plugin, table, where)
-    problems += [f"{where}.{problem}" for problem in _unknown_systems(plugin.system, settings)]
+    problems += [f"{where}.{problem}" for problem in declaration.unknown_systems(plugin.system, settings)]
     mapping = None
     try:
         mapping = _mapping(plugin, settings)
@@ -175,7 +181,14 @@ def _build_one(
         lacks=plugin.system.capabilities.lacks,
     )
     adapter = _adapter(plugin, config, where)
-    return Source(name=name, system=plugin.system, adapter=adapter, identity=identity, mapping=mapping), settings
+    return Source(
+        name=name,
+        system=plugin.system,
+        adapter=adapter,
+        identity=identity,
+        mapping=mapping,
+        settings=config.settings,
+    )
 
 
 def _settings(plugin: Plugin, table: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], list[str]]:
@@ -192,16 +205,6 @@ def _settings(plugin: Plugin, table: Mapping[str, Any], where: str) -> tuple[Map
     if not isinstance(settings, dict):
         raise ConfigurationError(f"{where}: {plugin.who} loads settings that are no dict; mend its schema's post_load")
     return settings, []
-
-
-def _unknown_systems(system: SourceSystem, settings: Mapping[str, Any]) -> Iterator[str]:
-    """Configured system URIs of identifiers and codes that this plugin does not have."""
-    reasons = system.reasons
-    codes = (*system.code_systems, *((reasons.name, *reasons.properties) if reasons is not None else ()))
-    for table, known in (("identifier_systems", ("Appointment", *system.identifiers)), ("code_systems", codes)):
-        for name in settings.get(table, {}):
-            if name not in known:
-                yield f"{setting(table, name)}: unknown key; {nearest(name, known)}"
 
 
 def _adapter(plugin: Plugin, config: SourceConfig, where: str) -> SourceAdapter:

@@ -1,6 +1,8 @@
 """What the use case gives back, and how one is made from what the source said."""
 
+import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -10,22 +12,26 @@ from facade.errors import Cause, SourceError, Unknown
 from facade.fhir import reasons
 from facade.fhir.appointment import complete
 from facade.fhir.outcome import of_source_error
+from facade.ledger.tables import Row
 from facade.registry import Source
 
 log = structlog.get_logger()
 
+STATE_EXTENSION = "urn:fhir-facade:extension:cancellation-state"
+
 
 @dataclass(frozen=True)
 class Answer:
-    """An Appointment to send, its version, and for the log: the outcome's word and its cause's."""
+    """An Appointment to send, its version, and for the log: the outcome's word, its cause's, and a detail."""
 
     appointment: Appointment = field(repr=False)
     outcome: str
     cause: str = ""
     version: int = 0
+    detail: str = ""
 
 
-def cancelled(source: Source, request: CancelRequest, evidence: Appointment, *, by_us: bool) -> Answer:
+def cancelled(source: Source, request: CancelRequest, evidence: Appointment, *, by_us: bool, version: int) -> Answer:
     """The answer to a cancel that the source's own ``evidence`` proves.
 
     The caller's reason stands in it only where this request's native call was made (``by_us``).
@@ -37,8 +43,15 @@ def cancelled(source: Source, request: CancelRequest, evidence: Appointment, *, 
         recorded=evidence.get("cancelationReason"),
         mapping=source.mapping,
     )
-    appointment = _complete(source, request.appointment_id, evidence, status="cancelled", reason=reason)
-    return Answer(appointment, "cancelled", "" if by_us else "already")
+    appointment = _complete(
+        source, request.appointment_id, evidence, status="cancelled", reason=reason, version=version
+    )
+    return Answer(appointment, "cancelled", "" if by_us else "already", version)
+
+
+def recorded(row: Row, cause: str = "repeat") -> Answer:
+    """The answer that the ledger has, byte for byte as it was given first. ``row.answer`` is there."""
+    return Answer(json.loads(row.answer or "null"), row.outcome or "", cause, row.version)
 
 
 def proposed(
@@ -52,21 +65,36 @@ def proposed(
 ) -> Answer:
     """The answer to a cancel that nothing proves; ``known`` is what was read of the appointment."""
     absent = "unknown" if known is not None else error.cause.absent_reason
-    why = of_source_error(error, text) if explain else None
+    why = of_source_error(error, text, known=known is not None) if explain else None
     appointment = _complete(source, appointment_id, known, status="proposed", absent=absent, why=why)
-    cause = error.cause.name.lower().replace("_", "-")
-    return Answer(appointment, "in-doubt" if isinstance(error, Unknown) else "not-done", cause)
+    return Answer(
+        appointment, "in-doubt" if isinstance(error, Unknown) else "not-done", error.cause.word, detail=error.detail
+    )
 
 
-def as_read(source: Source, appointment_id: str, native: Appointment) -> Answer:
-    """The answer to a read. Raises Unknown for a native status that has no FHIR word."""
+def as_read(source: Source, appointment_id: str, native: Appointment, row: Row | None) -> Answer:
+    """The answer to a read: the native state now, and the recorded cancellation state as an extension.
+
+    Raises Unknown for a native status that has no FHIR word.
+    """
     status = native.get("status")
     if not isinstance(status, str):
         raise Unknown(Cause.UNREADABLE, "the native status has no FHIR status configured")
     reason = None
     if status == "cancelled":
         reason = reasons.cancelation_reason((), "", None, native.get("cancelationReason"), source.mapping)
-    return Answer(_complete(source, appointment_id, native, status=status, reason=reason), "read")
+    version = row.version if row is not None else 0
+    if row is not None:
+        native = {**native, "extension": [*native.get("extension", []), cancellation_state(row)]}
+    appointment = _complete(source, appointment_id, native, status=status, reason=reason, version=version)
+    return Answer(appointment, "read", "", version)
+
+
+def cancellation_state(row: Row) -> dict[str, Any]:
+    """The recorded state as an extension: ``state``, and ``since``, an instant."""
+    since = datetime.fromtimestamp(row.changed_at, UTC).isoformat(timespec="milliseconds")
+    parts = [{"url": "state", "valueCode": row.state}, {"url": "since", "valueInstant": since}]
+    return {"url": STATE_EXTENSION, "extension": parts}
 
 
 def _complete(source: Source, appointment_id: str, native: Appointment | None, **facts: Any) -> Appointment:

@@ -1,183 +1,155 @@
-"""One cancel from the first read to the answer: read, send once, and after anything unclear read again."""
+"""One cancel from the first look into the ledger to the answer: at most one native write an attempt."""
 
-import threading
+import time
 from dataclasses import replace
-from typing import Any
 
 import structlog
 
-from facade.cancellation import answer
+from facade.cancellation import answer, native, wish
 from facade.cancellation.answer import Answer
-from facade.cancellation.budget import Budget
+from facade.cancellation.attempt import NOT_KNOWN, Attempt, Means, alarm
+from facade.cancellation.doubt import Doubt
+from facade.cancellation.states import CLAIMABLE, DOUBTFUL, IN_FLIGHT, State
+from facade.cancellation.wish import Caller
 from facade.contract import Appointment, Can, CancelRequest
 from facade.deadline import deadline, remaining
-from facade.errors import (
-    AppointmentNotFound,
-    Cause,
-    NotDone,
-    NotFound,
-    PreconditionFailed,
-    SourceError,
-    Unavailable,
-    Unknown,
-)
-from facade.log import where
+from facade.errors import AppointmentNotFound, Cause, NotDone, NotFound, SourceError, Unavailable, Unknown
+from facade.ledger.store import Audit, Entry
+from facade.ledger.tables import Row
 from facade.registry import Source
 
 log = structlog.get_logger()
-
-_NOT_KNOWN = "The source system does not know this appointment; check the id."
-
-
-class OncePermit:
-    """The right to one native write; a second taking is refused whatever the adapter does."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.taken = False
-
-    def __call__(self) -> None:
-        """Take it. Raises NotDone when it was taken before."""
-        with self._lock:
-            if self.taken:
-                raise NotDone(Cause.INTERNAL, "the adapter asked to write a second time")
-            self.taken = True
 
 
 class Cancellations:
     """Cancels and reads appointments of configured sources, inside the budget."""
 
-    def __init__(self, budget: Budget, *, explain: bool = True) -> None:
-        self._budget = budget
-        self._explain = explain
+    def __init__(self, means: Means, doubt: Doubt) -> None:
+        self._means = means
+        self._budget = means.budget
+        self._timers = means.timers
+        self._records = means.records
+        self._ledger = means.records.ledger
+        self._doubt = doubt
 
-    def cancel(self, source: Source, request: CancelRequest) -> Answer:
-        """Cancel, with at most one native write.
+    def cancel(self, source: Source, request: CancelRequest, caller: Caller, *, spent: float = 0.0) -> Answer:
+        """Cancel, with at most one native write for as many requests as come for this appointment.
 
-        Raises NotFound when the source definitely does not know the appointment, PreconditionFailed
-        for a stale ``If-Match``. Every other failure is a proposed answer.
+        ``spent`` is how many seconds of the budget went by while the request arrived.
+        Raises NotFound when the source definitely does not know the appointment, PreconditionFailed for a
+        stale ``If-Match``, Unavailable when the ledger cannot be used. Every other failure is a proposed answer.
         """
-        if request.unsupported:
-            error = NotDone(Cause.UNSUPPORTED)
-            return self._proposed(source, request, error, None, text=request.unsupported)
-        with deadline(self._budget.work):
-            current: Appointment | None = None
-            if source.system.capabilities.read is Can.YES:
-                try:
-                    current = _read(source, request.appointment_id, self._budget.read)
-                except AppointmentNotFound:
-                    raise NotFound(_NOT_KNOWN) from None
-                except SourceError as error:
-                    # What was not read is not known to be cancellable: nothing is sent.
-                    return self._proposed(source, request, NotDone(error.cause, error.detail), None)
-                if _is_cancelled(current):
-                    return answer.cancelled(source, request, current, by_us=False)
-            if request.if_match is not None and not request.if_match & {"*", "0"}:
-                raise PreconditionFailed("If-Match names another version of this appointment; read it again.")
-            return self._send_once(source, request, current)
+        key = (source.name, request.appointment_id)
+        with deadline(max(0.0, self._budget.work - spent)):
+            row = self._ledger.find(key)
+            if request.unsupported and (row is None or row.state != State.CANCELLED):
+                return self._proposed(source, request, NotDone(Cause.UNSUPPORTED), text=request.unsupported)
+            joined: int | None = None
+            while True:
+                if self._may_claim(source, row, joined):
+                    attempt = self._claim(source, request, caller, row)
+                    if attempt is not None:
+                        return attempt.run()
+                elif row is not None:
+                    if joined is None:
+                        self._note_repeat(row, request, caller)
+                    joined = row.epoch
+                    if row.state == State.SENDING and self._records.silence_is_doubt(row):
+                        self._records.doubt(row, "owner-lost")
+                    elif row.state not in IN_FLIGHT:
+                        return self._audited(row, caller, self._settled(source, request, row, caller))
+                    elif remaining() <= self._timers.poll:
+                        waited = self._proposed(source, request, Unknown(Cause.TIMEOUT, "the first request goes on"))
+                        return self._audited(row, caller, waited)
+                    else:
+                        time.sleep(self._timers.poll)
+                row = self._ledger.find(key)
 
     def read(self, source: Source, appointment_id: str) -> Answer:
-        """The appointment as the source has it now. Raises NotFound, Unavailable."""
-        if source.system.capabilities.read is not Can.YES:
-            raise Unavailable("This source system cannot be read.", retry_after=3600)
+        """The appointment as the source has it now, with the recorded state.
+
+        A source that does not answer: the recorded answer if cancelled. Raises NotFound, Unavailable.
+        """
+        row = self._ledger.find((source.name, appointment_id))
+        recorded = answer.recorded(row) if row is not None and row.state == State.CANCELLED else None
         try:
+            if source.system.capabilities.read is not Can.YES:
+                raise NotDone(Cause.UNSUPPORTED, "the source cannot be read")
             with deadline(self._budget.work):
-                native = _read(source, appointment_id, self._budget.write)
-            return answer.as_read(source, appointment_id, native)
+                found = native.read(source, appointment_id, self._budget.write)
+                if recorded is None and native.is_cancelled(found):
+                    # Said once, it must stay said: also to a request whose own read fails.
+                    row = self._record_seen(source, found)
+            return answer.as_read(source, appointment_id, found, row)
         except AppointmentNotFound:
-            raise NotFound(_NOT_KNOWN) from None
+            if recorded is None:
+                raise NotFound(NOT_KNOWN) from None
+            return recorded
         except SourceError as error:
-            _alarm(source, error)
-            raise Unavailable(error.cause.text) from error
+            alarm(source, error)
+            if recorded is None:
+                raise Unavailable(error.cause.text, cause=error.cause) from error
+            return recorded
 
-    def _send_once(self, source: Source, request: CancelRequest, current: Appointment | None) -> Answer:
-        permit = OncePermit()
-        try:
-            request = _with_native_reason(source, request)
-            if remaining() < self._budget.write + self._budget.probe:
-                raise NotDone(Cause.TIMEOUT, "too little time left to send and to read afterwards")
-            with deadline(self._budget.write):
-                evidence = _checked(source.adapter.cancel(request, current, permit), request.appointment_id)
-            if not _is_cancelled(evidence):
-                raise Unknown(Cause.UNPROVEN, "the answer does not say cancelled")
-        except NotDone as error:
-            return self._proposed(source, request, error, current)
-        except AppointmentNotFound as error:
-            # Unknown to the write although a read found it: proves nothing either way.
-            doubt = Unknown(Cause.UNPROVEN, error.detail)
-        except Unknown as error:
-            doubt = error
-        except Exception as error:  # noqa: BLE001 - a plugin may fail in any way, its caller must not
-            log.error("adapter-failed", source=source.name, error=type(error).__name__, where=where(error))
-            if not permit.taken:
-                return self._proposed(source, request, NotDone(Cause.INTERNAL), current)
-            doubt = Unknown(Cause.INTERNAL, type(error).__name__)
-        else:
-            return answer.cancelled(source, request, _overlay(current, evidence), by_us=True)
-        return self._settle(source, request, current, doubt)
+    def _record_seen(self, source: Source, evidence: Appointment) -> Row | None:
+        """Record a cancellation that a reader is about to be told of; its row, whoever has made it."""
+        key = (source.name, evidence["id"])
+        # Whoever reads wishes nothing; should a claim be under way, the evidence goes over it.
+        row = self._ledger.find(key) or self._records.claim(key, None, {}, Caller("reader"), [])
+        row = row or self._ledger.find(key)
+        if row is not None and row.state != State.CANCELLED:
+            self._doubt.prove(source, row, evidence, who="reader")
+        return self._ledger.find(key)
 
-    def _settle(self, source: Source, request: CancelRequest, current: Appointment | None, doubt: Unknown) -> Answer:
-        """After a write that proved nothing: one read, and belief in what it says."""
-        _alarm(source, doubt)
-        if source.system.capabilities.read is Can.YES:
-            try:
-                current = _overlay(current, _read(source, request.appointment_id, self._budget.probe))
-            except SourceError as error:
-                log.warning("probe-failed", source=source.name, cause=error.cause.name, detail=error.detail)
-            if current is not None and _is_cancelled(current):
-                return answer.cancelled(source, request, current, by_us=True)
-        return self._proposed(source, request, doubt, current)
+    def hint(self, source: Source, appointment_id: str) -> None:
+        """Something may have happened to this appointment: bring its next read forward. Unknown ones are ignored."""
+        row = self._ledger.find((source.name, appointment_id))
+        if row is not None:
+            self._records.hint(row)
 
-    def _proposed(
-        self,
-        source: Source,
-        request: CancelRequest,
-        error: SourceError,
-        known: Appointment | None,
-        *,
-        text: str = "",
-    ) -> Answer:
-        _alarm(source, error)
-        return answer.proposed(source, request.appointment_id, error, known, explain=self._explain, text=text)
+    def _may_claim(self, source: Source, row: Row | None, joined: int | None) -> bool:
+        if row is None:
+            return True
+        if row.state not in CLAIMABLE:
+            return False
+        if row.state == State.CLAIMED:
+            return self._records.lease_is_over(row)
+        if row.state == State.NOT_APPLIED and source.system.repeat == "harmful":
+            return False
+        # A duplicate that waited for this attempt gets its answer, not an attempt of its own.
+        return row.epoch != joined
 
+    def _claim(self, source: Source, request: CancelRequest, caller: Caller, row: Row | None) -> Attempt | None:
+        mapped = source.mapping.choose(request.codings) if source.mapping is not None else None
+        request = replace(request, native_reason=mapped)
+        key = (source.name, request.appointment_id)
+        claimed = self._records.claim(key, row, wish.to_json(request), caller, wish.codes(request))
+        return None if claimed is None else Attempt(source, request, caller, claimed, self._means)
 
-def _with_native_reason(source: Source, request: CancelRequest) -> CancelRequest:
-    if source.mapping is None:
-        return request
-    native = source.mapping.choose(request.codings)
-    if native is None:
-        raise NotDone(Cause.NO_REASON, "no reason maps to a native code, and fallback_reason is refuse")
-    return replace(request, native_reason=native)
+    def _settled(self, source: Source, request: CancelRequest, row: Row, caller: Caller) -> Answer:
+        """The answer to a repeat: what is recorded, or what one read says while there is doubt."""
+        if row.state in DOUBTFUL:
+            found = self._doubt.look(source, row, self._budget.read, who=caller.name)
+            return found or self._proposed(source, request, Unknown(_cause(row), "still in doubt"))
+        if row.answer is not None:
+            return answer.recorded(row, row.cause or "" if row.state != State.CANCELLED else "repeat")
+        return self._proposed(source, request, NotDone(_cause(row), "as the first request"))
 
+    def _note_repeat(self, row: Row, request: CancelRequest, caller: Caller) -> None:
+        detail = {"codes": wish.codes(request)}
+        entry = Entry(event="repeat", state=row.state, epoch=row.epoch, request_id=caller.request_id, detail=detail)
+        self._ledger.note(row.key, entry)
 
-def _read(source: Source, appointment_id: str, seconds: float) -> Appointment:
-    try:
-        with deadline(seconds):
-            return _checked(source.adapter.read(appointment_id), appointment_id)
-    except SourceError:
-        raise
-    except Exception as error:
-        log.error("adapter-failed", source=source.name, error=type(error).__name__, where=where(error))
-        raise Unknown(Cause.INTERNAL, type(error).__name__) from error
+    def _audited(self, row: Row, caller: Caller, given: Answer) -> Answer:
+        audit = Audit(
+            who=caller.name, action="cancel", outcome=given.outcome, cause=given.cause, request_id=caller.request_id
+        )
+        self._ledger.note(row.key, done=audit)
+        return given
+
+    def _proposed(self, source: Source, request: CancelRequest, error: SourceError, *, text: str = "") -> Answer:
+        return answer.proposed(source, request.appointment_id, error, None, explain=self._means.explain, text=text)
 
 
-def _checked(native: Any, appointment_id: str) -> Appointment:
-    if not isinstance(native, dict):
-        raise Unknown(Cause.INTERNAL, "the adapter returned no Appointment; mend its return statement")
-    if native.get("id") != appointment_id:
-        raise Unknown(Cause.UNREADABLE, "the source answered with another appointment's id")
-    return native
-
-
-def _is_cancelled(native: Appointment) -> bool:
-    return native.get("status") == "cancelled"
-
-
-def _overlay(before: Appointment | None, after: Appointment) -> Appointment:
-    """What the source says now over what it said before: a sparse answer loses nothing that was read."""
-    return {**(before or {}), **after}
-
-
-def _alarm(source: Source, error: SourceError) -> None:
-    if error.cause is Cause.CREDENTIALS:
-        log.error("source-refuses-credentials", source=source.name, detail=error.detail)
+def _cause(row: Row) -> Cause:
+    return next((cause for cause in Cause if cause.word == row.cause), Cause.UNPROVEN)

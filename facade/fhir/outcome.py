@@ -22,13 +22,19 @@ def of_request_error(error: RequestError) -> dict[str, Any]:
     return operation_outcome("error", error.issue_code, error.text)
 
 
-def of_source_error(error: SourceError, text: str = "") -> dict[str, Any]:
-    """Why an appointment is not cancelled, for the agent who must act on it. Never native content."""
+def of_source_error(error: SourceError, text: str = "", *, known: bool) -> dict[str, Any]:
+    """Why an appointment is not cancelled, for the agent who must act on it. Never native content.
+
+    ``known`` says whether the appointment was read: without that, nobody knows that it is not cancelled.
+    """
     if isinstance(error, Unknown):
         what = (
             "It is not known whether the cancellation took effect. "
             "Read the appointment again before telling the patient anything."
         )
+        return operation_outcome("warning", error.cause.issue_code, f"{text or error.cause.text} {what}", id="why")
+    if not known:
+        what = "This request cancelled nothing; whether the appointment is cancelled was not seen."
         return operation_outcome("warning", error.cause.issue_code, f"{text or error.cause.text} {what}", id="why")
     what = "The appointment was not cancelled."
     return operation_outcome("error", error.cause.issue_code, f"{text or error.cause.text} {what}", id="why")

@@ -1,0 +1,234 @@
+"""One claimed attempt by its owner: read, take the permit, write once, read after doubt, record, answer."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from facade.cancellation import answer, native
+from facade.cancellation.answer import Answer
+from facade.cancellation.budget import Budget
+from facade.cancellation.records import Records
+from facade.cancellation.states import State
+from facade.cancellation.timers import Timers
+from facade.cancellation.wish import Caller
+from facade.contract import Appointment, Can, CancelRequest
+from facade.deadline import deadline, remaining
+from facade.errors import (
+    AppointmentNotFound,
+    Cause,
+    NotDone,
+    NotFound,
+    PreconditionFailed,
+    SourceError,
+    Unavailable,
+    Unknown,
+)
+from facade.ledger.store import Audit
+from facade.ledger.tables import Row
+from facade.log import where
+from facade.registry import Source
+
+log = structlog.get_logger()
+
+NOT_KNOWN = "The source system does not know this appointment; check the id."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What every attempt works with."""
+
+    budget: Budget
+    timers: Timers
+    records: Records
+    explain: bool = True
+
+    def crash_point(self, name: str) -> None:
+        """Where a test may end the process."""
+        self.records.ledger.crash_point(name)
+
+
+class OncePermit:
+    """The right to one native write; taking it records, durably, that the write may leave."""
+
+    def __init__(self, record: Callable[[], bool], means: Means) -> None:
+        self._record = record
+        self._guard = means.timers.send_guard
+        self._monotonic = means.records.ledger.clock.monotonic
+        self._lock = threading.Lock()
+        self.taken = False
+
+    def __call__(self) -> None:
+        """Take it. Raises NotDone where the write must not be made, Unavailable where it cannot be recorded."""
+        with self._lock:
+            if self.taken:
+                raise NotDone(Cause.INTERNAL, "the adapter asked to write a second time")
+            self.taken = True
+        before = self._monotonic()
+        if not self._record():
+            raise NotDone(Cause.CONFLICT, "another request has taken the appointment over")
+        if self._monotonic() - before > self._guard:
+            # Frozen between recording and sending: by now others may rightly believe that we are gone.
+            raise NotDone(Cause.TIMEOUT, "too long between recording the write and making it")
+
+
+class Attempt:
+    """The owner's way through one epoch, from the claimed row on. ``run`` is called once."""
+
+    def __init__(self, source: Source, request: CancelRequest, caller: Caller, claimed: Row, means: "Means") -> None:
+        self._source = source
+        self._request = request
+        self._caller = caller
+        self._row = claimed
+        self._means = means
+
+    def run(self) -> Answer:
+        """The answer, recorded. Raises NotFound, PreconditionFailed, Unavailable."""
+        self._means.crash_point("after-claim")
+        current: Appointment | None = None
+        if self._source.system.capabilities.read is Can.YES:
+            try:
+                current = native.read(self._source, self._row.appointment_id, self._means.budget.read)
+            except AppointmentNotFound as error:
+                return self._not_found(error)
+            except SourceError as error:
+                # What was not read is not known to be cancellable: nothing is sent.
+                return self._not_done(NotDone(error.cause, error.detail), None)
+            if native.is_cancelled(current):
+                return self._prove(current, by_us=False)
+        if self._request.if_match is not None and not self._request.if_match & {"*", "0"}:
+            given = self._not_done(NotDone(Cause.CONFLICT, "stale If-Match"), current)
+            if given.outcome == "cancelled":
+                return given
+            raise PreconditionFailed("If-Match names another version of this appointment; read it again.")
+        self._means.crash_point("after-read")
+        return self._send_once(current)
+
+    def _send_once(self, current: Appointment | None) -> Answer:
+        permit = OncePermit(lambda: self._record_sending(current), self._means)
+        budget = self._means.budget
+        try:
+            if self._source.mapping is not None and self._request.native_reason is None:
+                raise NotDone(Cause.NO_REASON, "no reason maps to a native code, and fallback_reason is refuse")
+            if remaining() < budget.write + budget.probe:
+                raise NotDone(Cause.TIMEOUT, "too little time left to send and to read afterwards")
+            with deadline(budget.write):
+                given = self._source.adapter.cancel(self._request, current, permit)
+                evidence = native.checked(given, self._row.appointment_id)
+            if not native.is_cancelled(evidence):
+                raise Unknown(Cause.UNPROVEN, "the answer does not say cancelled")
+        except Unavailable:
+            raise  # the permit could not be recorded: nothing was sent, and 503 says so
+        except NotDone as error:
+            return self._refused(error, current) if permit.taken else self._not_done(error, current)
+        except AppointmentNotFound as error:
+            # Unknown to the write although a read found it: proves nothing either way.
+            return self._in_doubt(Unknown(Cause.UNPROVEN, error.detail), current)
+        except Unknown as error:
+            return self._in_doubt(error, current)
+        except Exception as error:  # noqa: BLE001 - a plugin may fail in any way, its caller must not
+            log.error("adapter-failed", source=self._source.name, error=type(error).__name__, where=where(error))
+            if not permit.taken:
+                return self._not_done(NotDone(Cause.INTERNAL, type(error).__name__), current)
+            return self._in_doubt(Unknown(Cause.INTERNAL, type(error).__name__), current)
+        return self._prove(native.overlay(current, evidence), by_us=True)
+
+    def _refused(self, error: NotDone, current: Appointment | None) -> Answer:
+        """The write was surely not executed; another's may have been, which is why it was refused."""
+        seen = self._probe(current)
+        if seen is not None and native.is_cancelled(seen):
+            return self._prove(seen, by_us=False)
+        return self._not_done(error, seen)
+
+    def _probe(self, current: Appointment | None) -> Appointment | None:
+        """What one short read adds to what was known."""
+        if self._source.system.capabilities.read is not Can.YES:
+            return current
+        try:
+            found = native.read(self._source, self._row.appointment_id, self._means.budget.probe)
+        except SourceError as error:
+            log.warning("probe-failed", source=self._source.name, cause=error.cause.word, detail=error.detail)
+            return current
+        return native.overlay(current, found)
+
+    def _record_sending(self, current: Appointment | None) -> bool:
+        self._means.crash_point("before-sending")
+        facts = {**native.times(current), "read_before": self._row.read_before or current is not None}
+        sending = self._means.records.sending(self._row, facts)
+        if sending is None:
+            return False
+        self._row = sending
+        self._means.crash_point("after-sending")
+        return True
+
+    def _in_doubt(self, doubt: Unknown, current: Appointment | None) -> Answer:
+        """After a write that proved nothing: one read, and belief in what it says."""
+        alarm(self._source, doubt)
+        self._means.crash_point("after-send")
+        current = self._probe(current)
+        if current is not None and native.is_cancelled(current):
+            return self._prove(current, by_us=True)
+        given = self._proposed(doubt, current)
+        return self._recorded(
+            given, given, lambda: self._means.records.doubt(self._row, given.cause, given, self._audit(given))
+        )
+
+    def _prove(self, evidence: Appointment, *, by_us: bool) -> Answer:
+        """Cancelled is said once it is recorded, and not before: said once, it must stay said."""
+        self._means.crash_point("before-record")
+        given = answer.cancelled(self._source, self._request, evidence, by_us=by_us, version=1)
+        told, by = native.told(evidence), "us" if by_us else "another"
+        unrecorded = self._proposed(Unknown(Cause.UNPROVEN, "the evidence could not be recorded"), evidence)
+        return self._recorded(
+            given, unrecorded, lambda: self._means.records.proof(self._row, given, told, self._audit(given), by)
+        )
+
+    def _not_done(self, error: NotDone, current: Appointment | None) -> Answer:
+        alarm(self._source, error)
+        given = self._proposed(error, current)
+        read_before = self._row.read_before or current is not None
+        return self._recorded(
+            given,
+            given,
+            lambda: self._means.records.not_done(self._row, given, self._audit(given), read_before=read_before),
+        )
+
+    def _not_found(self, error: AppointmentNotFound) -> Answer:
+        """404, unless the source has known the appointment before: then its word proves nothing."""
+        given = self._not_done(NotDone(Cause.CONFLICT, error.detail), None)
+        if self._row.read_before or given.outcome == "cancelled":
+            return given
+        raise NotFound(NOT_KNOWN)
+
+    def _recorded(self, given: Answer, otherwise: Answer, transition: Callable[[], bool]) -> Answer:
+        """``given`` if the transition is made; what is recorded if another was first; else ``otherwise``."""
+        try:
+            if transition():
+                self._means.crash_point("after-record")
+                return given
+            row = self._means.records.ledger.find(self._row.key)
+            if row is not None and row.state == State.CANCELLED:
+                return answer.recorded(row)
+        except Unavailable:
+            # The row stays as it is and is settled by reading, once the ledger is back.
+            log.error("outcome-not-recorded", source=self._source.name, outcome=given.outcome)
+        return otherwise
+
+    def _proposed(self, error: SourceError, known: Appointment | None) -> Answer:
+        return answer.proposed(self._source, self._row.appointment_id, error, known, explain=self._means.explain)
+
+    def _audit(self, given: Answer) -> Audit:
+        return Audit(
+            who=self._caller.name,
+            action="cancel",
+            outcome=given.outcome,
+            cause=given.cause,
+            request_id=self._caller.request_id,
+        )
+
+
+def alarm(source: Source, error: SourceError) -> None:
+    """What an operator must hear of although the caller is told something gentler."""
+    if error.cause is Cause.CREDENTIALS:
+        log.error("source-refuses-credentials", source=source.name, detail=error.detail)

@@ -1,0 +1,149 @@
+"""Settles doubt by reading, and by nothing else: inline for a caller, in the background for everybody.
+
+"Not cancelled" in one read proves nothing, since the source may apply a late write. A row is judged not
+applied after three negative reads, the last begun after the settle window. The window is measured by the
+monotonic clock of the process that judges, which must have watched the row for all of it, and so begins no
+earlier than the write was recorded. A clock that jumps neither settles anything nor keeps it from settling.
+"""
+
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+
+from facade.cancellation import answer, native, wish
+from facade.cancellation.answer import Answer
+from facade.cancellation.records import Records
+from facade.cancellation.states import DOUBTFUL, Event, State
+from facade.cancellation.timers import Timers
+from facade.clock import Clock
+from facade.contract import Appointment, Can
+from facade.errors import SourceError
+from facade.fhir import chargeability
+from facade.ledger.store import Audit
+from facade.ledger.tables import Row
+from facade.registry import Source
+
+log = structlog.get_logger()
+
+NEGATIVE_READS_TO_SETTLE = 3
+
+
+class Watch:
+    """Since when this process has seen each attempt in doubt, by its monotonic clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._since: dict[tuple[str, str, int], float] = {}
+
+    def see(self, row: Row) -> float:
+        """How many seconds this process has watched the row's attempt in doubt."""
+        now = self._clock.monotonic()
+        with self._lock:
+            return now - self._since.setdefault((*row.key, row.epoch), now)
+
+    def keep_only(self, source: str, rows: Iterable[Row]) -> None:
+        """Forget the attempts of this source that are in doubt no more."""
+        keep = {(*row.key, row.epoch) for row in rows}
+        with self._lock:
+            self._since = {key: since for key, since in self._since.items() if key[0] != source or key in keep}
+
+
+class Doubt:
+    """Looks into rows whose outcome is not known, or about which there is a hint."""
+
+    def __init__(self, records: Records, timers: Timers, clock: Clock) -> None:
+        self._records = records
+        self._timers = timers
+        self._clock = clock
+        self.watch = Watch(clock)
+
+    def look(self, source: Source, row: Row, seconds: float, who: str) -> Answer | None:
+        """Read once. The answer if the read proves the cancellation (recorded by now), else None.
+
+        Raises Unavailable when the ledger cannot be used.
+        """
+        watched = self.watch.see(row) if row.state in DOUBTFUL else 0.0
+        found, cause = None, "cannot-read"
+        if source.system.capabilities.read is Can.YES:
+            try:
+                found, cause = native.read(source, row.appointment_id, seconds), ""
+            except SourceError as error:
+                # Not even "not found" is a negative read: what was known once cannot become unknown.
+                cause = error.cause.word
+        self._records.ledger.crash_point("after-look")
+        if found is None or not native.is_cancelled(found):
+            self._after_no_proof(source, row, negative=found is not None, watched=watched, cause=cause)
+            return None
+        if row.state == State.CANCELLED:
+            return self._revised(source, row, found)
+        return self.prove(source, row, found, who)
+
+    def prove(self, source: Source, row: Row, evidence: Appointment, who: str) -> Answer:
+        """Record evidence that was read; the recorded answer, which may be somebody's before us."""
+        sent = row.sending_at is not None and row.state != State.REFUSED
+        request = wish.from_json(row.appointment_id, row.wish)
+        proven = answer.cancelled(source, request, evidence, by_us=sent, version=1)
+        audit = Audit(who=who, action="cancel", outcome=proven.outcome, cause=proven.cause)
+        # By whom, nobody can tell: our write may have been applied, or another's.
+        by = "unknown" if sent else "another"
+        if self._records.proof(row, proven, native.told(evidence), audit, by):
+            return proven
+        current = self._records.ledger.find(row.key)
+        return answer.recorded(current) if current is not None and current.state == State.CANCELLED else proven
+
+    def _revised(self, source: Source, row: Row, found: Appointment) -> Answer:
+        """The recorded answer, in a new version if the source tells another story of the cancellation now."""
+        now_told = native.told(found)
+        if now_told != row.told:
+            before = answer.recorded(row).appointment
+            kept = {"extension": [e for e in before.get("extension", []) if e["url"] == chargeability.EXTENSION]}
+            request = wish.from_json(row.appointment_id, row.wish)
+            content = native.overlay(kept, found)
+            revised = answer.cancelled(
+                source, request, content, by_us=row.sending_at is not None, version=row.version + 1
+            )
+            if self._records.revise(row, revised, now_told):
+                return revised
+        else:
+            self._records.looked(row, {"read_due": None}, None, {})
+        return answer.recorded(row)
+
+    def _after_no_proof(self, source: Source, row: Row, *, negative: bool, watched: float, cause: str) -> None:
+        detail: dict[str, Any] = {"read": "negative" if negative else "failed", "cause": cause}
+        if row.state not in DOUBTFUL:
+            self._records.looked(row, {"read_due": None}, None, detail)
+            return
+        negative_reads = row.negative_reads + negative
+        settled = negative and negative_reads >= NEGATIVE_READS_TO_SETTLE and watched >= source.settle_window
+        event = self._verdict(source, row, settled=settled)
+        if event is not None:
+            log.info("doubt-settled", source=source.name, verdict=event)
+        values = {
+            "negative_reads": negative_reads,
+            "read_step": row.read_step + 1,
+            "read_due": None if event is Event.SETTLE else self._next_read(source, row),
+        }
+        self._records.looked(row, values, event, detail)
+
+    def _verdict(self, source: Source, row: Row, *, settled: bool) -> Event | None:
+        if row.state == State.OPERATOR:
+            return None  # only evidence or a person moves it
+        if settled:
+            return Event.ESCALATE if source.system.repeat == "harmful" else Event.SETTLE
+        now = self._clock.now()
+        too_old = now - (row.doubt_since or now) >= self._timers.operator_after
+        near = row.charge_limit is not None and row.charge_limit - now < self._timers.charge_margin
+        started = row.starts_at is not None and row.starts_at <= now
+        return Event.ESCALATE if too_old or near or started else None
+
+    def _next_read(self, source: Source, row: Row) -> float | None:
+        now = self._clock.now()
+        if row.starts_at is not None and row.starts_at <= now:
+            return None  # it has begun: a person must look
+        due = now + self._timers.read_after(row.read_step + 1)
+        settles = (row.sending_at or now) + source.settle_window
+        # One read right after the settle window, not up to an hour later.
+        return min(due, settles + self._timers.tick) if settles > now else due

@@ -1,0 +1,65 @@
+"""The states of one cancellation and every transition there is; what is not in the table does not happen."""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """What is known of one cancellation. There is no state for "never asked": there is no row."""
+
+    CLAIMED = "claimed"  # one owner, only reads so far; expires
+    SENDING = "sending"  # the write may have left; never taken over
+    IN_DOUBT = "in-doubt"  # outcome unknown
+    CANCELLED = "cancelled"  # native evidence seen; absorbing
+    REFUSED = "refused"  # surely not executed
+    NOT_APPLIED = "not-applied"  # judged not executed, after the settle window
+    OPERATOR = "operator"  # a person must look
+
+
+class Event(StrEnum):
+    """What can happen to a cancellation."""
+
+    CLAIM = "claim"  # a request takes it
+    SEND = "send"  # its owner takes the permit
+    PROOF = "proof"  # native evidence that it is cancelled
+    NOT_DONE = "not-done"  # surely not executed
+    DOUBT = "doubt"  # the outcome is unknown, or the owner fell silent
+    SETTLE = "settle"  # reads say long enough that it was not applied
+    ESCALATE = "escalate"  # doubt that a person must settle
+    JUDGED_NOT_APPLIED = "judged-not-applied"  # a person settles it
+
+
+TRANSITIONS: dict[tuple[State | None, Event], State] = {
+    (None, Event.CLAIM): State.CLAIMED,
+    # Only once the lease is over; the former owner is fenced off by the epoch.
+    (State.CLAIMED, Event.CLAIM): State.CLAIMED,
+    (State.REFUSED, Event.CLAIM): State.CLAIMED,
+    (State.NOT_APPLIED, Event.CLAIM): State.CLAIMED,
+    (State.CLAIMED, Event.SEND): State.SENDING,
+    (State.CLAIMED, Event.NOT_DONE): State.REFUSED,
+    (State.SENDING, Event.NOT_DONE): State.REFUSED,
+    # By the owner, whose silence others took for doubt.
+    (State.IN_DOUBT, Event.NOT_DONE): State.REFUSED,
+    (State.OPERATOR, Event.NOT_DONE): State.REFUSED,
+    (State.SENDING, Event.DOUBT): State.IN_DOUBT,
+    (State.IN_DOUBT, Event.SETTLE): State.NOT_APPLIED,
+    (State.IN_DOUBT, Event.ESCALATE): State.OPERATOR,
+    (State.IN_DOUBT, Event.JUDGED_NOT_APPLIED): State.NOT_APPLIED,
+    (State.OPERATOR, Event.JUDGED_NOT_APPLIED): State.NOT_APPLIED,
+    # Evidence is believed whenever it comes, and never unsaid.
+    (State.CLAIMED, Event.PROOF): State.CANCELLED,
+    (State.SENDING, Event.PROOF): State.CANCELLED,
+    (State.IN_DOUBT, Event.PROOF): State.CANCELLED,
+    (State.REFUSED, Event.PROOF): State.CANCELLED,
+    (State.NOT_APPLIED, Event.PROOF): State.CANCELLED,
+    (State.OPERATOR, Event.PROOF): State.CANCELLED,
+}
+
+IN_FLIGHT = (State.CLAIMED, State.SENDING)
+DOUBTFUL = (State.IN_DOUBT, State.OPERATOR)
+SETTLED = (State.CANCELLED, State.REFUSED, State.NOT_APPLIED)
+CLAIMABLE = tuple(state for state, event in TRANSITIONS if event is Event.CLAIM)
+
+
+def sources_of(event: Event) -> list[State]:
+    """The states that an event may find a row in."""
+    return [state for state, happening in TRANSITIONS if happening is event and state is not None]

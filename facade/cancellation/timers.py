@@ -1,0 +1,46 @@
+"""How long things may last between the requests: leases, silences, the schedule that looks into doubt."""
+
+import random
+from dataclasses import dataclass, fields, replace
+
+MINUTE, HOUR = 60.0, 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timers:
+    """Seconds. ``settle_window`` is each source's own setting and not among them.
+
+    ``lease``: a claim whose owner says nothing may be taken over. ``sending``: a write whose owner says
+    nothing is in doubt. ``send_guard``: an owner that was frozen for longer between recording the write
+    and making it does not make it. ``reads``: when doubt is looked into, the last one for ever after.
+    ``operator_after``: doubt that old is a person's. ``charge_margin``: so is doubt that near to the ETA,
+    while it can still be cancelled without charge. ``hold``: how long a due row stays with who took it.
+    ``hint``: how long hints for one appointment are gathered into one read. ``poll``: how often a
+    duplicate looks whether the first has ended. ``tick``: how often the reconciler looks for work.
+    """
+
+    lease: float = 10.0
+    sending: float = 8.0
+    send_guard: float = 1.0
+    reads: tuple[float, ...] = (1.0, 2.0, 5.0, 15.0, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR)
+    operator_after: float = 24 * HOUR
+    charge_margin: float = 26 * HOUR
+    hold: float = 30.0
+    hint: float = 1.0
+    poll: float = 0.05
+    tick: float = 0.5
+
+    @classmethod
+    def for_answers_within(cls, seconds: float) -> "Timers":
+        """The default ones, with room for a write that may take longer."""
+        return cls(lease=seconds + 2.0, sending=seconds)
+
+    def scaled(self, factor: float) -> "Timers":
+        """Everything times ``factor``: a test need not wait for hours."""
+        single = {f.name: getattr(self, f.name) * factor for f in fields(self) if f.name != "reads"}
+        return replace(self, reads=tuple(seconds * factor for seconds in self.reads), **single)
+
+    def read_after(self, step: int) -> float:
+        """How long after the read before the read of this step (from 0) comes, with jitter of a tenth."""
+        seconds = self.reads[min(step, len(self.reads) - 1)]
+        return seconds * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing
