@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from facade.errors import ConfigurationError
+from facade.errors import ConfigurationError, Unavailable
 
 # Loaded when asked for: a client that cancels needs no server, and a server no sandbox.
 _COMMANDS = {
@@ -15,6 +15,9 @@ _COMMANDS = {
     "sources": "facade.cli.configured",
     "check": "facade.cli.configured",
     "cancel": "facade.cli.client",
+    "reconcile": "facade.cli.reconcile",
+    "ledger": "facade.cli.ledger",
+    "db": "facade.cli.ledger",
 }
 
 
@@ -36,6 +39,9 @@ class _Commands(click.Group):
             for problem in error.problems:
                 click.echo(f"facade: {problem}", err=True)
             sys.exit(2)
+        except Unavailable as error:
+            click.echo(f"facade: {error.text}", err=True)
+            sys.exit(1)
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

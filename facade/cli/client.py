@@ -8,11 +8,11 @@ from typing import Any
 import click
 from marshmallow import ValidationError
 
-from facade.config import BaseUrl
 from facade.deadline import deadline
 from facade.errors import SourceError
 from facade.fhir.reasons import SYSTEM, hl7_codes
 from facade.http_client import HttpAnswer, HttpClient
+from facade.settings import BaseUrl
 
 # Longer than a facade takes: it answers within 8 s by default.
 _PATIENCE = 65.0

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,17 +105,20 @@ def _serving(config: Path, port: int, url: str) -> Iterator[subprocess.Popen[byt
     with socket.socket() as connection:
         if connection.connect_ex((_HOST, port)) == 0:
             raise ConfigurationError(f"port {port} is taken; choose another for the facade with --serve-port")
-    command = [sys.executable, "-m", "facade", "serve", "--config", str(config), "--port", str(port)]
-    process = subprocess.Popen(command)  # noqa: S603 - our own command
-    try:
-        while not _answers(url):
-            if process.poll() is not None:
-                raise ConfigurationError(_ENDED)
-            time.sleep(0.05)
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
+    with tempfile.TemporaryDirectory(prefix="facade-sandbox-") as folder:
+        # The stand-ins begin anew with every sandbox, so what is remembered of them does too.
+        store = f"sqlite:///{folder}/ledger.db"
+        command = [sys.executable, "-m", "facade", "serve", "--config", str(config), "--port", str(port)]
+        process = subprocess.Popen([*command, "--store", store])  # noqa: S603 - our own command
+        try:
+            while not _answers(url):
+                if process.poll() is not None:
+                    raise ConfigurationError(_ENDED)
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def _answers(url: str) -> bool:

@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 import structlog
+from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from facade import log as logging
 from facade.app import assemble
-from facade.config import LOOPBACK_HOSTS
 from facade.errors import ConfigurationError
+from facade.settings import LOOPBACK_HOSTS
 from facade.web import create_app
 
 # A cancel may wait 8 s for its source; threads that wait cost little.
@@ -42,14 +43,17 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 @click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="The configuration file.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on.")
+@click.option("--store", metavar="URL", help="Another ledger than the configuration's, as facade.store.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes, of 32 threads each.")
-def serve(path: Path, host: str, port: int, workers: int) -> None:
+def serve(path: Path, host: str, port: int, store: str | None, workers: int) -> None:
     """Serve the facade. Ctrl-C or SIGTERM lets what was sent finish, for at most 15 seconds."""
-    facade = assemble(path)
+    facade = assemble(path, store=store)
     if facade.config.auth_mode == "none" and host not in LOOPBACK_HOSTS:
         raise ConfigurationError(
             f'auth.mode: "none" serves loopback only and --host is {host}; use mode = "api-key" or --host 127.0.0.1'
         )
+    facade.open_store()
+    facade.ledger.engine.dispose()
     listener = _listen(host, port)
     logging.configure()
     structlog.get_logger().info(
@@ -68,8 +72,14 @@ def serve(path: Path, host: str, port: int, workers: int) -> None:
         "post_worker_init": _leave_interrupts_to_the_master,
         "control_socket_disable": True,  # two facades on one host would fight for it
     }
-    # In the worker, after the fork: nothing that holds a thread or a connection is shared.
-    _Server(lambda: create_app(assemble(path)), settings).run()
+    _Server(lambda: _worker(path, store), settings).run()
+
+
+def _worker(path: Path, store: str | None) -> Flask:
+    """In the worker, after the fork: nothing that holds a thread or a connection is shared."""
+    facade = assemble(path, store=store)
+    facade.reconciler.start()
+    return create_app(facade)
 
 
 def _interrupt_gracefully(_: Any) -> None:

@@ -35,6 +35,7 @@ class Answer(Enum):
     CUT_BODY = "hangs up halfway through the body of its answer"
     SLOW_DRIP = "answers one byte a second, from the first byte of the status line"
     ENDLESS = "answers 200 with a body that never ends"
+    TWICE = "answers properly, twice on one connection"
     REDIRECT = "answers 302 to another of its own paths"
 
 
@@ -88,6 +89,7 @@ _CANCEL = (
     ("cut-body", Commit.YES, Answer.CUT_BODY),
     ("slow-drip", Commit.YES, Answer.SLOW_DRIP),
     ("endless", Commit.YES, Answer.ENDLESS),
+    ("answer-twice", Commit.YES, Answer.TWICE),
     ("redirect", Commit.NO, Answer.REDIRECT),
     ("late-commit", Commit.LATE, Answer.SILENCE),
 )

@@ -93,7 +93,7 @@ class FaultyTransport:
         match fault.answer:
             case Answer.SILENCE | Answer.RESET:
                 return None
-            case Answer.CUT_HEADERS | Answer.CUT_BODY | Answer.SLOW_DRIP:
+            case Answer.CUT_HEADERS | Answer.CUT_BODY | Answer.SLOW_DRIP | Answer.TWICE:
                 return own
             case Answer.ENDLESS:
                 return Response(self._endless(), mimetype="application/json")
@@ -128,6 +128,9 @@ class FaultyTransport:
         if answer is Answer.CUT_BODY:
             missing = (len(response.get_data()) + 1) // 2
             connection.sendall(_wire(response, environ)[:-missing])
+            _give_up()
+        if answer is Answer.TWICE:
+            connection.sendall(_wire(response, environ) * 2)
             _give_up()
         if answer is Answer.SLOW_DRIP:
             for byte in _wire(response, environ):

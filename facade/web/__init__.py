@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from flask import Flask
 
 from facade.app import Facade
-from facade.web import errors, exchange, health, routes
+from facade.web import errors, exchange, health, routes, webhooks
 
 
 def create_app(facade: Facade) -> Flask:
@@ -20,5 +20,6 @@ def create_app(facade: Facade) -> Flask:
     exchange.install(app)
     errors.install(app)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(webhooks.blueprint)
     app.register_blueprint(routes.blueprint, url_prefix=facade.config.base_path or None)
     return app

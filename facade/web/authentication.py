@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from flask import Request
 
-from facade.config import LOOPBACK_HOSTS, OPERATIONS, Client
+from facade.config import OPERATIONS, Client
 from facade.errors import Unauthenticated
+from facade.settings import LOOPBACK_HOSTS
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="fhir-facade"'}
 _ANYBODY = Client("anybody", "", frozenset({"*"}), frozenset(OPERATIONS))

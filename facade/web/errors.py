@@ -6,9 +6,10 @@ import structlog
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from facade.errors import BadRequest, ContentTooLarge, MethodNotAllowed, NotFound, RequestError
+from facade.errors import BadRequest, ContentTooLarge, MethodNotAllowed, NotFound, RequestError, Unavailable
 from facade.fhir.outcome import of_request_error, operation_outcome
 from facade.log import where
+from facade.web.exchange import note
 from facade.web.formats import error_type
 
 log = structlog.get_logger()
@@ -24,6 +25,8 @@ def install(app: Flask) -> None:
 
 
 def _refused(error: RequestError) -> Response:
+    if isinstance(error, Unavailable):
+        note(outcome="unavailable", cause=error.cause.word if error.cause is not None else "ledger")
     body = json.dumps(of_request_error(error), ensure_ascii=False)
     return Response(body, error.status, headers=error.headers, content_type=error_type(request))
 

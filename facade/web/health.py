@@ -2,6 +2,8 @@
 
 from flask import Blueprint
 
+from facade.web.exchange import this_facade
+
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 
 
@@ -13,5 +15,6 @@ def live() -> dict[str, str]:
 
 @blueprint.get("/ready")
 def ready() -> dict[str, str]:
-    """The configuration is loaded: without it there is no application to answer."""
+    """The configuration is loaded, and the ledger can be written: 503 where it cannot."""
+    this_facade().ledger.check()
     return {"status": "ready"}

@@ -1,6 +1,7 @@
 """The FHIR routes: each view checks in the contract's order and hands down."""
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from flask import Blueprint, Response, current_app, g, request
 
 from facade import strict_json
 from facade.cancellation.answer import Answer
+from facade.cancellation.wish import Caller
 from facade.contract import Can
 from facade.errors import BadRequest, ContentTooLarge, Forbidden, NotFound
 from facade.fhir import ids
@@ -75,14 +77,16 @@ def metadata() -> Response:
 
 def _cancel(source: Source, appointment_id: str) -> Response:
     _permit("cancel")
-    raw_body = _body()
+    raw_body = limited_body()
     check_sent(request)
     answer_type(request)
     if_match = preconditions.if_match(request)
     raw_id = ids.decode(appointment_id)
     wish = cancel_request.parse(_json(raw_body), raw_id, if_match)
     ids.resolve(appointment_id, source.system.id_pattern)
-    return _answer(this_facade().cancellations.cancel(source, wish))
+    caller = Caller(g.client.name, g.request_id)
+    spent = time.monotonic() - g.started
+    return _answer(this_facade().cancellations.cancel(source, wish, caller, spent=spent))
 
 
 def _read(source: Source, appointment_id: str) -> Response:
@@ -104,7 +108,8 @@ def _permit(operation: str) -> None:
         raise Forbidden(f"This client may not {operation} appointments here; ask the facade's operators.")
 
 
-def _body() -> bytes:
+def limited_body() -> bytes:
+    """The request's body, whole. Raises ContentTooLarge over 256 KiB, BadRequest for one that breaks off."""
     too_large = ContentTooLarge(f"The body is larger than {MAX_BODY // 1024} KiB; send the cancel's elements only.")
     if (request.content_length or 0) > MAX_BODY:
         raise too_large
@@ -128,6 +133,8 @@ def _json(body: bytes) -> Any:
 
 def _answer(answer: Answer) -> Response:
     note(outcome=answer.outcome, cause=answer.cause)
+    if answer.detail:
+        note(detail=answer.detail)
     response = _resource(answer.appointment)
     response.headers["ETag"] = f'W/"{answer.version}"'
     return response

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from facade import NativeReasons, SourceSystem, hookimpl
 from plugins.heim import codes
 from plugins.heim.adapter import HeimAdapter
+from plugins.heim.schemas import webhooked_appointment
 from plugins.heim.settings import HeimSettings
 
 if TYPE_CHECKING:
@@ -42,5 +43,6 @@ def facade_source_systems() -> Iterable[SourceSystem]:
         ),
         identifiers=("Patient", "Practitioner", "Slot", "externalReference"),
         code_systems=("task", "appointmentType"),
+        webhook=webhooked_appointment,
         simulator=_simulator,
     )

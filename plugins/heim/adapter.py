@@ -83,8 +83,5 @@ class HeimAdapter(SourceAdapter):
             told = parse(answer.json(), self._settings["cancellation_places"])
         except SourceError:
             return native
-        return replace(
-            native,
-            cancellation_reason=told.cancellation_reason,
-            cancellation_note=told.cancellation_note or native.cancellation_note,
-        )
+        names = ("cancellation_reason", "cancellation_note", "causing_entity", "cancelling_entity")
+        return replace(native, **{name: getattr(told, name) for name in names if getattr(told, name) is not None})

@@ -27,6 +27,8 @@ class NativeAppointment:
     external_reference: str | None = None
     cancellation_reason: str | None = None
     cancellation_note: str | None = None
+    causing_entity: str | None = None
+    cancelling_entity: str | None = None
 
 
 class Word(fields.Field[str]):
@@ -84,6 +86,12 @@ def parse(body: Any, places: Mapping[str, Any]) -> NativeAppointment:
     wrong = schema.validate(found)
     native: NativeAppointment = schema.load({name: value for name, value in found.items() if name not in wrong})
     return native
+
+
+def webhooked_appointment(body: Any, settings: Mapping[str, Any]) -> str | None:
+    """The id of the appointment that a webhook is about."""
+    found = _search(settings["webhook_appointment"], body)
+    return found if isinstance(found, str) else None
 
 
 def _search(place: Any, root: Any) -> Any:

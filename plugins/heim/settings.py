@@ -8,7 +8,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
-from facade import BaseUrl, SecretFromEnv, SecretFromFile, SourceSettings
+from facade import BaseUrl, SecretFromEnv, SecretFromFile, WebhookSettings
 from plugins.heim import codes
 
 PLACES = {
@@ -25,8 +25,15 @@ PLACES = {
     "external_reference": "externalReference",
     "cancellation_reason": "cancellation.reasonCode",
     "cancellation_note": "cancellation.note",
+    "causing_entity": "cancellation.causingEntity",
+    "cancelling_entity": "cancellation.cancellingEntity",
 }
-CANCELLATION_PLACES = {"cancellation_reason": "reasonCode", "cancellation_note": "note"}
+CANCELLATION_PLACES = {
+    "cancellation_reason": "reasonCode",
+    "cancellation_note": "note",
+    "causing_entity": "causingEntity",
+    "cancelling_entity": "cancellingEntity",
+}
 STATUSES = {
     "scheduling": "proposed",
     "scheduled": "booked",
@@ -74,7 +81,7 @@ def _places(default: Mapping[str, str]) -> fields.Dict:
     return fields.Dict(fields.String(validate=names), Expression(), load_default=dict)
 
 
-class HeimSettings(SourceSettings):
+class HeimSettings(WebhookSettings):
     """The settings of one Heim organisation; the plugin's README explains each."""
 
     base_url = BaseUrl(load_default="https://api.heim.health")
@@ -93,6 +100,11 @@ class HeimSettings(SourceSettings):
         fields.String(),
         fields.String(validate=validate.OneOf(_FHIR_STATUSES, error="is no R4 appointment status")),
         load_default=dict,
+    )
+    webhook_appointment = Expression(
+        load_default=lambda: jmespath.compile(
+            "data.appointment.id || data.appointmentId || appointment.id || appointmentId || data.id"
+        )
     )
     timezone = Zone(load_default=None)
     cancelling_entity = fields.String(

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from facade import Appointment, CancelRequest, SourceConfig
+from facade import Appointment, CancelRequest, SourceConfig, chargeability
 from plugins.heim import codes
 from plugins.heim.schemas import NativeAppointment
 
-CHARGEABILITY = "urn:fhir-facade:heim:chargeability"
+ENTITIES = "urn:fhir-facade:heim:cancellation"
 # "less than 24 hours before the Estimated Time Of Arrival": not at exactly 24 (guide, Overview).
 CHARGEABLE_WITHIN = timedelta(hours=24)
 
@@ -42,7 +42,10 @@ def to_fhir(native: NativeAppointment, config: SourceConfig, *, judged_at: datet
         "resourceType": "Appointment",
         "id": native.id,
         "status": config.settings["statuses"].get(native.status),
-        "extension": _chargeability(native, zone, judged_at) if judged_at is not None else None,
+        "extension": [
+            *(_chargeability(native, zone, judged_at) if judged_at is not None else []),
+            *_entities(native),
+        ],
         "identifier": _external_reference(native, config),
         "cancelationReason": _reason(native, config),
         "serviceType": [_concept(config.code_system("task"), native.task)] if native.task else None,
@@ -73,17 +76,19 @@ def _instant(text: str | None, zone: ZoneInfo | None) -> datetime | None:
     return None if offset is None or offset % timedelta(minutes=1) else parsed
 
 
-def _chargeability(
-    native: NativeAppointment, zone: ZoneInfo | None, judged_at: datetime
-) -> list[dict[str, Any]] | None:
+def _chargeability(native: NativeAppointment, zone: ZoneInfo | None, judged_at: datetime) -> list[dict[str, Any]]:
     eta = _instant(native.eta, zone)
     if native.eta and eta is None:
-        return None  # there is an ETA and it cannot be read: nothing honest can be said
+        return []  # there is an ETA and it cannot be read: nothing honest can be said
     may_be = eta is not None and eta - judged_at < CHARGEABLE_WITHIN
-    parts: list[dict[str, Any]] = [{"url": "mayBeChargeable", "valueBoolean": may_be}]
-    if eta is not None:
-        parts.append({"url": "estimatedTimeOfArrival", "valueInstant": eta.isoformat()})
-    return [{"url": CHARGEABILITY, "extension": parts}]
+    return [chargeability(may_be=may_be, eta=eta.isoformat() if eta is not None else None)]
+
+
+def _entities(native: NativeAppointment) -> list[dict[str, Any]]:
+    """Whom the cancellation is put down to, as Heim tells it; Operations may revise that afterwards."""
+    told = {"causingEntity": native.causing_entity, "cancellingEntity": native.cancelling_entity}
+    parts = [{"url": name, "valueCode": code} for name, code in told.items() if code]
+    return [{"url": ENTITIES, "extension": parts}] if parts else []
 
 
 def _external_reference(native: NativeAppointment, config: SourceConfig) -> list[dict[str, str]] | None:

@@ -1,0 +1,137 @@
+"""``facade ledger`` and ``facade db``: the record of cancellations, for people."""
+
+import getpass
+import re
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from facade.app import Facade, assemble
+from facade.cancellation.judgement import judge
+from facade.cancellation.states import SETTLED, State
+from facade.ledger import migrate
+from facade.ledger.tables import Row
+
+_config = click.option(
+    "--config", "path", type=click.Path(path_type=Path), required=True, help="The configuration file."
+)
+
+
+@click.group()
+def db() -> None:
+    """Look after the ledger's store."""
+
+
+@db.command()
+@_config
+def upgrade(path: Path) -> None:
+    """Bring the store to the installed version."""
+    engine = assemble(path).ledger.engine
+    click.echo(f"the ledger is at revision {migrate.upgrade(engine)}")
+
+
+@click.group()
+def ledger() -> None:
+    """Look into the record of cancellations, and settle what only a person can."""
+
+
+@ledger.command("list")
+@_config
+@click.option("--state", type=click.Choice([str(state) for state in State]), help="Only rows in this state.")
+@click.option("--source", help="Only this source system.")
+@click.option("--limit", default=200, show_default=True, type=click.IntRange(1), help="At most so many.")
+def list_rows(path: Path, state: str | None, source: str | None, limit: int) -> None:
+    """List cancellations, the longest unchanged first."""
+    facade = _opened(path)
+    rows = facade.ledger.in_states([state] if state else [str(s) for s in State], source=source, limit=limit)
+    for row in rows:
+        click.echo(
+            f"{row.state:<12} {_when(row.changed_at)}  {row.source} {row.appointment_id}  {row.cause or ''}".rstrip()
+        )
+    if not rows:
+        click.echo("no cancellations" + (f" in state {state}" if state else ""), err=True)
+
+
+@ledger.command()
+@click.argument("source")
+@click.argument("id")
+@_config
+def show(source: str, id: str, path: Path) -> None:  # noqa: A002 - click passes arguments by name
+    """Show one cancellation and its journal as a timeline."""
+    facade = _opened(path)
+    row = _row(facade, source, id)
+    click.echo(f"{row.source} {row.appointment_id}: {row.state}, attempt {row.epoch}, version {row.version}")
+    if row.read_due is not None:
+        click.echo(f"next read {_when(row.read_due)}")
+    for line in facade.ledger.timeline(row.key):
+        detail = ", ".join(f"{name} {_told(value)}" for name, value in line["detail"].items() if value)
+        request = f"  request {line['request_id']}" if line["request_id"] else ""
+        click.echo(f"{_when(line['at'])}  {line['event']:<14} → {line['state'] or '':<12} {detail}{request}".rstrip())
+    for line in facade.ledger.audits(row.key):
+        cause = f" ({line['cause']})" if line["cause"] else ""
+        click.echo(f"{_when(line['at'])}  {line['who']}: {line['action']} → {line['outcome']}{cause}")
+
+
+@ledger.command()
+@click.argument("source")
+@click.argument("id")
+@click.option("--as", "verdict", type=click.Choice(["cancelled", "not-applied"]), required=True, help="What is true.")
+@click.option("--because", required=True, help="How you know; journalled with your user name.")
+@_config
+def resolve(source: str, id: str, verdict: str, because: str, path: Path) -> None:  # noqa: A002 - as above
+    """Settle a cancellation that is in doubt or with an operator.
+
+    --as not-applied lets the next request try again, so be sure. --as cancelled answers every request so from
+    now on.
+    """
+    facade = _opened(path)
+    row = _row(facade, source, id)
+    if not because.strip():
+        raise click.UsageError("--because is empty; say how you know")
+    if source not in facade.sources:
+        raise click.UsageError(f"{source} is not configured in {path}; its answer cannot be completed")
+    if not judge(facade.records, facade.sources[source], row, verdict, because.strip(), getpass.getuser()):
+        raise click.ClickException(f"{source} {id} is {row.state}; only in-doubt and operator are settled by a person")
+    click.echo(f"{source} {id} is {verdict} now")
+
+
+@ledger.command()
+@click.option("--older-than", required=True, metavar="AGE", help="For example 365d; days (d) or hours (h).")
+@_config
+def purge(older_than: str, path: Path) -> None:
+    """Delete settled cancellations, with their journal and audit, that have not changed for so long."""
+    match = re.fullmatch(r"([0-9]{1,5})([dh])", older_than)
+    if match is None:
+        raise click.UsageError(f"--older-than {older_than} is not an age; write 365d or 48h")
+    seconds = int(match[1]) * (86_400 if match[2] == "d" else 3_600)
+    gone = _opened(path).ledger.purge([str(state) for state in SETTLED], before=time.time() - seconds)
+    click.echo(f"{gone} cancellations deleted")
+
+
+def _opened(path: Path) -> Facade:
+    facade = assemble(path)
+    facade.open_store()
+    return facade
+
+
+def _row(facade: Facade, source: str, appointment_id: str) -> Row:
+    row = facade.ledger.find((source, appointment_id))
+    if row is None:
+        raise click.ClickException(
+            f"{source} {appointment_id} was never cancelled through this facade; see ledger list"
+        )
+    return row
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _told(value: Any) -> str:
+    """A detail for a person; codes as ``system#code``."""
+    if isinstance(value, list):
+        return " ".join("#".join(map(str, each)) if isinstance(each, list) else str(each) for each in value)
+    return str(value)

@@ -1,0 +1,24 @@
+"""``facade reconcile``: what ``facade serve`` does in the background, as a process of its own."""
+
+import signal
+from pathlib import Path
+
+import click
+import structlog
+
+from facade import log as logging
+from facade.app import assemble
+
+
+@click.command()
+@click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="The configuration file.")
+def reconcile(path: Path) -> None:
+    """Settle doubt by reading, until stopped. Sends nothing; any number may run at once."""
+    facade = assemble(path)
+    facade.open_store()
+    logging.configure()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: facade.reconciler.stop())
+    structlog.get_logger().info("reconciling", sources=sorted(facade.sources))
+    facade.reconciler.start()
+    facade.reconciler.wait()

@@ -1,0 +1,55 @@
+"""``POST /webhooks/{sourceSystem}``: a hint that a source's appointment may have changed, and nothing more.
+
+A signed hint brings a read forward. What the hint claims is not believed, so a forged, replayed or
+reordered one does no harm.
+"""
+
+from flask import Blueprint, Response, request
+
+from facade import strict_json
+from facade.errors import BadRequest, NotFound, Unauthenticated
+from facade.fhir import ids
+from facade.registry import Source
+from facade.web.exchange import note, this_facade
+from facade.web.routes import limited_body
+from facade.web.signatures import is_signed
+
+blueprint = Blueprint("webhooks", __name__)
+
+_CHALLENGE = {"WWW-Authenticate": "Signature"}
+
+
+@blueprint.post("/webhooks/<source_system>")
+def receive(source_system: str) -> Response:
+    """202 for a signed hint, whether or not its appointment was ever cancelled through this facade."""
+    facade = this_facade()
+    body = limited_body()
+    source = facade.sources.get(source_system)
+    # An unknown source, one without a secret and a wrong signature are told the same.
+    if source is None or source.system.webhook is None or not _is_signed(source, body):
+        raise Unauthenticated("This webhook is not signed with the secret of its source system.", headers=_CHALLENGE)
+    note(source=source.name)
+    try:
+        appointment_id = source.system.webhook(strict_json.loads(body), source.settings)
+    except strict_json.NotStrictJson as error:
+        raise BadRequest(f"The webhook cannot be read: {error}.", issue_code="structure") from None
+    if appointment_id is not None:
+        try:
+            facade.cancellations.hint(source, ids.resolve(appointment_id, source.system.id_pattern))
+        except NotFound:
+            appointment_id = None
+    note(outcome="hint" if appointment_id is not None else "ignored")
+    return Response(status=202)
+
+
+def _is_signed(source: Source, body: bytes) -> bool:
+    settings = source.settings
+    secret = settings.get("webhook_secret_env") or settings.get("webhook_secret_file")
+    return secret is not None and is_signed(
+        request.headers,
+        body,
+        secret,
+        scheme=settings["webhook_scheme"],
+        prefix=settings["webhook_header_prefix"],
+        signature_header=settings["webhook_signature_header"],
+    )
