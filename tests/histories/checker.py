@@ -1,0 +1,132 @@
+"""CANCELLATION's five invariants, over the source's own log, the answers given, and the ledger at the end.
+
+The log and the answers are judged by the real clock, which no history moves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from facade.cancellation.states import SETTLED, State
+from facade.ledger.tables import Row
+from facade.testing.simulator import LogEntry
+from tests.histories.generator import SETTLE_WINDOW
+
+# Answers by which a source says, in its own shape, that it has not executed the write.
+_REFUSED = {400, 401, 403, 422}
+_PATIENCE = 0.02  # two clocks' reading of one moment
+
+
+@dataclass
+class Exchange:
+    """One request to a facade process and what came of it; ``ended`` is None where no answer came."""
+
+    n: int
+    do: str
+    began: float
+    ended: float | None = None
+    answer: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def said(self) -> str:
+        return self.answer.get("said", "")
+
+
+@dataclass
+class Evidence:
+    """Everything a finished history left."""
+
+    exchanges: Sequence[Exchange]
+    log: Sequence[LogEntry]
+    cancelled_outside: float | None
+    cancelled_at_source: bool
+    row: Row | None
+    timeline: Sequence[dict[str, Any]]
+
+    def story(self) -> list[str]:
+        """Everything that happened, in its order, for whoever looks into a failure."""
+        lines = [(e.began, f"{e.do} {e.n} asked") for e in self.exchanges]
+        lines += [(e.ended, f"{e.do} {e.n} told {e.said}") for e in self.exchanges if e.ended is not None]
+        lines += [(_at(e), f"source: {e.operation} {e.fault or ''} {e.status} changed={e.changed}") for e in self.log]
+        lines += [(line["at"], f"ledger: {line['event']} {line['state']} {line['detail']}") for line in self.timeline]
+        if self.cancelled_outside is not None:
+            lines.append((self.cancelled_outside, "cancelled outside"))
+        first = min((at for at, _ in lines), default=0.0)
+        return [f"  {at - first:7.3f} {what}" for at, what in sorted(lines)]
+
+
+def violations(evidence: Evidence) -> list[str]:
+    """What is wrong, in sentences that begin with the invariant's number."""
+    return [
+        *_one_write_an_attempt(evidence),
+        *_cancelled_is_true(evidence),
+        *_cancelled_is_for_ever(evidence),
+        *_settled(evidence),
+        *_journalled(evidence),
+        *(f"0 a bug: {e.answer['error']}" for e in evidence.exchanges if e.said == "bug"),
+    ]
+
+
+def _at(entry: LogEntry) -> float:
+    return datetime.fromisoformat(entry.time).timestamp()
+
+
+def _one_write_an_attempt(evidence: Evidence) -> list[str]:
+    """1. A second write needs the source's refusal of the first, or its own "no" after the settle window."""
+    writes = [entry for entry in evidence.log if entry.operation == "cancel"]
+    reads = [_at(entry) for entry in evidence.log if entry.operation == "read" and entry.status == 200]
+    found = []
+    for first, second in pairwise(writes):
+        if first.status in _REFUSED and not first.changed:
+            continue
+        settled = _at(first) + SETTLE_WINDOW - _PATIENCE
+        if not any(settled <= read <= _at(second) for read in reads):
+            found.append(f"1 a second write {_at(second) - _at(first):.3f} s after the first, which was not settled")
+    return found
+
+
+def _cancelled_is_true(evidence: Evidence) -> list[str]:
+    """2. Nobody is told "cancelled" before the source's state was."""
+    changes = [_at(entry) for entry in evidence.log if entry.changed]
+    if evidence.cancelled_outside is not None:
+        changes.append(evidence.cancelled_outside)
+    since = min(changes, default=float("inf"))
+    told = [e for e in evidence.exchanges if e.said == "cancelled" and e.ended is not None]
+    return [f"2 exchange {e.n} was told cancelled and the source was not" for e in told if e.ended + _PATIENCE < since]
+
+
+def _cancelled_is_for_ever(evidence: Evidence) -> list[str]:
+    """3. Who asks after anybody was told "cancelled" is told the same, or nothing; byte for byte per version."""
+    told = [e for e in evidence.exchanges if e.said == "cancelled" and e.ended is not None]
+    first = min((e.ended for e in told if e.ended is not None), default=float("inf"))
+    later = [e for e in evidence.exchanges if e.began > first and e.said not in {"", "cancelled", "hinted", "503"}]
+    found = [f"3 exchange {e.n} was told {e.said} after cancelled had been said" for e in later]
+    bodies = {(e.answer["version"], e.answer["body"]) for e in told if "body" in e.answer}
+    if len(bodies) > len({version for version, _ in bodies}):
+        found.append("3 one version of the answer had two bodies")
+    return found
+
+
+def _settled(evidence: Evidence) -> list[str]:
+    """4. After the faults every row settles, and on the truth where the source tells it."""
+    row = evidence.row
+    if row is None:
+        accepted = any(e.said in {"proposed", "cancelled"} for e in evidence.exchanges if e.do == "cancel")
+        return ["4 a request was answered and there is no row"] if accepted else []
+    if row.state not in {*SETTLED, State.OPERATOR}:
+        return [f"4 the row is still {row.state}"]
+    if evidence.cancelled_at_source and row.state != State.CANCELLED:
+        return [f"4 the source has cancelled and the row says {row.state}"]
+    if not evidence.cancelled_at_source and row.state == State.CANCELLED:
+        return ["4 the row says cancelled and the source has not"]
+    return []
+
+
+def _journalled(evidence: Evidence) -> list[str]:
+    """5. Every accepted wish is in the journal."""
+    known = {line["request_id"] for line in evidence.timeline}
+    accepted = [e for e in evidence.exchanges if e.do == "cancel" and e.said in {"proposed", "cancelled"}]
+    # A repeat of a cancelled appointment is journalled like every other.
+    return [f"5 the wish of exchange {e.n} is not in the journal" for e in accepted if str(e.n) not in known]

@@ -1,0 +1,89 @@
+"""The six facades that are broken on purpose; a harness that does not catch each of them is broken itself."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+
+from facade.cancellation import doubt, records, states, use_case
+from facade.cancellation.states import Event, State
+from facade.errors import SourceError, Unknown
+from facade.http_client import HttpClient
+
+
+def no_claim() -> None:
+    """Every request believes that the appointment is its own."""
+    claim, sending = records.Records.claim, records.Records.sending
+
+    def careless_claim(self, key, seen, *rest):
+        claimable = seen is None or (seen.state, Event.CLAIM) in states.TRANSITIONS
+        claimed = claim(self, key, seen, *rest) if claimable else None
+        return claimed or replace(self.ledger.find(key), state=State.CLAIMED)
+
+    def careless_sending(self, claimed, facts):
+        return sending(self, claimed, facts) or replace(claimed, sending_at=self._clock.now())
+
+    records.Records.claim = careless_claim
+    records.Records.sending = careless_sending
+    use_case.Cancellations._may_claim = lambda self, source, row, joined: row is None or row.state != State.CANCELLED
+
+
+def lease_on_sending() -> None:
+    """A write whose owner fell silent is taken over like a claim."""
+    states.TRANSITIONS[State.SENDING, Event.CLAIM] = State.CLAIMED
+    use_case.CLAIMABLE = (*use_case.CLAIMABLE, State.SENDING)
+    may_claim = use_case.Cancellations._may_claim
+
+    def taken_over(self, source, row, joined):
+        if row is not None and row.state == State.SENDING:
+            return self._records.lease_is_over(row)
+        return may_claim(self, source, row, joined)
+
+    use_case.Cancellations._may_claim = taken_over
+
+
+def retry_on_timeout() -> None:
+    """A write that proved nothing is made once more."""
+    send = HttpClient.send
+
+    def twice(self, *args, permit, **kwargs):
+        try:
+            return send(self, *args, permit=permit, **kwargs)
+        except Unknown:
+            return send(self, *args, permit=lambda: None, **kwargs)
+
+    HttpClient.send = twice
+
+
+def no_record_before_send() -> None:
+    """The write leaves although nothing says that it may have."""
+    records.Records.sending = lambda self, claimed, facts: replace(claimed, sending_at=self._clock.now())
+
+
+def negative_read_trusted() -> None:
+    """One "not cancelled" is taken for a proof that the write was not applied."""
+    doubt.NEGATIVE_READS_TO_SETTLE = 1
+    doubt.Watch.see = lambda self, row: 1e9
+
+
+def reconciler_posts() -> None:
+    """The background sends what its reads say is missing."""
+    after_no_proof = doubt.Doubt._after_no_proof
+
+    def post(self, source, row, **facts):
+        if row.state == State.IN_DOUBT and facts["negative"]:
+            request = doubt.wish.from_json(row.appointment_id, row.wish)
+            with contextlib.suppress(SourceError):
+                source.adapter.cancel(request, None, lambda: None)
+        after_no_proof(self, source, row, **facts)
+
+    doubt.Doubt._after_no_proof = post
+
+
+VARIANTS: dict[str, Callable[[], None]] = {
+    "no-claim": no_claim,
+    "lease-on-sending": lease_on_sending,
+    "retry-on-timeout": retry_on_timeout,
+    "no-record-before-send": no_record_before_send,
+    "negative-read-trusted": negative_read_trusted,
+    "reconciler-posts": reconciler_posts,
+}

@@ -1,0 +1,47 @@
+"""The harness: random histories violate nothing, each broken facade is caught, each crash point is survived."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.histories.generator import CRASH_POINTS
+from tests.histories.variants import VARIANTS
+from tests.stores import POSTGRESQL, need_postgresql
+
+
+def play(*arguments):
+    """The harness as its command plays it: in a process of its own, which forks before it has threads."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.histories", *map(str, arguments)], capture_output=True, text=True, timeout=900
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("at", CRASH_POINTS)
+def test_a_process_killed_at_this_point_leaves_nothing_wrong(at):
+    code, told = play("--crash-at", at, "--count", 6, "--at-once", 6, "--jobs", 1)
+    assert code == 0, told
+    assert "6 histories on sqlite, 0 with violations" in told
+    # Not every order of events passes there; most do.
+    assert int(re.search(r"(\d+) processes killed at their crash point", told)[1]) >= 3
+
+
+def test_histories_on_sqlite_violate_nothing():
+    code, told = play("--count", 200, "--store", "sqlite")
+    assert code == 0, told
+    assert "200 histories on sqlite, 0 with violations" in told
+
+
+def test_histories_on_postgresql_violate_nothing():
+    need_postgresql()
+    code, told = play("--count", 50, "--store", "postgresql", "--url", POSTGRESQL, "--at-once", 5)
+    assert code == 0, told
+    assert "50 histories on postgresql, 0 with violations" in told
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_facade_broken_on_purpose_is_caught_within_200_histories(variant):
+    code, told = play("--count", 200, "--variant", variant, "--until-caught")
+    assert code == 1, f"{variant} was not caught\n{told}"
