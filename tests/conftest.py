@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import pytest
 from flask import Flask, Response
 from flask.testing import FlaskClient
 
-from facade.app import Facade, assemble
+from facade.app import Facade, assemble, compose
 from facade.cancellation.budget import Budget
-from facade.cancellation.use_case import Cancellations
+from facade.cancellation.timers import Timers
 from facade.testing.host import SimulatorHost, serve
 from facade.testing.transport import Timings
 from facade.web import create_app
@@ -136,7 +135,7 @@ MakeFacade = Callable[..., Caller]
 
 
 @pytest.fixture
-def make(heim: SimulatorHost, tmp_path: Path) -> MakeFacade:
+def make(heim: SimulatorHost, tmp_path: Path, request: pytest.FixtureRequest) -> MakeFacade:
     """Build a facade in front of the simulators from pieces of configuration."""
 
     def build(
@@ -159,7 +158,10 @@ def make(heim: SimulatorHost, tmp_path: Path) -> MakeFacade:
         built = assemble(path)
         if answer_within is not None:
             # Below what a configuration may say: a source that hangs need not hang for seconds here.
-            built = replace(built, cancellations=Cancellations(Budget(answer_within)))
+            timers = Timers.for_answers_within(answer_within)
+            built = compose(built.config, built.sources, built.ledger, timers, Budget(answer_within))
+        built.open_store()
+        request.addfinalizer(built.ledger.engine.dispose)
         return Caller(create_app(built), built)
 
     return build

@@ -41,7 +41,7 @@ def test_help_says_what_it_is_how_to_try_it_and_every_command():
     assert "facade sandbox --serve config/sandbox.toml" in shown
     assert "exit code 2" in shown
     commands = re.findall(r"^  ([a-z]+)  +[A-Z]", shown.split("Commands:\n")[1], re.MULTILINE)
-    assert commands == ["serve", "sandbox", "sources", "check", "cancel"]
+    assert commands == ["serve", "sandbox", "sources", "check", "cancel", "reconcile", "ledger", "db"]
     assert facade("-h").stdout == shown
 
 
@@ -65,7 +65,7 @@ def test_the_fixed_names_of_options_and_their_defaults():
         }
         for command in main.list_commands(None)
     }
-    assert options["serve"].keys() == {"--config", "--host", "--port", "--workers"}
+    assert options["serve"].keys() == {"--config", "--host", "--port", "--store", "--workers"}
     assert (options["serve"]["--host"], options["serve"]["--port"]) == ("127.0.0.1", 8080)
     assert options["sandbox"].keys() == {"--port", "--serve", "--serve-port"}
     assert options["sources"].keys() == options["check"].keys() == {"--config"}

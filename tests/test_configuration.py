@@ -14,9 +14,10 @@ from click.testing import CliRunner
 from facade.app import assemble
 from facade.cli import main
 from facade.cli import serve as serve_command
-from facade.config import Secret, _ClientSchema
+from facade.config import _ClientSchema
 from facade.errors import ConfigurationError
 from facade.fhir.reasons import SYSTEM
+from facade.settings import Secret
 from facade.web import create_app
 from plugins.heim.settings import HeimSettings
 from tests.conftest import HEIM_KEY, KEY, Caller
@@ -528,6 +529,7 @@ def test_every_setting_that_the_production_shaped_file_mentions_exists_and_can_b
     settings = [line for line in used.splitlines() if re.match(r"\w+ = ", line)]
     assert len(settings) > 12
     monkeypatch.setenv("HEIM_API_KEY", "live_key")
+    monkeypatch.setenv("HEIM_WEBHOOK_SECRET", "whsec_x")
     (tmp_path / "heim-reasons.json").write_bytes(CONCEPT_MAP.read_bytes())
     path = tmp_path / "facade.toml"
     path.write_text(used, "utf-8")
@@ -766,6 +768,7 @@ def test_every_setting_of_heim_is_refused_in_a_sentence_when_it_has_a_wrong_type
 
 def test_the_web_application_is_built_from_what_was_configured(write):
     facade = assemble(write(("[facade]", '[facade]\nbase_path = "/fhir/r4"')))
+    facade.open_store()
     caller = Caller(create_app(facade), facade)
     assert caller.request("GET", "/fhir/r4/metadata").status_code == 200
     assert caller.request("GET", "/metadata").status_code == 404

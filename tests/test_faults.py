@@ -30,6 +30,7 @@ ISSUE_CODES = {
     Answer.CUT_BODY: "transient",
     Answer.SLOW_DRIP: "timeout",
     Answer.ENDLESS: "processing",
+    Answer.TWICE: "processing",
     Answer.REDIRECT: "processing",
 }
 SURELY_NOT_DONE = {Answer.UNAUTHORIZED, Answer.REFUSED}
@@ -121,9 +122,11 @@ def test_a_proposed_answer_says_why_in_an_outcome_that_fits(told, name):
     [issue] = outcome["issue"]
     assert issue["code"] == ISSUE_CODES[fault.answer]
     # Only what surely was not done is an error: the rest is a doubt, and its text says what to do about it.
-    surely_not = fault.operation == "read" or fault.answer in SURELY_NOT_DONE
+    surely_not = fault.operation == "cancel" and fault.answer in SURELY_NOT_DONE
     assert issue["severity"] == ("error" if surely_not else "warning")
-    assert ("was not cancelled" if surely_not else "It is not known whether") in issue["details"]["text"]
+    unread = "whether the appointment is cancelled was not seen"
+    doubt = unread if fault.operation == "read" else "It is not known whether"
+    assert ("was not cancelled" if surely_not else doubt) in issue["details"]["text"]
 
 
 @pytest.mark.parametrize("name", CANCELLED)

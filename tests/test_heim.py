@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from facade.contract import CancelRequest, NativeReason, SourceConfig
-from facade.fhir import reasons
+from facade.fhir import chargeability, reasons
 from plugins.heim import codes, translate
 from plugins.heim.schemas import CancellationSchema, parse
 from plugins.heim.settings import HeimSettings
@@ -162,7 +162,7 @@ def test_may_be_chargeable_is_strictly_less_than_24_hours_before_the_eta(eta, ma
     native = parse({"id": "a", "status": "scheduled", "estimatedTimeOfArrival": text}, config().settings["places"])
     appointment = translate.to_fhir(native, config(), judged_at=NOW)
     parts = {part["url"]: part for part in appointment["extension"][0]["extension"]}
-    assert appointment["extension"][0]["url"] == translate.CHARGEABILITY
+    assert appointment["extension"][0]["url"] == chargeability.EXTENSION
     assert parts["mayBeChargeable"]["valueBoolean"] is may_be
     assert ("estimatedTimeOfArrival" in parts) == (eta is not None)
 
@@ -188,7 +188,8 @@ def test_a_cancel_proven_by_a_later_read_says_so_too(caller, simulator):
 
 
 def test_nothing_is_said_about_the_charges_of_a_cancel_whose_time_is_not_known(caller):
-    assert "extension" not in caller.cancel("apt_cancelled").json
+    urls = [extension["url"] for extension in caller.cancel("apt_cancelled").json["extension"]]
+    assert urls == [translate.ENTITIES]
 
 
 # Heim → FHIR

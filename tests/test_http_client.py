@@ -318,9 +318,7 @@ def test_an_answer_cut_inside_its_headers_is_unreadable():
     assert raised.value.cause is Cause.UNREADABLE
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b"<html>", b'{"id": "a"', b'{"a": 1, "a": 2}', b"\xff", b"[" * 401]
-)
+@pytest.mark.parametrize("body", [b"", b"{", b"<html>", b'{"id": "a"', b'{"a": 1, "a": 2}', b"\xff", b"[" * 401])
 def test_a_body_that_does_not_mean_one_thing_is_unknown_and_is_not_quoted(body):
     with pytest.raises(Unknown) as raised:
         HttpAnswer(200, {}, body).json()

@@ -105,6 +105,7 @@ def declared(**fields):
 def test_the_complete_plugin_in_the_hooks_docstring_works_as_printed(install, start):
     install()
     built = start()
+    built.open_store()
     caller = Caller(create_app(built), built)
     assert caller.read("7", source="desk").json["status"] == "booked"
     answer = caller.cancel("7", source="desk")
@@ -324,6 +325,10 @@ WRONG = {
         {"capabilities": 'Capabilities(lacks=frozenset({"slots"}))'},
         "capabilities.lacks must be a frozenset of some of appointmentType, participant, serviceType, slot",
     ),
+    "webhook that is a word": (
+        {"webhook": '"hook"'},
+        "webhook must be a function, and settings then a subclass of facade.WebhookSettings",
+    ),
     "identifiers that are one word": ({"identifiers": '"Patient"'}, "identifiers must be a tuple of names"),
     "code_systems that are numbers": ({"code_systems": "(1,)"}, "code_systems must be a tuple of names"),
     "simulator that is none": (
@@ -504,6 +509,17 @@ def test_importing_the_facade_does_no_work():
     )
     heavy, modules, work = done.stdout.splitlines()
     assert heavy == "[]"
-    for name in ("registry", "fhir", "web", "app", "cancellation", "testing", "cli", "log"):
+    for name in (
+        "registry",
+        "fhir.check",
+        "fhir.appointment",
+        "ledger",
+        "web",
+        "app",
+        "cancellation",
+        "testing",
+        "cli",
+        "log",
+    ):
         assert f"facade.{name}" not in modules
     assert work == "1 []"

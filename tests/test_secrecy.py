@@ -234,7 +234,9 @@ def test_what_the_servers_own_parser_refuses_stands_in_no_log_either(traffic):
 
 
 def test_a_requests_line_has_known_members_only(traffic):
-    known = "method route status duration_ms client source outcome cause event request_id level timestamp".split()
+    known = (
+        "method route status duration_ms client source outcome cause detail event request_id level timestamp".split()
+    )
     for line in requests_in(traffic.log):
         assert line.keys() <= set(known)
         assert isinstance(line["duration_ms"], int)
@@ -298,6 +300,7 @@ def test_a_bug_in_an_adapter_or_in_the_facade_shows_where_it_is_and_nothing_of_w
     for answer in (in_cancel, in_facade):
         assert "CANARY" not in answer.text
     assert lines_with(log, ["CANARY", "PRIVATE", "apt_"]) == []
-    where = [json.loads(line)["where"] for line in lines_with(log, ["RuntimeError"])]
+    lines = [json.loads(line) for line in lines_with(log, ["RuntimeError"])]
+    where = [line["where"] for line in lines if line["event"] != "request"]
     assert len(where) == 3
     assert all(places[-1].startswith("broken ") for places in where)

@@ -207,7 +207,7 @@ def test_the_fault_names_are_the_published_ones() -> None:
     assert " ".join(CANCEL_FAULTS) == (
         "timeout-before-commit timeout-after-commit reset-before-commit reset-after-commit 500-before-commit "
         "500-after-commit html-404 html-502 unauthorized refused throttled accepted-202 empty-200 html-200 "
-        "cut-headers cut-body slow-drip endless redirect late-commit"
+        "cut-headers cut-body slow-drip endless answer-twice redirect late-commit"
     )
     assert " ".join(READ_FAULTS) == (
         "read-timeout read-reset read-500 read-html-404 read-html-502 read-unauthorized read-refused "
@@ -245,6 +245,7 @@ SEEN = {
     Answer.CUT_HEADERS: "200 .* 0",
     Answer.CUT_BODY: "cut body",
     Answer.SLOW_DRIP: "silence",
+    Answer.TWICE: r"200 application/json \d+",
     Answer.REDIRECT: "302 .*",
 }
 QUICK = [name for name, fault in FAULTS.items() if fault.answer is not Answer.ENDLESS]

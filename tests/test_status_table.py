@@ -270,8 +270,8 @@ def test_what_the_source_proves_is_200_cancelled(caller, simulator):
     response = caller.cancel("1839594", SEED)
     assert response.status_code == 200
     assert response.json["status"] == "cancelled"
-    assert response.headers["ETag"] == 'W/"0"'
-    assert response.json["meta"]["versionId"] == "0"
+    assert response.headers["ETag"] == 'W/"1"'
+    assert response.json["meta"]["versionId"] == "1"
     assert simulator.get("1839594")["status"] == "cancelled"
 
 

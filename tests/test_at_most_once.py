@@ -1,0 +1,344 @@
+"""What the ledger does for callers: one native call for all, the recorded answer, no call without a store."""
+
+import contextlib
+import json
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from facade.cancellation.timers import Timers
+from facade.errors import Unavailable
+from facade.fhir import reasons
+from facade.ledger import engine as engines
+from facade.ledger.store import Entry
+from facade.testing.faults import FAULTS
+from tests.conftest import remember
+from tests.process import configuration, eventually, facade
+
+CANCEL = {"resourceType": "Appointment", "status": "cancelled"}
+STATE = "urn:fhir-facade:extension:cancellation-state"
+
+
+def with_reason(code, **elements):
+    reason = {"coding": [{"system": reasons.SYSTEM, "code": code}]}
+    return {"resourceType": "Appointment", "status": "cancelled", "cancelationReason": reason, **elements}
+
+
+def row(caller, appointment_id="apt_1"):
+    return caller.facade.ledger.find(("heim", appointment_id))
+
+
+def events(caller, appointment_id="apt_1"):
+    return [line["event"] for line in caller.facade.ledger.timeline(("heim", appointment_id))]
+
+
+def all_at_once(calls):
+    start = threading.Barrier(len(calls))
+
+    def run(call):
+        start.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+# Repeats and duplicates
+
+
+def test_a_repeat_gets_the_recorded_answer_byte_for_byte_and_no_native_call(caller, simulator):
+    first = caller.cancel("apt_1", with_reason("prov"))
+    calls = len(simulator.log.entries())
+    repeat = caller.cancel("apt_1", with_reason("pat-mv"))
+    assert (repeat.status_code, repeat.data) == (200, first.data)
+    assert repeat.headers["ETag"] == first.headers["ETag"] == 'W/"1"'
+    assert len(simulator.log.entries()) == calls
+    timeline = caller.facade.ledger.timeline(("heim", "apt_1"))
+    assert [line["event"] for line in timeline] == ["claim", "send", "proof", "repeat"]
+    assert timeline[-1]["detail"] == {"codes": [[reasons.SYSTEM, "pat-mv"]]}
+
+
+def test_another_status_for_a_cancelled_appointment_gets_the_recorded_answer(caller):
+    first = caller.cancel("apt_1")
+    other = caller.cancel("apt_1", {"resourceType": "Appointment", "status": "booked"})
+    assert other.data == first.data
+
+
+def test_a_stale_if_match_on_a_cancelled_appointment_gets_the_recorded_answer(caller):
+    first = caller.cancel("apt_1", headers={"If-Match": 'W/"0"'})
+    assert caller.cancel("apt_1", headers={"If-Match": 'W/"0"'}).data == first.data
+
+
+@pytest.mark.parametrize("fault", ["", "timeout-after-commit", "reset-before-commit", "late-commit", "refused"])
+def test_many_at_once_share_one_native_call_and_its_answer(caller, simulator, fault):
+    if fault:
+        simulator.faults.arm("apt_1", FAULTS[fault])
+    answers = all_at_once([lambda code=code: caller.cancel("apt_1", with_reason(code)) for code in ("pat", "prov") * 4])
+    assert simulator.log.count("cancel") == 1
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json["status"] for answer in answers}) == 1
+    if answers[0].json["status"] == "cancelled":
+        assert len({answer.data for answer in answers}) == 1
+    assert events(caller).count("claim") == 1
+    assert events(caller).count("repeat") == 7
+
+
+def test_several_processes_share_one_native_call(tmp_path, heim, simulator):
+    path = configuration(tmp_path, heim.source_url("heim"))
+    simulator.faults.arm("apt_1", FAULTS["timeout-after-commit"])
+    with facade(path) as one, facade(path) as two:
+        calls = [lambda p=p: p.call("POST", "/Appointment/heim/apt_1", json=CANCEL) for p in (one, two) * 3]
+        answers = all_at_once(calls)
+    assert simulator.log.count("cancel") == 1
+    assert {answer.json()["status"] for answer in answers} == {"cancelled"}
+    assert len({answer.content for answer in answers}) == 1
+    for answer in answers:
+        remember(answer.json())
+
+
+def test_after_a_refusal_a_new_request_is_a_new_attempt(caller, simulator):
+    simulator.faults.arm("apt_1", FAULTS["refused"], times=1)
+    assert caller.cancel("apt_1").json["status"] == "proposed"
+    assert row(caller).state == "refused"
+    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    assert simulator.log.count("cancel") == 2
+    assert row(caller).epoch == 2
+
+
+def test_while_in_doubt_nobody_sends_again_and_a_read_settles_it(caller, simulator):
+    simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
+    assert caller.cancel("apt_1").json["status"] == "proposed"
+    assert row(caller).state == "in-doubt"
+    assert caller.cancel("apt_1").json["contained"][0]["issue"][0]["severity"] == "warning"
+    simulator.patch("apt_1", {"status": "cancelled"})
+    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    assert simulator.log.count("cancel") == 1
+    assert row(caller).state == "cancelled"
+
+
+def test_already_cancelled_by_another_is_recorded_without_a_native_call(caller, simulator):
+    assert caller.cancel("apt_cancelled").json["status"] == "cancelled"
+    assert simulator.log.count("cancel") == 0
+    assert caller.facade.ledger.timeline(("heim", "apt_cancelled"))[-1]["detail"] == {"by": "another"}
+
+
+def test_a_refusal_is_looked_behind_because_another_may_have_cancelled_meanwhile(caller, simulator):
+    original = simulator.operation
+
+    def cancelled_meanwhile(method, path):
+        if method == "POST":
+            simulator.patch("apt_1", {"status": "cancelled"})
+        return original(method, path)
+
+    simulator.operation = cancelled_meanwhile
+    simulator.faults.arm("apt_1", FAULTS["refused"])
+    try:
+        assert caller.cancel("apt_1").json["status"] == "cancelled"
+    finally:
+        del simulator.operation
+
+
+def test_a_failed_read_says_that_nothing_was_seen_not_that_it_is_not_cancelled(caller, simulator):
+    simulator.patch("apt_1", {"status": "cancelled"})
+    simulator.faults.arm("apt_1", FAULTS["read-500"])
+    issue = caller.cancel("apt_1").json["contained"][0]["issue"][0]
+    assert issue["severity"] == "warning"
+    assert "was not seen" in issue["details"]["text"]
+
+
+def test_not_found_for_an_appointment_known_before_is_proposed_not_404(caller, simulator):
+    simulator.faults.arm("apt_1", FAULTS["refused"], times=1)
+    caller.cancel("apt_1")
+    simulator.remove("apt_1")
+    answer = caller.cancel("apt_1")
+    assert (answer.status_code, answer.json["status"]) == (200, "proposed")
+    assert caller.cancel("apt_nobody").status_code == 404
+    assert caller.cancel("apt_nobody").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"identifier": None},
+        {"start": object()},
+        {"cancelationReason": "x"},
+        {"cancelationReason": {"coding": ["x"]}},
+        {"contained": [{"resourceType": "Bogus"}]},
+        {"extension": [{"valueString": "no url"}]},
+        {"extension": "x"},
+        {1: 2},
+        {"slot": [{"reference": "Slot/a/b"}]},
+    ],
+)
+def test_odd_evidence_is_evidence_all_the_same(caller, monkeypatch, odd):
+    adapter = caller.facade.sources["heim"].adapter
+
+    def cancel(request, current, permit):
+        permit()
+        return {"id": request.appointment_id, "status": "cancelled", **odd}
+
+    monkeypatch.setattr(adapter, "cancel", cancel)
+    answer = caller.cancel("apt_1")
+    assert (answer.status_code, answer.json["status"]) == (200, "cancelled")
+
+
+# The owner
+
+
+def test_a_frozen_owner_does_not_send(caller, simulator, monkeypatch):
+    ledger = caller.facade.ledger
+    jumps = iter([0.0, 5.0])
+    monkeypatch.setattr(ledger.clock, "monotonic", lambda: next(jumps))
+    answer = caller.cancel("apt_1")
+    assert answer.json["status"] == "proposed"
+    assert simulator.log.count("cancel") == 0
+    assert row(caller).state == "refused"
+
+
+def test_an_owner_whose_claim_was_taken_over_does_not_send(caller, simulator):
+    source = caller.facade.sources["heim"]
+    read = source.adapter.read
+
+    def slow_read(appointment_id):
+        expected = {"state": "claimed"}
+        caller.facade.ledger.change(("heim", appointment_id), expected, {"epoch": 9}, Entry(event="claim"))
+        return read(appointment_id)
+
+    source.adapter.read = slow_read
+    try:
+        assert caller.cancel("apt_1").json["status"] == "proposed"
+    finally:
+        del source.adapter.read
+    assert simulator.log.count("cancel") == 0
+
+
+def test_a_claim_whose_owner_is_gone_is_taken_over_and_a_write_is_not(caller, simulator):
+    ledger, base = caller.facade.ledger, {"epoch": 1, "wish": {}, "read_before": True}
+    ledger.create(("heim", "apt_1"), {**base, "state": "claimed", "lease_until": time.time() - 1}, Entry(event="claim"))
+    ledger.create(
+        ("heim", "apt_2"),
+        {**base, "state": "sending", "lease_until": 0.0, "sending_at": time.time() - 60},
+        Entry(event="claim"),
+    )
+    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    assert caller.cancel("apt_2").json["status"] == "proposed"
+    assert row(caller, "apt_2").state == "in-doubt"
+    assert simulator.log.count("cancel") == 1
+
+
+# Without a store
+
+
+@pytest.fixture
+def locked(caller, tmp_path, monkeypatch):
+    caller.facade.ledger.engine.dispose()
+    monkeypatch.setattr(engines, "LOCK_WAIT", 0.05)
+
+    @contextlib.contextmanager
+    def lock():
+        path = caller.facade.ledger.engine.url.database
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            yield
+            other.execute("ROLLBACK")
+
+    return lock
+
+
+def test_without_a_store_it_is_503_with_no_native_call_and_not_ready(caller, simulator, locked):
+    with locked():
+        answer = caller.cancel("apt_1")
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert simulator.log.count("cancel") == 0
+        assert caller.request("GET", "/health/ready", key=None).status_code == 503
+        assert caller.request("GET", "/health/live", key=None).status_code == 200
+    assert caller.request("GET", "/health/ready", key=None).status_code == 200
+    assert caller.cancel("apt_1").json["status"] == "cancelled"
+
+
+def test_a_store_that_goes_between_claim_and_write_lets_no_write_leave(caller, simulator, monkeypatch):
+    def gone(*_, **__):
+        raise Unavailable("gone")
+
+    monkeypatch.setattr(caller.facade.records, "sending", gone)
+    assert caller.cancel("apt_1").status_code == 503
+    assert simulator.log.count("cancel") == 0
+
+
+def test_a_store_that_goes_after_the_write_makes_nobody_say_cancelled(caller, simulator, monkeypatch):
+    def gone(*_, **__):
+        raise Unavailable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(caller.facade.records, "proof", gone)
+        assert caller.cancel("apt_1").json["status"] == "proposed"
+    assert simulator.get("apt_1")["status"] == "cancelled"
+    assert row(caller).state == "sending"
+
+
+# Reading
+
+
+def test_a_read_shows_the_recorded_state(caller, simulator):
+    assert STATE not in json.dumps(caller.read("apt_1").json)
+    caller.cancel("apt_1")
+    answer = caller.read("apt_1")
+    parts = {p["url"]: p for e in answer.json["extension"] if e["url"] == STATE for p in e["extension"]}
+    assert parts["state"]["valueCode"] == "cancelled"
+    assert answer.headers["ETag"] == 'W/"1"'
+
+
+def test_a_read_of_a_source_that_is_down_gives_the_recorded_answer_if_cancelled(caller, simulator):
+    first = caller.cancel("apt_1")
+    simulator.faults.arm("apt_1", FAULTS["read-500"])
+    assert caller.read("apt_1").data == first.data
+    simulator.faults.arm("apt_2", FAULTS["read-500"])
+    assert caller.read("apt_2").status_code == 503
+
+
+def test_cancelled_seen_by_a_read_is_recorded_where_there_is_a_wish(caller, simulator):
+    simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
+    caller.cancel("apt_1")
+    simulator.patch("apt_1", {"status": "cancelled"})
+    assert caller.read("apt_1").json["status"] == "cancelled"
+    assert row(caller).state == "cancelled"
+
+
+def test_cancelled_told_to_a_reader_is_told_to_whoever_asks_later_even_when_the_source_is_down(caller, simulator):
+    assert caller.read("apt_cancelled").json["status"] == "cancelled"
+    simulator.faults.arm("apt_cancelled", FAULTS["read-500"])
+    answer = caller.cancel("apt_cancelled")
+    assert answer.json["status"] == "cancelled"
+    assert [c["code"] for c in answer.json["cancelationReason"]["coding"]] == ["pat", "patient_unwell"]
+    assert caller.read("apt_cancelled").data == answer.data
+
+
+# The clock
+
+
+@pytest.mark.parametrize("seconds", [-7200.0, 7200.0])
+def test_a_clock_that_jumps_makes_nobody_write_twice(caller, simulator, monkeypatch, seconds):
+    simulator.faults.arm("apt_1", FAULTS["late-commit"], times=1)
+    caller.cancel("apt_1")
+    clock = caller.facade.ledger.clock
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda: now() + seconds)
+    for _ in range(5):
+        caller.cancel("apt_1")
+        caller.facade.reconciler.tick(caller.facade.sources["heim"])
+    assert simulator.log.count("cancel") == 1
+    eventually(lambda: simulator.get("apt_1")["status"] == "cancelled")
+    assert caller.cancel("apt_1").json["status"] == "cancelled"
+
+
+def test_the_timers_leave_room_for_the_longest_write():
+    for answer_within in (6.0, 8.0, 60.0):
+        timers = Timers.for_answers_within(answer_within)
+        assert timers.sending > answer_within * 4 / 8
+        assert timers.lease > timers.sending
+    assert (Timers().lease, Timers().sending, Timers().send_guard) == (10.0, 8.0, 1.0)
+    assert Timers().reads == (1, 2, 5, 15, 60, 300, 900, 3600)

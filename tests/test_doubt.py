@@ -1,0 +1,170 @@
+"""How doubt is settled: the schedule, the settle window, and when a person must look. Time is moved, not waited for."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from facade.cancellation.timers import HOUR, MINUTE
+from facade.cancellation.wish import Caller as Who
+from facade.contract import CancelRequest
+from facade.testing.faults import FAULTS
+
+DAYS = timedelta(days=30)
+
+
+class Time:
+    """The facade's clocks, moved together."""
+
+    def __init__(self, clock, monkeypatch):
+        self.passed = 0.0
+        now, monotonic = clock.now, clock.monotonic
+        monkeypatch.setattr(clock, "now", lambda: now() + self.passed)
+        monkeypatch.setattr(clock, "monotonic", lambda: monotonic() + self.passed)
+
+
+@pytest.fixture
+def time(caller, monkeypatch):
+    return Time(caller.facade.ledger.clock, monkeypatch)
+
+
+@pytest.fixture
+def doubt(caller, simulator, time):
+    """An appointment in doubt, far ahead; gives its row as it is now."""
+    move_eta(simulator, DAYS)
+    simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
+    caller.cancel("apt_1")
+    return lambda: caller.facade.ledger.find(("heim", "apt_1"))
+
+
+def move_eta(simulator, ahead):
+    eta = datetime.now(UTC) + ahead
+    times = {"estimatedTimeOfArrival": eta.isoformat(), "windowStart": (eta + timedelta(hours=1)).isoformat()}
+    simulator.patch("apt_1", {**times, "windowEnd": (eta + timedelta(hours=2)).isoformat()})
+
+
+def reconcile_for(caller, time, seconds, step=1.0):
+    """Let the background run through so many seconds, in which it looks every ``step``."""
+    source = caller.facade.sources["heim"]
+    ends_at = time.passed + seconds
+    while time.passed < ends_at:
+        time.passed += step
+        while caller.facade.reconciler.tick(source):
+            pass
+
+
+def reads(simulator):
+    return simulator.log.count("read", "apt_1")
+
+
+def test_doubt_is_read_into_after_1_2_5_15_and_60_seconds(caller, simulator, time, doubt):
+    begun = reads(simulator)
+    seen = []
+    for _ in range(100):
+        reconcile_for(caller, time, 1.0)
+        seen.append(reads(simulator) - begun)
+    # At 1, 3, 8, 23 and 83 s, a tenth more or less each.
+    assert [seen[n] for n in (1, 4, 10, 27, 93)] == [1, 2, 3, 4, 5]
+    assert doubt().state == "in-doubt"
+
+
+def test_not_applied_takes_the_settle_window_and_three_negative_reads(caller, simulator, time, doubt):
+    reconcile_for(caller, time, 14 * MINUTE, step=5.0)
+    assert doubt().state == "in-doubt"
+    reconcile_for(caller, time, 2 * MINUTE, step=5.0)
+    assert doubt().state == "not-applied"
+    assert doubt().negative_reads >= 3
+    assert simulator.log.count("cancel") == 1
+    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    assert simulator.log.count("cancel") == 2
+
+
+def test_the_settle_window_is_the_sources_own(make, simulator, monkeypatch):
+    caller = make(answer_within=2.0, settings="settle_window = 60")
+    time = Time(caller.facade.ledger.clock, monkeypatch)
+    move_eta(simulator, DAYS)
+    simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
+    caller.cancel("apt_1")
+    reconcile_for(caller, time, 90.0)
+    assert caller.facade.ledger.find(("heim", "apt_1")).state == "not-applied"
+
+
+def test_a_process_that_has_not_watched_for_the_window_does_not_judge(caller, time, doubt, monkeypatch):
+    at = caller.facade.ledger.clock.monotonic()
+    # The wall clock alone goes on: it has jumped.
+    monkeypatch.setattr(caller.facade.ledger.clock, "monotonic", lambda: at)
+    reconcile_for(caller, time, 3 * HOUR, step=MINUTE)
+    assert doubt().negative_reads > 3
+    assert doubt().state == "in-doubt"
+
+
+def test_failed_reads_are_no_negative_reads(caller, simulator, time, doubt):
+    simulator.faults.arm("apt_1", FAULTS["read-500"])
+    reconcile_for(caller, time, HOUR, step=MINUTE)
+    assert (doubt().state, doubt().negative_reads) == ("in-doubt", 0)
+
+
+def test_a_late_write_is_found(caller, simulator, time, doubt):
+    reconcile_for(caller, time, 5 * MINUTE, step=5.0)
+    simulator.patch("apt_1", {"status": "cancelled"})
+    reconcile_for(caller, time, 15 * MINUTE, step=5.0)
+    assert doubt().state == "cancelled"
+    assert caller.cancel("apt_1").headers["ETag"] == 'W/"1"'
+
+
+def test_with_less_than_26_hours_to_the_eta_a_person_must_look_and_evidence_still_counts(caller, simulator, time):
+    move_eta(simulator, timedelta(hours=25))
+    simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
+    caller.cancel("apt_1")
+    reconcile_for(caller, time, 3.0)
+    ledger = caller.facade.ledger
+    assert ledger.find(("heim", "apt_1")).state == "operator"
+    assert caller.cancel("apt_1").json["status"] == "proposed"
+    reconcile_for(caller, time, HOUR, step=MINUTE)
+    assert ledger.find(("heim", "apt_1")).state == "operator"
+    simulator.patch("apt_1", {"status": "cancelled"})
+    reconcile_for(caller, time, 2 * HOUR, step=MINUTE)
+    assert ledger.find(("heim", "apt_1")).state == "cancelled"
+    assert simulator.log.count("cancel") == 1
+
+
+def test_after_24_hours_a_person_must_look(caller, simulator, time, doubt):
+    simulator.faults.arm("apt_1", FAULTS["read-500"])
+    reconcile_for(caller, time, 23 * HOUR, step=10 * MINUTE)
+    assert doubt().state == "in-doubt"
+    reconcile_for(caller, time, 3 * HOUR, step=10 * MINUTE)
+    assert doubt().state == "operator"
+
+
+def test_where_a_repeat_is_harmful_a_person_judges_what_reads_would_settle(caller, simulator, time, doubt):
+    source = caller.facade.sources["heim"]
+    harmful = replace(source, system=replace(source.system, repeat="harmful"))
+    for _ in range(20 * 12):
+        time.passed += 5.0
+        while caller.facade.reconciler.tick(harmful):
+            pass
+    assert doubt().state == "operator"
+
+
+def test_a_silent_owners_write_becomes_doubt_and_its_claim_is_given_up(caller, simulator, time, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def at(point):
+        def die(name):
+            if name == point:
+                raise Killed
+
+        return die
+
+    source = caller.facade.sources["heim"]
+    for appointment_id, point in (("apt_1", "after-claim"), ("apt_2", "before-record")):
+        monkeypatch.setattr(caller.facade.ledger, "crash_point", at(point))
+        with pytest.raises(Killed):
+            caller.facade.cancellations.cancel(source, CancelRequest(appointment_id=appointment_id), Who("x"))
+    monkeypatch.undo()
+    moved = Time(caller.facade.ledger.clock, monkeypatch)
+    reconcile_for(caller, moved, 15.0)
+    states = {row.appointment_id: row.state for row in caller.facade.ledger.in_states(["refused", "cancelled"])}
+    assert states == {"apt_1": "refused", "apt_2": "cancelled"}
+    assert simulator.log.count("cancel") == 1

@@ -1,0 +1,282 @@
+"""The ledger on each store: compare-and-set, one transaction a transition, and what happens without a store."""
+
+import contextlib
+import sqlite3
+import threading
+
+import pytest
+from sqlalchemy import inspect, text
+
+from facade.clock import Clock
+from facade.errors import ConfigurationError, Unavailable
+from facade.ledger import engine as engines
+from facade.ledger import migrate
+from facade.ledger.engine import connect
+from facade.ledger.store import Audit, Entry, Ledger
+from facade.ledger.tables import ROW_FORMAT, cancellations, metadata
+from tests.stores import store_url
+
+KEY = ("heim", "apt_1")
+FIRST = {"state": "claimed", "epoch": 1, "lease_until": 10.0, "wish": {"text": "ü"}, "read_before": False}
+CLAIM = Entry(event="claim", state="claimed", epoch=1, request_id="r-1", detail={"codes": []})
+
+
+class Still(Clock):
+    """A clock that stands where it is put."""
+
+    at = 1000.0
+
+    def now(self):
+        return self.at
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    with store_url(request.param, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def ledger(url):
+    engine = connect(url)
+    yield Ledger(engine, clock=Still())
+    engine.dispose()
+
+
+def test_a_row_is_created_once_and_comes_back_as_it_was_given(ledger):
+    created = ledger.create(KEY, FIRST, CLAIM)
+    assert ledger.create(KEY, {**FIRST, "epoch": 7}, CLAIM) is None
+    assert ledger.find(KEY) == created
+    assert (created.state, created.epoch, created.version, created.wish) == ("claimed", 1, 0, {"text": "ü"})
+    assert ledger.find(("heim", "apt_2")) is None
+    assert [line["event"] for line in ledger.timeline(KEY)] == ["claim"]
+
+
+def test_a_change_needs_the_row_to_be_as_expected_and_is_journalled_and_audited_with_it(ledger):
+    ledger.create(KEY, FIRST, CLAIM)
+    entry = Entry(event="send", state="sending", epoch=1)
+    done = Audit(who="scheduler", action="cancel", outcome="cancelled", request_id="r-1")
+    assert not ledger.change(KEY, {"state": "sending"}, {"state": "cancelled"}, entry, done)
+    assert not ledger.change(KEY, {"state": "claimed", "epoch": 2}, {"state": "cancelled"}, entry, done)
+    assert ledger.audits(KEY) == []
+    assert ledger.change(
+        KEY, {"state": "claimed", "read_due": None}, {"state": "sending", "read_due": 3.5}, entry, done
+    )
+    assert (ledger.find(KEY).state, ledger.find(KEY).read_due) == ("sending", 3.5)
+    assert [line["event"] for line in ledger.timeline(KEY)] == ["claim", "send"]
+    assert [(line["who"], line["outcome"]) for line in ledger.audits(KEY)] == [("scheduler", "cancelled")]
+
+
+def test_a_transaction_that_breaks_off_leaves_neither_the_change_nor_the_journal(url):
+    def crash(_):
+        raise KeyboardInterrupt
+
+    engine = connect(url)
+    Ledger(engine).create(KEY, FIRST, CLAIM)
+    broken = Ledger(engine, crash_point=crash)
+    with pytest.raises(KeyboardInterrupt):
+        broken.change(KEY, {"state": "claimed"}, {"state": "sending"}, CLAIM)
+    assert Ledger(engine).find(KEY).state == "claimed"
+    assert len(Ledger(engine).timeline(KEY)) == 1
+    engine.dispose()
+
+
+def test_of_many_who_claim_at_once_one_wins(ledger):
+    start, won = threading.Barrier(8), []
+
+    def claim(n):
+        start.wait()
+        if ledger.create(KEY, {**FIRST, "epoch": n}, CLAIM) is not None:
+            won.append(n)
+
+    threads = [threading.Thread(target=claim, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert ledger.find(KEY).epoch == won[0]
+
+
+def test_a_due_row_is_taken_by_one(ledger):
+    ledger.create(KEY, {**FIRST, "state": "in-doubt", "read_due": 999.0}, CLAIM)
+    rows, due = ledger.unsettled("heim", ["in-doubt"], longest=3600.0)
+    assert rows == due == [ledger.find(KEY)]
+    taken = ledger.take_due(due[0], hold=30.0)
+    assert taken.read_due == 1030.0
+    assert ledger.take_due(due[0], hold=30.0) is None
+    assert ledger.unsettled("heim", [], longest=3600.0) == ([], [])
+
+
+def test_a_due_time_further_ahead_than_any_is_a_clock_that_went_back_and_due(ledger):
+    ledger.create(KEY, {**FIRST, "state": "in-doubt", "read_due": 9000.0}, CLAIM)
+    assert ledger.unsettled("heim", [], longest=3600.0)[1] == [ledger.find(KEY)]
+    assert ledger.unsettled("other", ["in-doubt"], longest=3600.0) == ([], [])
+
+
+def test_a_row_of_a_newer_version_is_left_untouched(ledger):
+    ledger.create(KEY, FIRST, CLAIM)
+    with ledger.engine.begin() as connection:
+        connection.execute(cancellations.update().values(format=ROW_FORMAT + 1, read_due=1.0))
+    with pytest.raises(Unavailable, match="newer version"):
+        ledger.find(KEY)
+    assert not ledger.change(KEY, {"state": "claimed"}, {"state": "sending"}, CLAIM)
+    assert ledger.unsettled("heim", ["claimed"], longest=1.0) == ([], [])
+    assert ledger.in_states(["claimed"]) == []
+    assert ledger.purge(["claimed"], before=1e12) == 0
+
+
+def test_purging_deletes_old_settled_rows_with_all_that_belongs_to_them(ledger):
+    done = Audit(who="x", action="cancel", outcome="cancelled")
+    for name, state in (("old", "cancelled"), ("open", "in-doubt")):
+        ledger.create(("heim", name), {**FIRST, "state": state}, CLAIM)
+        ledger.note(("heim", name), done=done)
+    ledger.clock.at = 2000.0
+    ledger.create(("heim", "young"), {**FIRST, "state": "cancelled"}, CLAIM)
+    assert ledger.purge(["cancelled", "refused"], before=1500.0) == 1
+    assert ledger.find(("heim", "old")) is None
+    assert ledger.timeline(("heim", "old")) == []
+    assert ledger.audits(("heim", "old")) == []
+    assert ledger.find(("heim", "open")) is not None
+    assert ledger.find(("heim", "young")) is not None
+
+
+def test_the_migrations_make_the_tables_that_the_code_has(url):
+    engine = connect(url)
+    found = inspect(engine)
+    schema = found.default_schema_name if url.startswith("sqlite") else None
+    for table in metadata.sorted_tables:
+        columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name, schema=schema)}
+        assert columns == {column.name: column.nullable for column in table.columns}
+        indexes = {index["name"] for index in found.get_indexes(table.name, schema=schema)}
+        assert {index.name for index in table.indexes} <= indexes
+    assert migrate.upgrade(engine) == "0001"
+    migrate.check(engine)
+    engine.dispose()
+
+
+def test_a_store_upgraded_by_a_newer_version_is_used_and_not_upgraded(url):
+    engine = connect(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    migrate.check(engine)
+    with pytest.raises(ConfigurationError, match="newer version"):
+        migrate.upgrade(engine)
+    engine.dispose()
+
+
+def test_many_who_upgrade_at_once_make_one_ledger(tmp_path):
+    url = f"sqlite:///{tmp_path / 'new' / 'ledger.db'}"
+    start, found = threading.Barrier(4), []
+
+    def upgrade():
+        engine = connect(url)
+        start.wait()
+        found.append(migrate.upgrade(engine))
+        engine.dispose()
+
+    threads = [threading.Thread(target=upgrade) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == ["0001"] * 4
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("not a url", "not a database URL"),
+        ("mysql://x/y", "SQLite or PostgreSQL"),
+        ("postgresql://x/y", "postgresql\\+psycopg"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:///:memory:", "needs a file"),
+    ],
+)
+def test_another_store_is_refused_with_the_next_step(url, word):
+    with pytest.raises(ConfigurationError, match=word):
+        connect(url)
+
+
+def test_sqlite_runs_in_wal_mode_and_flushes_what_must_last(tmp_path):
+    with store_url("sqlite", tmp_path) as url:
+        engine = connect(url)
+        for flushed, synchronous in ((True, 2), (False, 1)):
+            with engine.connect().execution_options(flushed=flushed) as connection, connection.begin():
+                assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == synchronous
+                assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        engine.dispose()
+
+
+# Without a store
+
+
+def unavailable(ledger):
+    with pytest.raises(Unavailable):
+        ledger.check()
+    with pytest.raises(Unavailable):
+        ledger.create(("heim", "another"), FIRST, CLAIM)
+    return True
+
+
+def test_a_locked_store_is_unavailable_after_a_moment(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "LOCK_WAIT", 0.05)
+    with store_url("sqlite", tmp_path) as url:
+        engine = connect(url)
+        with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            assert unavailable(Ledger(engine))
+        Ledger(engine).check()
+        engine.dispose()
+
+
+def test_a_store_without_its_tables_or_that_is_no_database_is_unavailable(tmp_path):
+    empty = connect(f"sqlite:///{tmp_path / 'empty.db'}")
+    assert unavailable(Ledger(empty))
+    with pytest.raises(ConfigurationError, match="facade db upgrade"):
+        migrate.check(empty)
+    (tmp_path / "text.db").write_text("no database" * 100)
+    broken = connect(f"sqlite:///{tmp_path / 'text.db'}")
+    assert unavailable(Ledger(broken))
+    with pytest.raises(ConfigurationError, match="cannot be upgraded"):
+        migrate.upgrade(broken)
+    for engine in (empty, broken):
+        engine.dispose()
+
+
+def test_a_full_store_is_unavailable_and_what_it_holds_can_be_read(tmp_path):
+    with store_url("sqlite", tmp_path) as url:
+        engine = connect(url)
+        ledger = Ledger(engine)
+        ledger.create(KEY, FIRST, CLAIM)
+        with engine.connect() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+            connection.rollback()
+        big = {**FIRST, "wish": {"text": "x" * 100_000}}
+        with pytest.raises(Unavailable):
+            ledger.create(("heim", "big"), big, CLAIM)
+        assert ledger.find(KEY).state == "claimed"
+        engine.dispose()
+
+
+def test_a_postgresql_that_is_gone_is_unavailable():
+    engine = connect("postgresql+psycopg://127.0.0.1:1/nowhere")
+    assert unavailable(Ledger(engine))
+    with pytest.raises(ConfigurationError, match="cannot be opened"):
+        migrate.check(engine)
+    engine.dispose()
+
+
+def test_postgresql_connections_that_were_cut_are_replaced(tmp_path):
+    with store_url("postgresql", tmp_path) as url:
+        engine = connect(f"{url}&application_name=cut-off")
+        ledger = Ledger(engine)
+        ledger.create(KEY, FIRST, CLAIM)
+        other = connect(url)
+        with other.begin() as connection:
+            query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cut-off'"
+            connection.execute(text(query))
+        assert ledger.find(KEY) is not None
+        for each in (engine, other):
+            each.dispose()

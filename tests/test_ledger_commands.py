@@ -1,0 +1,94 @@
+"""``facade ledger`` and ``facade db``, as a person uses them."""
+
+import pytest
+from click.testing import CliRunner
+
+from facade.cli import main
+from facade.testing.faults import FAULTS
+
+
+@pytest.fixture
+def facade(caller, tmp_path):
+    def run(*arguments):
+        return CliRunner().invoke(main, [*arguments, "--config", str(tmp_path / "facade.toml")])
+
+    return run
+
+
+@pytest.fixture
+def in_doubt(caller, simulator):
+    simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
+    assert caller.cancel("apt_1", headers={"X-Request-Id": "call-7"}).json["status"] == "proposed"
+    caller.cancel("apt_2")
+
+
+def test_list_shows_what_is_there_and_what_is_in_a_state(facade, in_doubt):
+    everything = facade("ledger", "list").output.splitlines()
+    assert [line.split()[0] for line in everything] == ["in-doubt", "cancelled"]
+    assert "heim apt_1" in everything[0]
+    assert "connection-lost" in everything[0]
+    assert facade("ledger", "list", "--state", "in-doubt").output.splitlines() == everything[:1]
+    assert "no cancellations in state operator" in facade("ledger", "list", "--state", "operator").output
+
+
+def test_show_tells_the_journal_as_a_timeline(facade, in_doubt):
+    shown = facade("ledger", "show", "heim", "apt_1").output
+    assert shown.startswith("heim apt_1: in-doubt, attempt 1, version 0\nnext read ")
+    order = [shown.index(f"  {event} ") for event in ("claim", "send", "doubt")]
+    assert order == sorted(order)
+    assert "request call-7" in shown
+    assert "scheduler: cancel → in-doubt (connection-lost)" in shown
+
+
+def test_not_applied_lets_the_next_request_try_again(facade, in_doubt, caller, simulator):
+    done = facade("ledger", "resolve", "heim", "apt_1", "--as", "not-applied", "--because", "Heim says so")
+    assert (done.exit_code, done.output) == (0, "heim apt_1 is not-applied now\n")
+    shown = facade("ledger", "show", "heim", "apt_1").output
+    assert "because Heim says so" in shown
+    assert "operator " in shown
+    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    assert simulator.log.count("cancel", "apt_1") == 2
+
+
+def test_a_verdict_of_cancelled_answers_every_request_so_from_then_on(facade, in_doubt, caller, simulator):
+    assert (
+        facade("ledger", "resolve", "heim", "apt_1", "--as", "cancelled", "--because", "told by phone").exit_code == 0
+    )
+    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    assert simulator.log.count("cancel", "apt_1") == 1
+
+
+def test_only_doubt_is_resolved_and_for_a_reason(facade, in_doubt):
+    settled = facade("ledger", "resolve", "heim", "apt_2", "--as", "not-applied", "--because", "x")
+    assert settled.exit_code == 1
+    assert "is cancelled; only in-doubt and operator" in settled.output
+    assert facade("ledger", "resolve", "heim", "apt_1", "--as", "cancelled", "--because", " ").exit_code == 2
+    assert facade("ledger", "resolve", "heim", "apt_1", "--as", "cancelled").exit_code == 2
+    unknown = facade("ledger", "show", "heim", "apt_3")
+    assert unknown.exit_code == 1
+    assert "never cancelled through this facade" in unknown.output
+
+
+def test_purge_deletes_old_settled_rows_only(facade, in_doubt, caller):
+    assert facade("ledger", "purge", "--older-than", "365d").output == "0 cancellations deleted\n"
+    assert "is not an age" in facade("ledger", "purge", "--older-than", "a year").output
+    now = caller.facade.ledger.clock.now
+    caller.facade.ledger.clock.now = lambda: now() - 7200
+    caller.cancel("apt_3")
+    del caller.facade.ledger.clock.now
+    assert facade("ledger", "purge", "--older-than", "1h").output == "1 cancellations deleted\n"
+    assert len(facade("ledger", "list").output.splitlines()) == 2
+
+
+def test_db_upgrade_says_where_the_store_is(facade):
+    assert facade("db", "upgrade").output == "the ledger is at revision 0001\n"
+
+
+def test_a_store_that_cannot_be_opened_is_one_sentence(facade, caller, tmp_path):
+    path = tmp_path / "facade.toml"
+    path.write_text(path.read_text().replace("[facade]", '[facade]\nstore = "postgresql+psycopg://127.0.0.1:1/x"'))
+    shown = facade("ledger", "list")
+    assert shown.exit_code == 2
+    assert shown.output == (
+        "facade: facade.store: cannot be opened (OperationalError); check that the server runs and the URL is right\n"
+    )

@@ -1,0 +1,53 @@
+"""The table of transitions is complete, and says what CANCELLATION says."""
+
+from itertools import product
+
+import pytest
+
+from facade.cancellation.states import CLAIMABLE, TRANSITIONS, Event, State
+
+# Every pair of state and event that is not a transition, with the reason. Together with the table: all there are.
+NEVER = {
+    "an event other than a claim needs a row": [(None, event) for event in Event if event is not Event.CLAIM],
+    "cancelled is absorbing": [(State.CANCELLED, event) for event in Event],
+    "a write that may have left is never taken over, nor is doubt": [
+        (state, Event.CLAIM) for state in (State.SENDING, State.IN_DOUBT, State.OPERATOR)
+    ],
+    "only a claim may send, and once": [
+        (state, Event.SEND) for state in State if state not in {State.CLAIMED, State.CANCELLED}
+    ],
+    "nothing was sent, so there is nothing to doubt": [
+        (state, event)
+        for state in (State.CLAIMED, State.REFUSED)
+        for event in (Event.DOUBT, Event.SETTLE, Event.ESCALATE, Event.JUDGED_NOT_APPLIED)
+    ],
+    "it is settled": [
+        *((State.REFUSED, event) for event in (Event.NOT_DONE,)),
+        *(
+            (State.NOT_APPLIED, event)
+            for event in (Event.NOT_DONE, Event.DOUBT, Event.SETTLE, Event.ESCALATE, Event.JUDGED_NOT_APPLIED)
+        ),
+    ],
+    "its owner may still write or hear": [
+        (State.SENDING, event) for event in (Event.SETTLE, Event.ESCALATE, Event.JUDGED_NOT_APPLIED)
+    ],
+    "it is in doubt already": [(State.IN_DOUBT, Event.DOUBT), (State.OPERATOR, Event.DOUBT)],
+    "a person's, until evidence comes": [(State.OPERATOR, Event.SETTLE), (State.OPERATOR, Event.ESCALATE)],
+}
+
+
+def test_every_pair_is_a_transition_or_never_happens_for_a_reason():
+    never = [pair for pairs in NEVER.values() for pair in pairs]
+    assert len(never) == len(set(never))
+    assert set(never).isdisjoint(TRANSITIONS)
+    assert {*never, *TRANSITIONS} == set(product([None, *State], Event))
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.CANCELLED])
+def test_evidence_is_believed_in_every_state(state):
+    assert TRANSITIONS[state, Event.PROOF] is State.CANCELLED
+
+
+def test_a_write_may_be_made_from_a_claim_only():
+    assert [state for state, event in TRANSITIONS if event is Event.SEND] == [State.CLAIMED]
+    assert set(CLAIMABLE) == {None, State.CLAIMED, State.REFUSED, State.NOT_APPLIED}

@@ -1,0 +1,170 @@
+"""Webhooks: a signed hint brings a read forward, and nothing more."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+
+import pytest
+
+from facade.ledger.store import Entry
+from facade.testing.faults import FAULTS
+from tests.conftest import SEED
+
+KEY = b"the secret of Heim's webhooks"
+SECRET = "whsec_" + base64.b64encode(KEY).decode()
+
+
+@pytest.fixture
+def caller(make, monkeypatch):
+    monkeypatch.setenv("HEIM_WEBHOOK_SECRET", SECRET)
+    return make(answer_within=2.0, settings='webhook_secret_env = "HEIM_WEBHOOK_SECRET"')
+
+
+def signed(body, *, key=KEY, at=None, message_id="msg_1", prefix="webhook"):
+    at = str(int(time.time()) if at is None else at)
+    digest = hmac.new(key, f"{message_id}.{at}.".encode() + body, hashlib.sha256).digest()
+    signature = "v1a,xyz v1," + base64.b64encode(digest).decode()
+    return {f"{prefix}-id": message_id, f"{prefix}-timestamp": at, f"{prefix}-signature": signature}
+
+
+def about(appointment_id):
+    return json.dumps({"type": "appointment.cancelled", "data": {"appointment": {"id": appointment_id}}}).encode()
+
+
+def send(caller, body, headers, source="heim"):
+    return caller.request("POST", f"/webhooks/{source}", key=None, data=body, headers=headers)
+
+
+def reconcile(caller):
+    """What is due now is read; the time it would take to be due is skipped."""
+    source, ledger = caller.facade.sources["heim"], caller.facade.ledger
+    now = ledger.clock.now
+    ledger.clock.now = lambda: now() + 2
+    try:
+        while caller.facade.reconciler.tick(source):
+            pass
+    finally:
+        del ledger.clock.now
+
+
+def test_an_operations_edit_becomes_a_new_version_of_the_recorded_answer(caller, simulator):
+    first = caller.cancel("apt_1", SEED.replace("1839594", "apt_1"))
+    simulator.patch("apt_1", {"cancellation": {"reasonCode": "platform_service_issue", "causingEntity": "platform"}})
+    assert caller.cancel("apt_1").data == first.data
+    assert send(caller, about("apt_1"), signed(about("apt_1"))).status_code == 202
+    reconcile(caller)
+    second = caller.cancel("apt_1")
+    assert second.headers["ETag"] == 'W/"2"'
+    assert second.json["meta"]["versionId"] == "2"
+    assert second.json["status"] == "cancelled"
+    assert second.json["cancelationReason"]["coding"][-1]["code"] == "platform_service_issue"
+    assert simulator.log.count("cancel") == 1
+    kept = [e for e in second.json["extension"] if e["url"].endswith("chargeability")]
+    assert kept == [e for e in first.json["extension"] if e["url"].endswith("chargeability")]
+
+
+def test_an_edit_of_the_causing_entity_alone_is_a_new_version_too(caller, simulator):
+    caller.cancel("apt_1")
+    simulator.patch("apt_1", {"cancellation": {"causingEntity": "patient"}})
+    send(caller, about("apt_1"), signed(about("apt_1")))
+    reconcile(caller)
+    assert caller.cancel("apt_1").headers["ETag"] == 'W/"2"'
+
+
+def test_a_webhook_with_nothing_new_changes_nothing(caller):
+    first = caller.cancel("apt_1")
+    send(caller, about("apt_1"), signed(about("apt_1")))
+    reconcile(caller)
+    assert caller.cancel("apt_1").data == first.data
+
+
+def test_a_hint_settles_doubt_before_its_next_read_is_due(caller, simulator):
+    simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
+    caller.cancel("apt_1")
+    caller.facade.ledger.change(
+        ("heim", "apt_1"),
+        {"state": "in-doubt"},
+        {"read_due": time.time() + 900},
+        Entry(event="test"),
+    )
+    simulator.patch("apt_1", {"status": "cancelled"})
+    send(caller, about("apt_1"), signed(about("apt_1")))
+    reconcile(caller)
+    assert caller.facade.ledger.find(("heim", "apt_1")).state == "cancelled"
+
+
+def test_a_flood_of_hints_for_one_appointment_is_one_read(caller, simulator):
+    caller.cancel("apt_1")
+    before = simulator.log.count("read", "apt_1")
+    for n in range(50):
+        assert send(caller, about("apt_1"), signed(about("apt_1"), message_id=f"msg_{n}")).status_code == 202
+    reconcile(caller)
+    assert simulator.log.count("read", "apt_1") == before + 1
+
+
+def test_a_lie_is_not_believed(caller, simulator):
+    simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
+    caller.cancel("apt_1")
+    body = json.dumps({"type": "appointment.cancelled", "appointmentId": "apt_1", "status": "cancelled"}).encode()
+    for _ in range(3):
+        assert send(caller, body, signed(body)).status_code == 202
+        reconcile(caller)
+    assert caller.cancel("apt_1").json["status"] == "proposed"
+    assert simulator.log.count("cancel") == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        signed(about("apt_1"), key=b"another"),
+        signed(about("apt_2")),
+        signed(about("apt_1"), at=int(time.time()) - 3600),
+        {**signed(about("apt_1")), "webhook-timestamp": "soon"},
+        {**signed(about("apt_1")), "webhook-signature": "v1,"},
+        signed(about("apt_1"), prefix="svix"),
+    ],
+)
+def test_what_is_not_signed_now_and_by_the_source_is_401(caller, simulator, headers):
+    caller.cancel("apt_1")
+    response = send(caller, about("apt_1"), headers)
+    assert response.status_code == 401
+    assert caller.facade.ledger.find(("heim", "apt_1")).read_due is None
+
+
+def test_an_unknown_source_and_one_without_a_secret_are_told_the_same(caller, make):
+    body = about("apt_1")
+    unknown = send(caller, body, signed(body), source="nowhere")
+    without = send(make(), body, signed(body))
+    assert (unknown.status_code, without.status_code) == (401, 401)
+    assert unknown.data == without.data
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b'{"a": 1, "a": 2}', 400),
+        (b"[]", 202),
+        (b'{"type": "task.created"}', 202),
+        (about("../x"), 202),
+        (about("apt_nobody"), 202),
+        (b" " * (256 * 1024 + 1), 413),
+    ],
+)
+def test_a_signed_webhook_of_another_kind_does_no_harm(caller, simulator, body, status):
+    assert send(caller, body, signed(body)).status_code == status
+    reconcile(caller)
+    assert simulator.log.entries() == []
+
+
+def test_the_scheme_and_its_headers_are_configurable(make, monkeypatch):
+    monkeypatch.setenv("HEIM_WEBHOOK_SECRET", "plain secret".replace(" ", "-"))
+    settings = 'webhook_secret_env = "HEIM_WEBHOOK_SECRET"\nwebhook_scheme = "hmac-sha256"\n'
+    caller = make(settings=settings + 'webhook_signature_header = "X-Heim-Signature"')
+    digest = hmac.new(b"plain-secret", about("apt_1"), hashlib.sha256)
+    for signature in (digest.hexdigest(), "sha256=" + digest.hexdigest(), base64.b64encode(digest.digest()).decode()):
+        assert send(caller, about("apt_1"), {"X-Heim-Signature": signature}).status_code == 202
+    assert send(caller, about("apt_1"), {"X-Heim-Signature": "0" * 64}).status_code == 401
