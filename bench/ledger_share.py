@@ -1,0 +1,105 @@
+"""What the ledger costs: the time of one cancel with it and without, on each store, measured side by side.
+
+    python bench/ledger_share.py [--count 300] [--url postgresql+psycopg://127.0.0.1/test]
+
+The source is a function that answers at once, so that the share is the largest there can be. Rounds alternate, so that
+what else the machine does falls on all alike. Prints medians in milliseconds, and ratios.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from facade.cancellation import answer
+from facade.cancellation.attempt import Means
+from facade.cancellation.budget import Budget
+from facade.cancellation.doubt import Doubt
+from facade.cancellation.records import Records
+from facade.cancellation.timers import Timers
+from facade.cancellation.use_case import Cancellations
+from facade.cancellation.wish import Caller
+from facade.clock import Clock
+from facade.contract import CancelRequest, SourceAdapter, SourceSystem
+from facade.errors import ConfigurationError
+from facade.fhir.appointment import Identity
+from facade.ledger import migrate
+from facade.ledger.engine import connect
+from facade.ledger.store import Ledger
+from facade.registry import Source
+from facade.settings import SourceSettings
+
+
+class Instant(SourceAdapter):
+    """A source that costs nothing."""
+
+    def __init__(self) -> None:
+        self.cancelled: set[str] = set()
+
+    def read(self, appointment_id):
+        status = "cancelled" if appointment_id in self.cancelled else "booked"
+        return {"resourceType": "Appointment", "id": appointment_id, "status": status}
+
+    def cancel(self, request, current, permit):
+        permit()
+        self.cancelled.add(request.appointment_id)
+        return self.read(request.appointment_id)
+
+
+def a_source() -> Source:
+    system = SourceSystem(name="x", adapter=Instant, settings=SourceSettings, id_pattern=".*", repeat="errors")
+    identity = Identity(source="x", source_system="urn:x", native_system=lambda kind: f"urn:x:{kind}")
+    return Source(name="x", system=system, adapter=Instant(), identity=identity, mapping=None, settings={})
+
+
+def without_ledger(source: Source) -> Callable[[str], object]:
+    def cancel(appointment_id: str) -> object:
+        request = CancelRequest(appointment_id=appointment_id)
+        source.adapter.read(appointment_id)
+        evidence = source.adapter.cancel(request, None, lambda: None)
+        return answer.cancelled(source, request, evidence, by_us=True, version=1)
+
+    return cancel
+
+
+def with_ledger(source: Source, url: str) -> Callable[[str], object]:
+    engine = connect(url)
+    migrate.upgrade(engine)
+    clock, timers = Clock(), Timers()
+    records = Records(Ledger(engine, clock=clock), timers, clock)
+    means = Means(budget=Budget(8.0), timers=timers, records=records)
+    cancellations = Cancellations(means, Doubt(records, timers, clock))
+    caller = Caller("bench")
+    return lambda appointment_id: cancellations.cancel(source, CancelRequest(appointment_id=appointment_id), caller)
+
+
+@click.command()
+@click.option("--count", default=300, show_default=True)
+@click.option("--url", default="postgresql+psycopg://127.0.0.1/test", show_default=True)
+def main(count: int, url: str) -> None:
+    """Measure."""
+    with tempfile.TemporaryDirectory() as folder:
+        ways = {"none": without_ledger(a_source()), "sqlite": with_ledger(a_source(), f"sqlite:///{Path(folder)}/l.db")}
+        try:
+            ways["postgresql"] = with_ledger(a_source(), url)
+        except ConfigurationError as error:
+            click.echo(f"without PostgreSQL: {error}")
+        run = time.time_ns()
+        taken: dict[str, list[float]] = {name: [] for name in ways}
+        for n in range(count + 20):
+            for name, cancel in ways.items():
+                began = time.perf_counter()
+                cancel(f"{run}-{n}")
+                if n >= 20:  # the first ones compile
+                    taken[name].append(time.perf_counter() - began)
+        base = statistics.median(taken["none"])
+        for name, times in taken.items():
+            median = statistics.median(times)
+            click.echo(f"{name:<12}{median * 1000:8.2f} ms a cancel   {median / base:6.1f} times without")
+
+
+if __name__ == "__main__":
+    main()
