@@ -1,5 +1,7 @@
 """Connects to the store, so that a commit means what the ledger needs it to mean."""
 
+import sqlite3
+import time
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
@@ -56,7 +58,7 @@ def _sqlite(url: URL, pool: dict[str, Any]) -> Engine:
         # The driver's own idea of when a transaction begins would leave a reader that turns writer
         # with "database is locked" at once; BEGIN IMMEDIATE below waits instead.
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_wal(connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
@@ -68,3 +70,16 @@ def _sqlite(url: URL, pool: dict[str, Any]) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Turn WAL on, for good. SQLite does not wait for others here, so several that begin at once need another try."""
+    ends_at = time.monotonic() + LOCK_WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() >= ends_at:
+                raise
+            time.sleep(0.01)
