@@ -1,11 +1,12 @@
 """What the ledger costs: the time of one cancel with it and without, on each store, measured side by side.
 
-    python bench/ledger_share.py [--count 300] [--url postgresql+psycopg://127.0.0.1/test]
+    python -m bench.ledger_share [--count 300] [--url postgresql+psycopg://127.0.0.1/test]
 
 The source is a function that answers at once, so that the share is the largest there can be. Rounds alternate, so that
 what else the machine does falls on all alike. Prints medians in milliseconds, and ratios.
 """
 
+import contextlib
 import statistics
 import tempfile
 import time
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
 from facade.cancellation import answer
 from facade.cancellation.attempt import Means
@@ -24,13 +26,13 @@ from facade.cancellation.use_case import Cancellations
 from facade.cancellation.wish import Caller
 from facade.clock import Clock
 from facade.contract import CancelRequest, SourceAdapter, SourceSystem
-from facade.errors import ConfigurationError
 from facade.fhir.appointment import Identity
 from facade.ledger import migrate
 from facade.ledger.engine import connect
 from facade.ledger.store import Ledger
 from facade.registry import Source
 from facade.settings import SourceSettings
+from tests.histories.postgresql import schema
 
 
 class Instant(SourceAdapter):
@@ -81,12 +83,14 @@ def with_ledger(source: Source, url: str) -> Callable[[str], object]:
 @click.option("--url", default="postgresql+psycopg://127.0.0.1/test", show_default=True)
 def main(count: int, url: str) -> None:
     """Measure."""
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         ways = {"none": without_ledger(a_source()), "sqlite": with_ledger(a_source(), f"sqlite:///{Path(folder)}/l.db")}
         try:
-            ways["postgresql"] = with_ledger(a_source(), url)
-        except ConfigurationError as error:
-            click.echo(f"without PostgreSQL: {error}")
+            own = stack.enter_context(schema(url))
+            ways["postgresql"] = with_ledger(a_source(), own)
+        except SQLAlchemyError as error:
+            click.echo(f"without PostgreSQL: {type(error).__name__}")
         run = time.time_ns()
         taken: dict[str, list[float]] = {name: [] for name in ways}
         for n in range(count + 20):
