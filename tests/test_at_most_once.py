@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from facade.cancellation.timers import Timers
-from facade.errors import Unavailable
+from facade.errors import Cause, Unavailable, Unknown
 from facade.fhir import reasons
 from facade.ledger import engine as engines
 from facade.ledger.store import Entry
@@ -170,6 +170,9 @@ def test_not_found_for_an_appointment_known_before_is_proposed_not_404(caller, s
         {"extension": [{"valueString": "no url"}]},
         {"extension": "x"},
         {1: 2},
+        {"slot": [{"reference": "Slot/\ud800"}]},
+        {"resource_type": "Appointment"},
+        {"start__ext": {}, "fhir_comments": ["x"]},
         {"slot": [{"reference": "Slot/a/b"}]},
     ],
 )
@@ -183,6 +186,20 @@ def test_odd_evidence_is_evidence_all_the_same(caller, monkeypatch, odd):
     monkeypatch.setattr(adapter, "cancel", cancel)
     answer = caller.cancel("apt_1")
     assert (answer.status_code, answer.json["status"]) == (200, "cancelled")
+
+
+def test_doubt_before_the_permit_was_taken_is_no_doubt(caller, simulator, monkeypatch):
+    def cancel(request, current, permit):
+        raise Unknown(Cause.TIMEOUT, "no token")
+
+    monkeypatch.setattr(caller.facade.sources["heim"].adapter, "cancel", cancel)
+    assert caller.cancel("apt_1").json["status"] == "proposed"
+    assert row(caller).state == "refused"
+
+
+def test_duplicates_of_an_appointment_nobody_knows_are_all_404(caller):
+    answers = all_at_once([lambda: caller.cancel("apt_nobody")] * 4)
+    assert {answer.status_code for answer in answers} == {404}
 
 
 # The owner

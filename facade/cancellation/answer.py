@@ -13,6 +13,7 @@ from facade.fhir import reasons
 from facade.fhir.appointment import complete
 from facade.fhir.outcome import of_source_error
 from facade.ledger.tables import Row
+from facade.log import where
 from facade.registry import Source
 
 log = structlog.get_logger()
@@ -98,7 +99,13 @@ def cancellation_state(row: Row) -> dict[str, Any]:
 
 
 def _complete(source: Source, appointment_id: str, native: Appointment | None, **facts: Any) -> Appointment:
-    appointment, rejected = complete(native, identity=source.identity, appointment_id=appointment_id, **facts)
+    identity = source.identity
+    try:
+        appointment, rejected = complete(native, identity=identity, appointment_id=appointment_id, **facts)
+    except Exception as error:  # noqa: BLE001 - whatever a source decorates its answer with, the verdict is told
+        log.error("not-completed", source=source.name, error=type(error).__name__, where=where(error))
+        facts = {**facts, "reason": None}
+        appointment, rejected = complete(None, identity=identity, appointment_id=appointment_id, **facts)
     if rejected:
         log.warning("native-elements-left-out", source=source.name, elements=rejected)
     return appointment

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -32,6 +32,8 @@ from facade.registry import Source
 
 log = structlog.get_logger()
 
+# Causes of the ledger's own: what the caller was told was an error, not an Appointment.
+NOT_FOUND, STALE = "not-found", "stale-if-match"
 NOT_KNOWN = "The source system does not know this appointment; check the id."
 
 
@@ -98,7 +100,7 @@ class Attempt:
             if native.is_cancelled(current):
                 return self._prove(current, by_us=False)
         if self._request.if_match is not None and not self._request.if_match & {"*", "0"}:
-            given = self._not_done(NotDone(Cause.CONFLICT, "stale If-Match"), current)
+            given = self._not_done(NotDone(Cause.CONFLICT), current, cause=STALE)
             if given.outcome == "cancelled":
                 return given
             raise PreconditionFailed("If-Match names another version of this appointment; read it again.")
@@ -122,17 +124,18 @@ class Attempt:
             raise  # the permit could not be recorded: nothing was sent, and 503 says so
         except NotDone as error:
             return self._refused(error, current) if permit.taken else self._not_done(error, current)
-        except AppointmentNotFound as error:
+        except (AppointmentNotFound, Unknown) as error:
+            if not permit.taken:
+                return self._not_done(NotDone(error.cause, error.detail), current)
             # Unknown to the write although a read found it: proves nothing either way.
-            return self._in_doubt(Unknown(Cause.UNPROVEN, error.detail), current)
-        except Unknown as error:
-            return self._in_doubt(error, current)
+            doubt = error if isinstance(error, Unknown) else Unknown(Cause.UNPROVEN, error.detail)
+            return self._in_doubt(doubt, current)
         except Exception as error:  # noqa: BLE001 - a plugin may fail in any way, its caller must not
             log.error("adapter-failed", source=self._source.name, error=type(error).__name__, where=where(error))
             if not permit.taken:
                 return self._not_done(NotDone(Cause.INTERNAL, type(error).__name__), current)
             return self._in_doubt(Unknown(Cause.INTERNAL, type(error).__name__), current)
-        return self._prove(native.overlay(current, evidence), by_us=True)
+        return self._prove(native.overlay(current, evidence), by_us=permit.taken)
 
     def _refused(self, error: NotDone, current: Appointment | None) -> Answer:
         """The write was surely not executed; another's may have been, which is why it was refused."""
@@ -184,9 +187,10 @@ class Attempt:
             given, unrecorded, lambda: self._means.records.proof(self._row, given, told, self._audit(given), by)
         )
 
-    def _not_done(self, error: NotDone, current: Appointment | None) -> Answer:
+    def _not_done(self, error: NotDone, current: Appointment | None, *, cause: str = "") -> Answer:
         alarm(self._source, error)
         given = self._proposed(error, current)
+        given = replace(given, cause=cause) if cause else given
         read_before = self._row.read_before or current is not None
         return self._recorded(
             given,
@@ -196,7 +200,9 @@ class Attempt:
 
     def _not_found(self, error: AppointmentNotFound) -> Answer:
         """404, unless the source has known the appointment before: then its word proves nothing."""
-        given = self._not_done(NotDone(Cause.CONFLICT, error.detail), None)
+        given = self._not_done(
+            NotDone(Cause.CONFLICT, error.detail), None, cause="" if self._row.read_before else NOT_FOUND
+        )
         if self._row.read_before or given.outcome == "cancelled":
             return given
         raise NotFound(NOT_KNOWN)

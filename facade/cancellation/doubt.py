@@ -19,7 +19,7 @@ from facade.cancellation.states import DOUBTFUL, Event, State
 from facade.cancellation.timers import Timers
 from facade.clock import Clock
 from facade.contract import Appointment, Can
-from facade.errors import SourceError
+from facade.errors import SourceError, Unavailable
 from facade.fhir import chargeability
 from facade.ledger.store import Audit
 from facade.ledger.tables import Row
@@ -92,7 +92,9 @@ class Doubt:
         if self._records.proof(row, proven, native.told(evidence), audit, by):
             return proven
         current = self._records.ledger.find(row.key)
-        return answer.recorded(current) if current is not None and current.state == State.CANCELLED else proven
+        if current is None or current.state != State.CANCELLED:
+            raise Unavailable("The record of this appointment was deleted meanwhile. Try again.")
+        return answer.recorded(current)
 
     def _revised(self, source: Source, row: Row, found: Appointment) -> Answer:
         """The recorded answer, in a new version if the source tells another story of the cancellation now."""
@@ -103,7 +105,11 @@ class Doubt:
             request = wish.from_json(row.appointment_id, row.wish)
             content = native.overlay(kept, found)
             revised = answer.cancelled(
-                source, request, content, by_us=row.sending_at is not None, version=row.version + 1
+                source,
+                request,
+                content,
+                by_us=_was_ours(row),
+                version=row.version + 1,
             )
             if self._records.revise(row, revised, now_told):
                 return revised
@@ -124,7 +130,7 @@ class Doubt:
         values = {
             "negative_reads": negative_reads,
             "read_step": row.read_step + 1,
-            "read_due": None if event is Event.SETTLE else self._next_read(source, row),
+            "read_due": None if event is Event.SETTLE else self._next_read(source, row, watched),
         }
         self._records.looked(row, values, event, detail)
 
@@ -139,11 +145,16 @@ class Doubt:
         started = row.starts_at is not None and row.starts_at <= now
         return Event.ESCALATE if too_old or near or started else None
 
-    def _next_read(self, source: Source, row: Row) -> float | None:
+    def _next_read(self, source: Source, row: Row, watched: float) -> float | None:
         now = self._clock.now()
         if row.starts_at is not None and row.starts_at <= now:
             return None  # it has begun: a person must look
-        due = now + self._timers.read_after(row.read_step + 1)
-        settles = (row.sending_at or now) + source.settle_window
+        after = self._timers.read_after(row.read_step + 1)
+        left = source.settle_window - watched
         # One read right after the settle window, not up to an hour later.
-        return min(due, settles + self._timers.tick) if settles > now else due
+        return now + (min(after, left + self._timers.tick) if left > 0 else after)
+
+
+def _was_ours(row: Row) -> bool:
+    """Whether the recorded cancellation may be this facade's doing."""
+    return row.sending_at is not None and row.cause != "already"

@@ -29,6 +29,6 @@ def judge(
     if verdict == "cancelled":
         request = wish.from_json(row.appointment_id, row.wish)
         given = answer.cancelled(source, request, {"id": row.appointment_id}, by_us=True, version=1)
-        return records.proof(row, given, {}, audit, f"operator: {because}")
+        return records.proof(row, given, {}, audit, f"operator: {because}", fenced=True)
     given = answer.proposed(source, row.appointment_id, NotDone(Cause.UNPROVEN), None, explain=True)
     return records.judged_not_applied(row, given, audit, because)

@@ -49,7 +49,7 @@ def checked(native: Any, appointment_id: str) -> Appointment:
 
 def _is_json(value: Any) -> bool:
     try:
-        json.dumps(value, allow_nan=False)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (TypeError, ValueError, RecursionError):
         return False
     return True

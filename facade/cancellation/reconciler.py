@@ -53,7 +53,7 @@ class Reconciler:
         """Do what is due for one source: end silences, then at most one read. Whether there was a read."""
         ledger = self._records.ledger
         longest = max(*self._timers.reads, source.settle_window) * 1.2 + self._timers.hold
-        rows, due = ledger.unsettled(source.name, [*IN_FLIGHT, *DOUBTFUL], longest=longest)
+        rows, due = ledger.unsettled(source.name, [*IN_FLIGHT, State.IN_DOUBT], longest=longest)
         for row in rows:
             if row.state == State.CLAIMED:
                 self._records.abandoned(row)

@@ -60,10 +60,13 @@ class Records:
         done = self.ledger.change(claimed.key, expected, values, entry)
         return replace(claimed, **values) if done else None
 
-    def proof(self, seen: Row, given: Answer, told: Mapping[str, Any], audit: Audit, by: str) -> bool:
+    def proof(
+        self, seen: Row, given: Answer, told: Mapping[str, Any], audit: Audit, by: str, *, fenced: bool = False
+    ) -> bool:
         """Record native evidence and the answer that states it, whatever the state and whoever claims now.
 
-        False if the row is cancelled already.
+        ``fenced``: only for the attempt that was seen; a person's word is no evidence about a later one. False if
+        the row is cancelled already, or the attempt is over.
         """
         values = {
             "answer": json.dumps(given.appointment, ensure_ascii=False),
@@ -73,7 +76,7 @@ class Records:
             "told": dict(told),
             "read_before": True,
         }
-        return self._apply(seen, Event.PROOF, values, audit=audit, detail={"by": by}, fenced=False)
+        return self._apply(seen, Event.PROOF, values, audit=audit, detail={"by": by}, fenced=fenced)
 
     def revise(self, seen: Row, answer: Answer, told: Mapping[str, Any]) -> bool:
         """A new version of the recorded answer of a cancelled appointment."""

@@ -7,7 +7,7 @@ import structlog
 
 from facade.cancellation import answer, native, wish
 from facade.cancellation.answer import Answer
-from facade.cancellation.attempt import NOT_KNOWN, Attempt, Means, alarm
+from facade.cancellation.attempt import NOT_FOUND, NOT_KNOWN, STALE, Attempt, Means, alarm
 from facade.cancellation.doubt import Doubt
 from facade.cancellation.states import CLAIMABLE, DOUBTFUL, IN_FLIGHT, State
 from facade.cancellation.wish import Caller
@@ -46,7 +46,7 @@ class Cancellations:
                 return self._proposed(source, request, NotDone(Cause.UNSUPPORTED), text=request.unsupported)
             joined: int | None = None
             while True:
-                if self._may_claim(source, row, joined):
+                if self._may_claim(row, joined):
                     attempt = self._claim(source, request, caller, row)
                     if attempt is not None:
                         return attempt.run()
@@ -107,17 +107,16 @@ class Cancellations:
         if row is not None:
             self._records.hint(row)
 
-    def _may_claim(self, source: Source, row: Row | None, joined: int | None) -> bool:
+    def _may_claim(self, row: Row | None, joined: int | None) -> bool:
         if row is None:
             return True
         if row.state not in CLAIMABLE:
             return False
         if row.state == State.CLAIMED:
             return self._records.lease_is_over(row)
-        if row.state == State.NOT_APPLIED and source.system.repeat == "harmful":
-            return False
-        # A duplicate that waited for this attempt gets its answer, not an attempt of its own.
-        return row.epoch != joined
+        # A duplicate that waited for this attempt gets its answer, not an attempt of its own: unless the attempt
+        # ended over a condition that only its caller made.
+        return row.epoch != joined or row.cause == STALE
 
     def _claim(self, source: Source, request: CancelRequest, caller: Caller, row: Row | None) -> Attempt | None:
         mapped = source.mapping.choose(request.codings) if source.mapping is not None else None
@@ -131,6 +130,8 @@ class Cancellations:
         if row.state in DOUBTFUL:
             found = self._doubt.look(source, row, self._budget.read, who=caller.name)
             return found or self._proposed(source, request, Unknown(_cause(row), "still in doubt"))
+        if row.cause == NOT_FOUND:
+            raise NotFound(NOT_KNOWN)
         if row.answer is not None:
             return answer.recorded(row, row.cause or "" if row.state != State.CANCELLED else "repeat")
         return self._proposed(source, request, NotDone(_cause(row), "as the first request"))

@@ -59,8 +59,10 @@ def complete(
     data-absent-reason for required elements it lacks. ``reason`` is used for a cancelled answer only.
     ``why`` is an OperationOutcome to contain, for a proposed one.
     """
-    encoded = _encode_references(dict(native or {}), identity)
+    known = {key: value for key, value in (native or {}).items() if key.removeprefix("_") in _ORDER}
+    encoded = _encode_references(known, identity)
     answer, rejected = check.usable_elements({key: encoded[key] for key in encoded if key not in _OURS})
+    rejected += [str(key) for key in native or {} if key not in known]
     if status == "cancelled":
         usable_reason, bad_reason = check.usable_elements({"cancelationReason": reason} if reason else {})
         rejected += bad_reason

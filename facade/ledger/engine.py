@@ -9,6 +9,15 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from facade.errors import ConfigurationError
 
+# A server whose host fell silent is given up after seconds, not after TCP's quarter of an hour.
+_TCP = {
+    "connect_timeout": 2,
+    "tcp_user_timeout": 3000,  # milliseconds
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+}
+_FLUSHED = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 LOCK_WAIT = 1.0  # seconds to wait for a locked store: part of the 0.3 s a cancel has, and as long as a caller bears
 
 
@@ -34,7 +43,7 @@ def connect(url: str, **pool: Any) -> Engine:
             'facade.store: is kept in SQLite or PostgreSQL; write "sqlite:///…" or "postgresql+psycopg://…"'
         )
     try:
-        engine = create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 2}, **pool)
+        engine = create_engine(parsed, pool_pre_ping=True, connect_args=_TCP, **pool)
     except (ImportError, NoSuchModuleError):
         raise ConfigurationError("facade.store: needs the driver; pip install 'fhir-facade[postgres]'") from None
 
@@ -42,7 +51,10 @@ def connect(url: str, **pool: Any) -> Engine:
     def _begin(connection: Any) -> None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(LOCK_WAIT * 1000)}")
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(LOCK_WAIT * 2000)}")
-        if not connection.get_execution_options().get("flushed"):
+        if connection.get_execution_options().get("flushed"):
+            # On, where somebody has turned it off; what is stricter than on stays as it is.
+            connection.exec_driver_sql(_FLUSHED)
+        else:
             connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
     return engine

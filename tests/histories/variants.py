@@ -24,7 +24,7 @@ def no_claim() -> None:
 
     records.Records.claim = careless_claim
     records.Records.sending = careless_sending
-    use_case.Cancellations._may_claim = lambda self, source, row, joined: row is None or row.state != State.CANCELLED
+    use_case.Cancellations._may_claim = lambda self, row, joined: row is None or row.state != State.CANCELLED
 
 
 def lease_on_sending() -> None:
@@ -33,10 +33,10 @@ def lease_on_sending() -> None:
     use_case.CLAIMABLE = (*use_case.CLAIMABLE, State.SENDING)
     may_claim = use_case.Cancellations._may_claim
 
-    def taken_over(self, source, row, joined):
+    def taken_over(self, row, joined):
         if row is not None and row.state == State.SENDING:
             return self._records.lease_is_over(row)
-        return may_claim(self, source, row, joined)
+        return may_claim(self, row, joined)
 
     use_case.Cancellations._may_claim = taken_over
 
