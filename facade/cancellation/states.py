@@ -58,8 +58,3 @@ IN_FLIGHT = (State.CLAIMED, State.SENDING)
 DOUBTFUL = (State.IN_DOUBT, State.OPERATOR)
 SETTLED = (State.CANCELLED, State.REFUSED, State.NOT_APPLIED)
 CLAIMABLE = tuple(state for state, event in TRANSITIONS if event is Event.CLAIM)
-
-
-def sources_of(event: Event) -> list[State]:
-    """The states that an event may find a row in."""
-    return [state for state, happening in TRANSITIONS if happening is event and state is not None]

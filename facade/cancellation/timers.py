@@ -1,7 +1,7 @@
 """How long things may last between the requests: leases, silences, the schedule that looks into doubt."""
 
 import random
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 MINUTE, HOUR = 60.0, 3600.0
 
@@ -34,11 +34,6 @@ class Timers:
     def for_answers_within(cls, seconds: float) -> "Timers":
         """The default ones, with room for a write that may take longer."""
         return cls(lease=seconds + 2.0, sending=seconds)
-
-    def scaled(self, factor: float) -> "Timers":
-        """Everything times ``factor``: a test need not wait for hours."""
-        single = {f.name: getattr(self, f.name) * factor for f in fields(self) if f.name != "reads"}
-        return replace(self, reads=tuple(seconds * factor for seconds in self.reads), **single)
 
     def read_after(self, step: int) -> float:
         """How long after the read before the read of this step (from 0) comes, with jitter of a tenth."""
