@@ -127,13 +127,15 @@ def _declared(name: str, module: object, who: str) -> SourceSystem:
     return system
 
 
-def build(tables: Mapping[str, Mapping[str, Any]], source_system: str) -> Registry:
+def build(
+    tables: Mapping[str, Mapping[str, Any]], source_system: str, load: Callable[[str], Plugin] = load_plugin
+) -> Registry:
     """Every configured source with its adapter, by name.
 
     ``tables`` are the settings by source; ``source_system`` is the system URI of the identifier that
-    names the source. Raises ConfigurationError with every problem.
+    names the source; ``load`` gives a plugin by name. Raises ConfigurationError with every problem.
     """
-    load = functools.cache(load_plugin)  # several sources may share a plugin; it is asked once
+    load = functools.cache(load)  # several sources may share a plugin; it is asked once
     sources: dict[str, Source] = {}
     problems: list[str] = []
     reached: dict[tuple[str, frozenset[Secret]], str] = {}
