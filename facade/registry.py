@@ -132,8 +132,8 @@ def build(
 ) -> Registry:
     """Every configured source with its adapter, by name.
 
-    ``tables`` are the settings by source; ``source_system`` is the system URI of the identifier that
-    names the source; ``load`` gives a plugin by name. Raises ConfigurationError with every problem.
+    ``tables`` are the settings by source; ``source_system`` is the system URI of the identifier that names
+    the source; ``load`` gives a plugin by name. Raises ConfigurationError with every problem.
     """
     load = functools.cache(load)  # several sources may share a plugin; it is asked once
     sources: dict[str, Source] = {}

@@ -11,6 +11,7 @@ HOSTILE = {
     "a query": "{}?x=1",
     "a fragment": "{}#x",
     "a backslash": "{}\\x",
+    "a space": "{} x",
     "a line's end": "{}\n",
     "a second line": "{}\r\nx: y",
     "a zero": "{}\x00",
