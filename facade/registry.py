@@ -182,11 +182,10 @@ def _build_one(name: str, table: Mapping[str, Any], source_system: str, load: Ca
         native_system=config.identifier_system,
         lacks=plugin.system.capabilities.lacks,
     )
-    adapter = _adapter(plugin, config, where)
     return Source(
         name=name,
         system=plugin.system,
-        adapter=adapter,
+        adapter=_adapter(plugin, config, where),
         identity=identity,
         mapping=mapping,
         settings=config.settings,
@@ -196,8 +195,7 @@ def _build_one(name: str, table: Mapping[str, Any], source_system: str, load: Ca
 def _settings(plugin: Plugin, table: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], list[str]]:
     """The settings as the plugin's schema loads them, or what of them is sound and the problems of the rest."""
     try:
-        schema = plugin.system.settings()
-        settings = schema.load(table)
+        settings = (schema := plugin.system.settings()).load(table)
     except ValidationError as error:
         return dict(error.valid_data or {}), sentences(error, schema, where)
     except _FAILURE as error:
