@@ -21,9 +21,11 @@ from facade.errors import (
     FacadeError,
     NotDone,
     SourceError,
+    StaleVersion,
     Unknown,
 )
 from facade.fhir.chargeability import chargeability
+from facade.fhir.reasons import hl7_reasons
 from facade.hookspecs import hookimpl
 from facade.http_client import HttpAnswer, HttpClient, classify
 from facade.settings import BaseUrl, Secret, SecretFromEnv, SecretFromFile, SourceSettings, WebhookSettings
@@ -53,11 +55,13 @@ __all__ = [
     "SourceError",
     "SourceSettings",
     "SourceSystem",
+    "StaleVersion",
     "Unknown",
     "WebhookSettings",
     "chargeability",
     "classify",
     "deadline",
+    "hl7_reasons",
     "hookimpl",
     "remaining",
 ]
