@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from facade.errors import ConfigurationError
-from facade.testing.faults import FAULTS, Answer, Commit
+from facade.testing.faults import FAULTS, Answer, ArmedFaults, Chance, Commit
 from facade.testing.host import SimulatorHost, serve
 from facade.testing.transport import Timings
 from plugins.heim.simulator import HeimSimulator
@@ -436,7 +436,51 @@ def test_of_many_cancels_at_once_one_changes_the_state(host: SimulatorHost) -> N
     assert numbers == list(range(numbers[0], numbers[0] + 12))
 
 
+# By chance
+
+
+def drawn(seed: int, share: float, count: int = 200) -> list[str]:
+    faults = ArmedFaults()
+    faults.chance = Chance(seed, share)
+    taken = [faults.take(f"apt_{n % 5}", "cancel" if n % 2 else "read") for n in range(count)]
+    return [fault.name if fault else "" for fault in taken]
+
+
+def test_faults_by_chance_are_the_same_for_the_same_seed_and_requests() -> None:
+    assert drawn(7, 0.5) == drawn(7, 0.5)
+    assert drawn(7, 0.5) != drawn(8, 0.5)
+    assert 60 < sum(map(bool, drawn(7, 0.5))) < 140
+    assert not any(drawn(7, 0.0))
+    assert all(FAULTS[name].operation == ("cancel" if n % 2 else "read") for n, name in enumerate(drawn(7, 1.0)))
+
+
+def test_a_reset_begins_the_chances_anew_and_an_armed_fault_comes_first() -> None:
+    faults = ArmedFaults()
+    faults.chance = Chance(7, 1.0)
+    first = [faults.take("apt_1", "cancel") for _ in range(5)]
+    faults.disarm()
+    assert [faults.take("apt_1", "cancel") for _ in range(5)] == first
+    faults.arm("apt_1", FAULTS["refused"], times=1)
+    assert faults.take("apt_1", "cancel") is FAULTS["refused"]
+
+
 # Control API
+
+
+def test_moving_an_appointment_moves_every_instant_and_nothing_else(host: SimulatorHost) -> None:
+    native = {
+        "id": "2026-01-01",
+        "day": "2026-01-01",
+        "times": ["2026-01-01T10:00:00Z", {"precise": "2026-01-01T10:00:00.123456789+02:00"}],
+        "local": "2026-01-01T10:00:00",
+        "prose": "at 2026-01-01T10:00:00Z",
+    }
+    control(host, "PUT", "/heim/appointments/apt_x", json=native)
+    moved = control(host, "POST", "/heim/appointments/apt_x/move", json={"seconds": -36001})
+    assert moved == native | {
+        "times": ["2025-12-31T23:59:59Z", {"precise": "2025-12-31T23:59:59.123456789+02:00"}],
+        "local": "2025-12-31T23:59:59",
+    }
 
 
 def test_a_fault_strikes_as_often_as_it_was_armed_for(host: SimulatorHost) -> None:

@@ -17,9 +17,11 @@ import click
 from facade import config as configuration
 from facade import registry
 from facade.app import assemble
+from facade.cli.control import COMMANDS
 from facade.deadline import deadline
 from facade.errors import ConfigurationError, SourceError
 from facade.http_client import HttpClient
+from facade.testing.faults import Chance
 from facade.testing.host import SimulatorHost, serve
 from facade.testing.simulator import Simulator
 
@@ -41,22 +43,37 @@ _BODY = {
 }
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--port", default=8081, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on.")
 @click.option("--serve", "config", type=click.Path(path_type=Path), help="Also serve a facade: its configuration file.")
 @click.option(
     "--serve-port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="The port of that facade."
 )
-def sandbox(port: int, config: Path | None, serve_port: int) -> None:
+@click.option(
+    "--chaos",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of requests that fail by chance.",
+)
+@click.option("--seed", default=1, show_default=True, help="Decides which; the same seed, the same failures.")
+@click.pass_context
+def sandbox(context: click.Context, port: int, config: Path | None, serve_port: int, chaos: float, seed: int) -> None:
     """Serve a stand-in for every installed source system, seeded, on loopback.
 
     Each keeps state and its own log, and fails on demand: an appointment whose id holds a fault's name fails
-    that way, and the control API under /_control arms any fault for any appointment.
+    that way, and the control API under /_control arms any fault for any appointment. The commands below talk
+    to a sandbox that is being served.
     """
+    if context.invoked_subcommand is not None:
+        return
     for stop in _STOPS:
         signal.signal(stop, _stop)
+    simulators = _simulators()
+    for simulator in simulators.values():
+        simulator.faults.chance = Chance(seed, chaos) if chaos else None
     try:
-        with serve(_simulators(), host=_HOST, port=port) as host:
+        with serve(simulators, host=_HOST, port=port) as host:
             _explain(host)
             if config is None:
                 host.wait()
@@ -64,6 +81,10 @@ def sandbox(port: int, config: Path | None, serve_port: int) -> None:
                 _serve_too(config, serve_port, host)
     except KeyboardInterrupt:
         click.echo()
+
+
+for command in COMMANDS:
+    sandbox.add_command(command)
 
 
 def _serve_too(config: Path, port: int, host: SimulatorHost) -> None:

@@ -1,6 +1,8 @@
 """The one list of fault names: what a misbehaving source does to one request, and which are armed where."""
 
+import random
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -129,12 +131,36 @@ class Armed:
     times: int | None = None
 
 
+@dataclass(frozen=True)
+class Chance:
+    """Faults by chance: this share of the requests that meet no armed one, from 0 to 1.
+
+    Which request meets which is decided by the seed, the appointment, the operation and how many such
+    requests there were before, so that a run can be repeated whatever its threads do.
+    """
+
+    seed: int
+    share: float
+
+    def draw(self, appointment_id: str, operation: Operation, number: int) -> Fault | None:
+        """The fault of the ``number``-th such request, or none."""
+        chance = random.Random(f"{self.seed}/{appointment_id}/{operation}/{number}")  # noqa: S311 - a tester's dice
+        if chance.random() >= self.share:
+            return None
+        return chance.choice([fault for fault in FAULTS.values() if fault.operation == operation])
+
+
 class ArmedFaults:
-    """The armed faults of one simulator: at most one an appointment and operation. Thread-safe."""
+    """The armed faults of one simulator: at most one an appointment and operation. Thread-safe.
+
+    ``chance``, where it is set, decides for requests that meet none.
+    """
 
     def __init__(self) -> None:
+        self.chance: Chance | None = None
         self._lock = threading.Lock()
         self._armed: dict[tuple[str, Operation], Armed] = {}
+        self._taken: Counter[tuple[str, Operation]] = Counter()
 
     def arm(self, appointment_id: str, fault: Fault, times: int | None = None) -> None:
         """Replaces what was armed for this appointment and the fault's operation."""
@@ -144,9 +170,11 @@ class ArmedFaults:
     def take(self, appointment_id: str, operation: Operation) -> Fault | None:
         """The fault that this request meets, used up by one."""
         with self._lock:
+            self._taken[appointment_id, operation] += 1
             armed = self._armed.pop((appointment_id, operation), None)
             if armed is None:
-                return None
+                number = self._taken[appointment_id, operation]
+                return self.chance.draw(appointment_id, operation, number) if self.chance else None
             left = None if armed.times is None else armed.times - 1
             if left != 0:
                 self._armed[appointment_id, operation] = Armed(appointment_id, armed.fault, left)
@@ -155,6 +183,8 @@ class ArmedFaults:
     def disarm(self, appointment_id: str | None = None) -> None:
         """Forget the faults of one appointment, or all."""
         with self._lock:
+            if appointment_id is None:
+                self._taken.clear()
             kept = {} if appointment_id is None else self._armed
             self._armed = {key: armed for key, armed in kept.items() if key[0] != appointment_id}
 

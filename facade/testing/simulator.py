@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from facade.contract import utc_now
 from facade.testing.faults import FAULTS, Answer, ArmedFaults, Fault, Operation
+from facade.testing.instants import moved
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -175,6 +176,15 @@ class Simulator(ABC):
             if native is None:
                 return None
             self.put(appointment_id, _merge(native, changes))
+            return self.get(appointment_id)
+
+    def move(self, appointment_id: str, by: timedelta) -> Native | None:
+        """Move every instant in it; the appointment afterwards, None if there is none. Raises OverflowError."""
+        with self.lock:
+            native = self.get(appointment_id)
+            if native is None:
+                return None
+            self.put(appointment_id, moved(native, by))
             return self.get(appointment_id)
 
     def remove(self, appointment_id: str) -> bool:
