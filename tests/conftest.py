@@ -19,6 +19,7 @@ from facade.testing.transport import Timings
 from facade.web import create_app
 from plugins.heim.simulator import HeimSimulator
 from tests.node import ENGINE, node
+from tests.watched_fhir import BY_TOKEN, SOURCE, TOKEN, WatchedFhir
 
 KEY = "key-of-the-scheduler-CANARY"
 HEIM_KEY = "test_CANARY-heim-key"
@@ -169,6 +170,33 @@ def make(heim: SimulatorHost, tmp_path: Path, request: pytest.FixtureRequest) ->
 def caller(make: MakeFacade) -> Caller:
     """A facade as the sandbox has it, but for the answer's time."""
     return make(answer_within=2.0)
+
+
+@pytest.fixture(scope="session")
+def _fhir_host() -> Iterator[SimulatorHost]:
+    with serve({"fhir_r4": WatchedFhir()}, timings=Timings(late_commit=0.1)) as host:
+        yield host
+
+
+@pytest.fixture
+def fhir(_fhir_host: SimulatorHost, monkeypatch: pytest.MonkeyPatch) -> WatchedFhir:
+    """A FHIR R4 server, as seeded."""
+    monkeypatch.setenv("FHIR_TOKEN", TOKEN)
+    server = _fhir_host.simulators["fhir_r4"]
+    assert isinstance(server, WatchedFhir)
+    server.url = _fhir_host.source_url("fhir_r4")
+    _fhir_host.reset()
+    return server
+
+
+@pytest.fixture
+def fhir_facade(make: MakeFacade, fhir: WatchedFhir) -> MakeFacade:
+    """Build a facade in front of it, as the source ``fhir``, from settings of that source."""
+
+    def build(settings: str = "", access: str = BY_TOKEN) -> Caller:
+        return make(more=SOURCE.format(url=fhir.url, settings=access + settings), answer_within=2.0)
+
+    return build
 
 
 @pytest.fixture(scope="session")

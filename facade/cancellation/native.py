@@ -66,6 +66,9 @@ def overlay(before: Appointment | None, after: Appointment) -> Appointment:
     But for a narrative: the one that was there before the status changed does not tell of the change.
     """
     merged = {**(before or {}), **after}
+    metas = [told["meta"] for told in (before or {}, after) if isinstance(told.get("meta"), dict)]
+    if metas:
+        merged["meta"] = {name: value for meta in metas for name, value in meta.items()}
     if before is not None and before.get("status") != merged.get("status") and merged.get("text") == before.get("text"):
         merged.pop("text", None)
     kept = [
