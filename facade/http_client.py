@@ -132,7 +132,10 @@ class HttpClient:
         A request that writes nothing, like one for a token, needs a permit that does nothing.
         Raises NotDone only where no byte of the request can have left; else Unknown.
         """
-        body = None if json is None else strict_json.dumps(json).encode()
+        try:
+            body = None if json is None else strict_json.dumps(json).encode()
+        except (TypeError, ValueError):
+            raise NotDone(Cause.INTERNAL, "the body is not JSON") from None
         kind = {} if body is None else {"Content-Type": "application/json"}
         if form is not None:
             body, kind = urlencode(form).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
