@@ -76,7 +76,7 @@ class HttpAnswer:
     def json(self, *, exact: bool = False) -> Any:
         """The body as JSON. Raises Unknown for a body that is empty, cut or ambiguous.
 
-        ``exact`` reads fractions as Decimal, so that ``HttpClient.send`` writes them back digit by digit.
+        ``exact`` keeps numbers as they are written, so that ``HttpClient.send`` writes them back digit by digit.
         """
         try:
             return strict_json.loads_native(self.body, exact=exact)
