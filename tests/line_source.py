@@ -23,6 +23,7 @@ from facade import (
     SourceAdapter,
     SourceSettings,
     SourceSystem,
+    StaleVersion,
     Unknown,
     remaining,
 )
@@ -34,12 +35,7 @@ STATES = {"open": "booked", "gone": "cancelled", "over": "fulfilled"}
 CODES = {"PATIENT": "By the patient", "STAFF": "By the staff", "OTHER": "Anything else"}
 HL7 = "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason"
 MAP = {"pat": "PATIENT", "prov": "STAFF", "maint": "OTHER", "meds-inc": "OTHER", "other": "OTHER"}
-ERRORS = {
-    "unknown": AppointmentNotFound("ERR unknown"),
-    "refused": NotDone(Cause.REFUSED, "ERR refused"),
-    "key": NotDone(Cause.CREDENTIALS, "ERR key"),
-    "busy": NotDone(Cause.THROTTLED, "ERR busy"),
-}
+REFUSALS = {"refused": Cause.REFUSED, "key": Cause.CREDENTIALS, "busy": Cause.THROTTLED}
 LONGEST = 64 * 1024  # bytes of an answer
 
 README = """# line
@@ -79,7 +75,7 @@ class LineSettings(SourceSettings):
 
 
 class LineAdapter(SourceAdapter):
-    """Asks ``GET key id`` and ``CANCEL key id reason``, each word percent-encoded."""
+    """Asks ``GET key id`` and ``CANCEL key id reason version``, each word percent-encoded; 0 is any version."""
 
     def __init__(self, config):
         self.config = config
@@ -93,7 +89,8 @@ class LineAdapter(SourceAdapter):
     def cancel(self, request, current, permit):
         if current is not None and current.get("status") == "fulfilled":
             raise NotDone(Cause.REFUSED, "the appointment is over")
-        words = ("CANCEL", self.key, request.appointment_id, request.native_reason.code)
+        version = current["meta"]["versionId"] if current is not None else "0"
+        words = ("CANCEL", self.key, request.appointment_id, request.native_reason.code, version)
         return self.translate(self.ask(*words, permit=permit))
 
     def ask(self, *words, permit=None):
@@ -138,9 +135,8 @@ class LineAdapter(SourceAdapter):
     def judge(self, answer):
         try:
             word, _, rest = answer.decode("ascii").strip().partition(" ")
-            if word == "ERR" and rest in ERRORS:
-                error = ERRORS[rest]
-                raise type(error)(error.detail) if rest == "unknown" else NotDone(error.cause, error.detail)
+            if word == "ERR":
+                raise self.error(rest)
             found = json.loads(rest) if word == "OK" else None
         except ValueError:
             found = None
@@ -148,10 +144,16 @@ class LineAdapter(SourceAdapter):
             raise Unknown(Cause.UNREADABLE, "the answer means nothing")
         return found
 
+    def error(self, word):
+        if word in REFUSALS:
+            return NotDone(REFUSALS[word], f"ERR {word}")
+        return {"unknown": AppointmentNotFound(), "stale": StaleVersion()}.get(word, Unknown(Cause.SERVER_ERROR))
+
     def translate(self, native):
         elements = {
             "resourceType": "Appointment",
             "id": native.get("ref"),
+            "meta": {"versionId": str(native.get("version"))},
             "status": STATES.get(native.get("state")),
             "serviceType": [{"text": native.get("what")}],
             "participant": [{"actor": {"display": native.get("who")}, "status": "needs-action"}],
@@ -185,20 +187,26 @@ class LineSimulator(BareSimulator):
     def seeds(self, now):
         states = {**dict.fromkeys(self.fault_ids(), "open"), "apt_over": "over", "apt_parked": "parked"}
         return {
-            ref: {"ref": ref, "state": state, "who": "CANARY Smith", "what": "physiotherapy"}
+            ref: {"ref": ref, "version": 1, "state": state, "who": "CANARY Smith", "what": "physiotherapy"}
             for ref, state in states.items()
         }
 
-    def act(self, operation, ref, why):
+    def put(self, appointment_id, native):
+        """As given, in a new version."""
+        super().put(appointment_id, {**native, "version": native.get("version", 1) + 1})
+
+    def act(self, operation, ref, why, version):
         """The good or bad answer to one line, after it was obeyed."""
         native = self.get(ref)
         if native is None:
             return "ERR unknown"
         if operation == "cancel":
+            if version not in ("0", str(native["version"])):
+                return "ERR stale"
             if native["state"] != "open" or why not in CODES:
                 return "ERR refused"
-            self.put(ref, native := {**native, "state": "gone", "why": why})
-        return f"OK {json.dumps(native)}"
+            self.put(ref, {**native, "state": "gone", "why": why})
+        return f"OK {json.dumps(self.get(ref))}"
 
 
 SHOWN = {
@@ -217,27 +225,27 @@ class _Handler(socketserver.StreamRequestHandler):
     def handle(self):
         simulator, stopping = self.server.simulator, self.server.stopping
         words = [unquote(word) for word in self.rfile.readline(LONGEST).decode("latin-1").split()]
-        verb, _, ref, why = (*words, None, None, None, None)[:4]
+        verb, _, ref, why, version = (*words, *[None] * 5)[:5]
         operation = {"GET": "read", "CANCEL": "cancel"}.get(verb)
         entry = LogEntry(method=verb, path=verb, operation=operation, appointment=ref, body=why)
         with simulator.lock:
             revision, epoch = simulator.revision, simulator.epoch
             fault = simulator.faults.take(ref, operation)
             acts = fault is None or fault.operation == "read" or fault.commit is Commit.YES
-            own = simulator.act(operation, ref, why) if acts else ""
+            own = simulator.act(operation, ref, why, version) if acts else ""
             simulator.log.record(replace(entry, fault=fault and fault.name, changed=simulator.revision != revision))
         if fault and fault.commit is Commit.LATE:
-            waiting = (entry, fault, epoch)
+            waiting = (entry, version, fault, epoch)
             threading.Thread(target=self.commit_late, args=waiting, daemon=True).start()
         self.say(fault and fault.answer, own, stopping)
 
-    def commit_late(self, entry, fault, epoch):
+    def commit_late(self, entry, version, fault, epoch):
         if self.server.stopping.wait(TIMINGS.late_commit):
             return
         simulator = self.server.simulator
         with simulator.lock:
             if simulator.epoch == epoch:
-                simulator.act("cancel", entry.appointment, entry.body)
+                simulator.act("cancel", entry.appointment, entry.body, version)
                 late = LogEntry(operation="late-commit", appointment=entry.appointment, fault=fault.name, changed=True)
                 simulator.log.record(late)
 
@@ -301,7 +309,7 @@ def declared(adapter=LineAdapter, **changes):
             concept_map={"resourceType": "ConceptMap", "status": "active", "group": [group]},
             fallback="OTHER",
         ),
-        "capabilities": Capabilities(lacks=frozenset({"slot", "appointmentType"})),
+        "capabilities": Capabilities(versioned_writes=Can.YES, lacks=frozenset({"slot", "appointmentType"})),
         "simulator": LineSimulator,
     }
     return SourceSystem(**{**facts, **changes})

@@ -1,5 +1,6 @@
 """The conformance kit: what every source's adapter must do, as tests that its author inherits."""
 
+from facade.testing.conformance.answers import Answers
 from facade.testing.conformance.base import TIMINGS
 from facade.testing.conformance.declared import Declared
 from facade.testing.conformance.faulty import Faulty
@@ -10,7 +11,7 @@ from facade.testing.conformance.secrecy import Secrecy
 __all__ = ["TIMINGS", "SourceConformance"]
 
 
-class SourceConformance(Declared, Ordinary, Permits, Faulty, Secrecy):
+class SourceConformance(Declared, Ordinary, Answers, Permits, Faulty, Secrecy):
     """Every test that a source passes, run through the real use case on a ledger of its own.
 
     A plugin's whole test file::

@@ -37,8 +37,13 @@ def fail(sentence: str) -> NoReturn:
 
 
 def cannot(what: str) -> NoReturn:
-    """Switch a test off: there is no such thing."""
+    """Switch a test off: the source has no such thing."""
     pytest.skip(f"cannot: {what}")
+
+
+def not_yet(what: str) -> NoReturn:
+    """Switch a test off: the source has it, and the plugin does not use it."""
+    pytest.skip(f"not yet: {what}")
 
 
 def only_if_readable(system: SourceSystem) -> None:
@@ -46,7 +51,7 @@ def only_if_readable(system: SourceSystem) -> None:
     if system.capabilities.read is Can.CANNOT:
         cannot("this source has no read (Capabilities.read)")
     if system.capabilities.read is Can.NOT_YET:
-        pytest.skip("not yet: this plugin does not read (Capabilities.read); declare Can.YES once it does")
+        not_yet("this plugin does not read (Capabilities.read)")
 
 
 def prepare(trial: Trial, appointment_id: str, hl7_code: str = HL7_CODE) -> tuple[CancelRequest, Appointment | None]:
@@ -135,7 +140,7 @@ class Under:
         """The run under this fault. Skips the test where the fault cannot be."""
         fault = FAULTS[name]
         if not self.possible(name):
-            cannot(f"the source {fault.answer.value}: its transport has no such thing (Simulator.answers)")
+            cannot(f"its transport shows no source that {fault.answer.value} (Simulator.answers)")
         if fault.operation == "read":
             only_if_readable(self._bench.system)
         if name not in self._made:

@@ -64,7 +64,7 @@ class Faulty(Kit):
         """Raise Unknown, not NotDone, when the adapter's own read after its write fails."""
         only_if_readable(trial.source.system)
         if FAULTS[fault].answer not in trial.simulator.answers:
-            cannot(f"the source {FAULTS[fault].answer.value} (Simulator.answers)")
+            cannot(f"its transport shows no source that {FAULTS[fault].answer.value} (Simulator.answers)")
         request, current = prepare(trial, appointment_id := trial.appointment())
         trial.simulator.faults.arm(appointment_id, FAULTS[fault])
         try:
@@ -109,7 +109,7 @@ class Faulty(Kit):
         """Raise Unknown after a silence, and tell status cancelled from read once the source has applied it."""
         only_if_readable(bench.system)
         if FAULTS["late-commit"].answer not in bench.simulator.answers:
-            cannot("the source is never silent (Simulator.answers)")
+            cannot("its transport shows no source that never answers (Simulator.answers)")
         for patience in runs.PATIENCE:
             with bench.trial(budget=Shares(write=patience)) as trial:
                 trial.outcome(appointment_id := trial.faulty("late-commit"))

@@ -6,9 +6,11 @@ from contextlib import suppress
 
 import pytest
 
-from facade.errors import Cause, FacadeError, NotDone, Unavailable
-from facade.testing.conformance.base import Kit, cannot, must, only_if_readable, prepare
+from facade.contract import Can
+from facade.errors import Cause, FacadeError, NotDone, StaleVersion, Unavailable
+from facade.testing.conformance.base import Kit, cannot, fail, must, not_yet, only_if_readable, prepare
 from facade.testing.conformance.bench import Trial
+from facade.testing.conformance.seam import Call
 
 _REFUSALS: dict[str, FacadeError] = {
     "NotDone": NotDone(Cause.CONFLICT, "another request has taken the appointment over"),
@@ -82,6 +84,52 @@ class Permits(Kit):
         """Wait no longer than facade.remaining(), also when reading."""
         only_if_readable(trial.source.system)
         _in_time("read", lambda: trial.read_directly(trial.faulty("read-timeout"), seconds=_GIVEN))
+
+    def test_a_stale_version_is_refused_and_said_to_be(self, trial: Trial) -> None:
+        """Name the version that was read in the write, and raise StaleVersion where the source has another."""
+        _only_if_versioned(trial)
+        request, current = prepare(trial, appointment_id := trial.appointment())
+        _touch(trial, appointment_id)
+        try:
+            trial.cancel_directly(request, current, lambda: None)
+        except StaleVersion:
+            changed = any(entry.changed for entry in trial.entries(appointment_id))
+            must(not changed, "a refused version changed the source; let the simulator refuse without executing")
+        except Exception as error:  # noqa: BLE001 - what may come out at all is told elsewhere
+            fail(f"a write of a stale version ends in {type(error).__name__}; raise facade.StaleVersion")
+        else:
+            fail("a write of a stale version was executed; name the version of current in the write")
+
+    def test_a_stale_version_is_written_once_more_after_a_fresh_read(self, trial: Trial) -> None:
+        """Take the version from current, which is read again before the second write."""
+        _only_if_versioned(trial)
+        appointment_id = trial.appointment()
+
+        def touch(call: Call) -> None:
+            trial.record.after = lambda _: None
+            _touch(trial, call.appointment_id)
+
+        trial.record.after = touch
+        told = trial.outcome(appointment_id)
+        must(told == "cancelled", f"a cancel after a stale version is told {told}; take the version from current")
+        changes = sum(entry.operation == "cancel" and entry.changed for entry in trial.entries(appointment_id))
+        must(changes == 1, f"a cancel after a stale version was executed {changes} times; send current's version")
+        asked = [len(call.permits) for call in trial.record.of("cancel")]
+        must(asked == [1, 1], "a second write needs a second permit; take each permit once, and raise StaleVersion")
+
+
+def _only_if_versioned(trial: Trial) -> None:
+    can = trial.source.system.capabilities.versioned_writes
+    if can is Can.CANNOT:
+        cannot("this source's writes name no version (Capabilities.versioned_writes)")
+    if can is Can.NOT_YET:
+        not_yet("this plugin's writes name no version (Capabilities.versioned_writes)")
+
+
+def _touch(trial: Trial, appointment_id: str) -> None:
+    """Put it there again as it is: a new version, if the source has versions."""
+    native = trial.simulator.get(appointment_id)
+    trial.simulator.put(appointment_id, native or {})
 
 
 def _cancel(trial: Trial, appointment_id: str, refusal: FacadeError) -> BaseException | None:
