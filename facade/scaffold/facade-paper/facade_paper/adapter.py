@@ -17,6 +17,8 @@ from facade import (
 
 from facade_paper import translate
 
+_READ = "/appointments/{id}"
+_CANCEL = "/appointments/{id}/cancel"
 # Over: there is nothing left to cancel.
 _ENDED = {"fulfilled", "noshow"}
 
@@ -31,16 +33,14 @@ class PaperAdapter(SourceAdapter):
 
     def read(self, appointment_id: str) -> Appointment:
         """GET the appointment."""
-        return self._appointment(self._http.get("/appointments/{id}", id=appointment_id))
+        return self._appointment(self._http.get(_READ, id=appointment_id))
 
     def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
         """POST the cancellation once; the appointment in the answer is the evidence."""
         if current is not None and current.get("status") in _ENDED:
             raise NotDone(Cause.REFUSED, "the appointment is over")
         body = translate.to_native(request, self._config.settings["note_max_length"])
-        answer = self._http.send(
-            "POST", "/appointments/{id}/cancel", id=request.appointment_id, json=body, permit=permit
-        )
+        answer = self._http.send("POST", _CANCEL, id=request.appointment_id, json=body, permit=permit)
         return self._appointment(answer)
 
     def _appointment(self, answer: HttpAnswer) -> Appointment:
