@@ -1,10 +1,12 @@
 """What every theme of the conformance kit stands on: what an author gives, and the fixtures made of it."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, NoReturn
+from unittest.mock import patch
 
 import pytest
 
@@ -97,17 +99,19 @@ class Kit:
         return find(self.plugin)
 
     @pytest.fixture
-    def bench(self, request: pytest.FixtureRequest) -> Bench:
-        """The simulator, served as long as this class's tests run."""
+    def bench(self, request: pytest.FixtureRequest) -> Iterator[Bench]:
+        """The simulator, served as long as this class's tests run, and the secrets in their places."""
         owner = _class_of(request)
-        if _BENCH not in owner.stash:
-            try:
-                owner.stash[_BENCH] = Bench(self)
-            except ConfigurationError as error:
-                fail(str(error))
-            owner.stash[_RUNS] = {}
-            owner.addfinalizer(owner.stash[_BENCH].close)
-        return owner.stash[_BENCH]
+        # For each test anew: whatever else sets variables, these are the ones in force.
+        with patch.dict(os.environ, self.secrets):
+            if _BENCH not in owner.stash:
+                try:
+                    owner.stash[_BENCH] = Bench(self)
+                except ConfigurationError as error:
+                    fail(str(error))
+                owner.stash[_RUNS] = {}
+                owner.addfinalizer(owner.stash[_BENCH].close)
+            yield owner.stash[_BENCH]
 
     @pytest.fixture
     def trial(self, bench: Bench) -> Iterator[Trial]:

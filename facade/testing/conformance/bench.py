@@ -1,13 +1,12 @@
 """A source's simulator being served, and facades before it: the real use case, each on a ledger of its own."""
 
-import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
-from unittest.mock import patch
+from typing import Any, Protocol
 
 from facade import registry
 from facade.app import Facade, compose
@@ -19,6 +18,7 @@ from facade.contract import Appointment, Can, CancelRequest, Coding, Permit, Sou
 from facade.deadline import deadline
 from facade.errors import ConfigurationError, NotFound, Unavailable
 from facade.fhir.reasons import SYSTEM
+from facade.ledger import migrate
 from facade.ledger.engine import connect
 from facade.ledger.store import Ledger
 from facade.registry import Plugin, Source
@@ -51,7 +51,6 @@ class Author(Protocol):
     """What the author of a source gives."""
 
     plugin: str
-    secrets: ClassVar[Mapping[str, str]]
 
     def settings(self, url: str) -> dict[str, Any]:
         """The source's table in the configuration."""
@@ -162,7 +161,7 @@ class Bench:
         if self.system.simulator is None:
             raise ConfigurationError("there is no simulator; name one in the declaration: SourceSystem(simulator=…)")
         self.simulator = self.system.simulator()
-        self._stack.enter_context(patch.dict(os.environ, author.secrets))
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="facade-conformance-")))
         self.url = self._stack.enter_context(author.serve(self.simulator))
 
     def close(self) -> None:
@@ -203,14 +202,23 @@ class Bench:
             auth_mode="none",
             clients=(),
         )
-        with tempfile.TemporaryDirectory() as folder:
-            ledger = Ledger(connect(f"sqlite:///{Path(folder) / 'ledger.db'}"))
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            path = Path(folder) / "ledger.db"
+            shutil.copy(self._empty_ledger(), path)
+            ledger = Ledger(connect(f"sqlite:///{path}"))
             try:
-                facade = compose(config, {source.name: source}, ledger, _TIMERS, budget or Shares())
-                facade.open_store()
-                yield facade, source
+                yield compose(config, {source.name: source}, ledger, _TIMERS, budget or Shares()), source
             finally:
                 ledger.engine.dispose()
+
+    def _empty_ledger(self) -> Path:
+        """A ledger that was made once, to be copied: making one takes longer than a test."""
+        path = self._folder / "empty.db"
+        if not path.exists():
+            engine = connect(f"sqlite:///{path}")
+            migrate.upgrade(engine)
+            engine.dispose()
+        return path
 
     @contextmanager
     def trial(self, *, url: str | None = None, budget: Budget | None = None) -> Iterator[Trial]:
