@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 
 from facade.contract import Appointment, Can, CancelRequest, SourceSystem
-from facade.errors import ConfigurationError
+from facade.errors import ConfigurationError, FacadeError, SourceError
 from facade.registry import load_plugin
 from facade.testing.conformance import runs
 from facade.testing.conformance.bench import HL7_CODE, ROOM, Bench, Trial
@@ -60,8 +60,16 @@ def prepare(trial: Trial, appointment_id: str, hl7_code: str = HL7_CODE) -> tupl
     """What the use case would hand to the adapter."""
     try:
         return trial.prepared(appointment_id, hl7_code)
-    except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-        fail(f"an ordinary read raises {type(error).__name__}; make it work first")
+    except SourceError as error:
+        fail(f"an ordinary read raises {type(error).__name__} ({error}); make it work first")
+
+
+def answered(act: Callable[[str], Appointment], appointment_id: str) -> Appointment:
+    """The facade's answer to an ordinary cancel or read."""
+    try:
+        return act(appointment_id)
+    except FacadeError as error:
+        fail(f"an ordinary request ends in {type(error).__name__}; make it work first")
 
 
 def eventually(happened: Callable[[], object], otherwise: str) -> None:
