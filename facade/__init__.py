@@ -28,7 +28,15 @@ from facade.fhir.chargeability import chargeability
 from facade.fhir.reasons import hl7_reasons
 from facade.hookspecs import hookimpl
 from facade.http_client import HttpAnswer, HttpClient, classify
-from facade.settings import BaseUrl, Secret, SecretFromEnv, SecretFromFile, SourceSettings, WebhookSettings
+from facade.settings import (
+    BaseUrl,
+    Secret,
+    SecretFromEnv,
+    SecretFromFile,
+    SecretTextFromFile,
+    SourceSettings,
+    WebhookSettings,
+)
 
 __all__ = [
     "Appointment",
@@ -50,6 +58,7 @@ __all__ = [
     "Secret",
     "SecretFromEnv",
     "SecretFromFile",
+    "SecretTextFromFile",
     "SourceAdapter",
     "SourceConfig",
     "SourceError",

@@ -23,7 +23,8 @@ from tests.process import COMMAND, call, eventually
 ROOT = Path(__file__).parent.parent
 SANDBOX = ROOT / "config" / "sandbox.toml"
 ALL_SHOWN = "Ctrl-C stops both."
-CAN = "cancel: yes, read: yes, reason: yes, versioned writes: cannot, webhook: yes; a repeated native cancel: errors"
+CAN = "cancel: yes, read: yes, reason: yes, versioned writes: {}, webhook: {}; a repeated native cancel: errors"
+CAN_HEIM, CAN_FHIR = CAN.format("cannot", "yes"), CAN.format("yes", "cannot")
 
 
 def facade(*arguments, code=0, env=None):
@@ -129,12 +130,17 @@ def test_sources_lists_each_source_its_plugin_and_what_it_can_do(tmp_path):
     assert shown == (
         "heim  (also without a source system in the path)\n"
         f"  plugin   heim, from fhir-facade {version('fhir-facade')}\n"
-        f"  can      {CAN}\n"
+        f"  can      {CAN_HEIM}\n"
         "  ids      [A-Za-z0-9_.-]{1,64}\n"
         "  reasons  32 HL7 codes mapped; any other: organisation_cancelled\n"
+        "fhir\n"
+        f"  plugin   fhir_r4, from fhir-facade {version('fhir-facade')}\n"
+        f"  can      {CAN_FHIR}\n"
+        "  ids      [A-Za-z0-9.-]{1,64}\n"
+        "  reasons  32 HL7 codes mapped; any other: other\n"
         "heim-north\n"
         f"  plugin   heim, from fhir-facade {version('fhir-facade')}\n"
-        f"  can      {CAN}\n"
+        f"  can      {CAN_HEIM}\n"
         "  ids      [A-Za-z0-9_.-]{1,64}\n"
         "  reasons  32 HL7 codes mapped; any other: refused\n"
     )
@@ -143,7 +149,7 @@ def test_sources_lists_each_source_its_plugin_and_what_it_can_do(tmp_path):
 
 def test_sources_without_a_configuration_lists_what_is_installed():
     shown = facade("sources").stdout
-    assert f"heim\n  plugin   from fhir-facade {version('fhir-facade')}\n  can      {CAN}\n" in shown
+    assert f"heim\n  plugin   from fhir-facade {version('fhir-facade')}\n  can      {CAN_HEIM}\n" in shown
 
 
 def lines(*arguments, code=0):
@@ -158,14 +164,14 @@ def test_check_has_a_line_for_each_finding_about_a_configuration():
     found = lines("--config", SANDBOX)
     assert found["heim", "plugin"] == f"from fhir-facade {version('fhir-facade')}"
     assert found["heim", "ids"] == "[A-Za-z0-9_.-]{1,64}"
-    assert found["heim", "can"] == CAN
+    assert found["heim", "can"] == CAN_HEIM
     assert found["heim", "mapping"] == "all 32 HL7 codes reach a native code; any other: organisation_cancelled"
     assert found["heim", "simulator"] == f"behaves, with {len(FAULTS)} faults on demand"
     assert found["heim", "settings"].endswith("settle window 900 s")
 
 
 def test_check_without_a_configuration_looks_at_what_is_installed():
-    assert lines()["heim", "can"] == lines("--plugin", "heim")["heim", "can"] == CAN
+    assert lines()["heim", "can"] == lines("--plugin", "heim")["heim", "can"] == CAN_HEIM
 
 
 def test_check_names_a_plugin_that_is_not_there():
@@ -420,9 +426,10 @@ needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="what is pr
 def test_the_printed_curl_cancels_an_appointment_and_every_faults_id_is_listed(both):
     _, shown, url = both()
     lines = shown.splitlines()
-    assert re.fullmatch(r"heim        http://127.0.0.1:\d+/heim", lines[0])
-    assert re.fullmatch(r"control     http://127.0.0.1:\d+/_control", lines[1])
-    assert lines[2] == f"facade      {url}"
+    assert re.fullmatch(r"fhir_r4     http://127.0.0.1:\d+/fhir_r4", lines[0])
+    assert re.fullmatch(r"heim        http://127.0.0.1:\d+/heim", lines[1])
+    assert re.fullmatch(r"control     http://127.0.0.1:\d+/_control", lines[2])
+    assert lines[3] == f"facade      {url}"
     for name, fault in FAULTS.items():
         row = next(line for line in lines if line.startswith(f"  apt_{name} "))
         assert row.split()[1] == fault.ends_in
@@ -438,6 +445,11 @@ def test_the_printed_curl_cancels_an_appointment_and_every_faults_id_is_listed(b
     assert seen["cancels"] == 1
     client = facade("cancel", "heim", "apt_2", "--reason", "pat-mv", "--url", url).stdout
     assert client.startswith("cancelled   heim apt_2\nreason      Patient: Moved (pat-mv)\n")
+
+    assert re.search(
+        r"^The same of fhir: apt-…, and curl -sS http://127.0.0.1:\d+/_control/fhir_r4/log$", shown, re.MULTILINE
+    )
+    assert facade("cancel", "fhir", "apt-1", "--url", url).stdout.startswith("cancelled   fhir apt-1\n")
     assert json.loads(facade("cancel", "heim", "apt_2", "--json", "--url", url).stdout)["status"] == "cancelled"
     assert "refused     HTTP 404" in facade("cancel", "nowhere", "apt_2", "--url", url, code=1).stdout
     assert "proposed    heim apt_refused" in facade("cancel", "heim", "apt_refused", "--url", url, code=3).stdout
@@ -538,15 +550,20 @@ def test_a_host_that_has_no_address_is_one_sentence(tmp_path):
 def test_a_sandbox_that_no_configured_source_stands_in_front_of_is_refused():
     with free_port() as port:
         told = not_started("sandbox", "--port", port, "--serve", SANDBOX)
-    url = f"http://127.0.0.1:{port}/heim"
-    assert told == f"facade: {SANDBOX} has no source with the base_url {url}; give it one, or --port\n"
+    urls = f"http://127.0.0.1:{port}/fhir_r4 or http://127.0.0.1:{port}/heim"
+    assert told == f"facade: {SANDBOX} has no source with the base_url {urls}; give it one, or --port\n"
 
 
 def test_the_facade_says_where_it_serves(start, tmp_path):
     started = start("serve", "--config", SANDBOX, "--port", "0")
     eventually(lambda: "\n" in started.errors())
     line = json.loads(started.errors().splitlines()[0])
-    assert (line["event"], line["host"], line["workers"], line["sources"]) == ("serving", "127.0.0.1", 1, ["heim"])
+    assert (line["event"], line["host"], line["workers"], line["sources"]) == (
+        "serving",
+        "127.0.0.1",
+        1,
+        ["fhir", "heim"],
+    )
     assert call("GET", f"http://127.0.0.1:{line['port']}/health/ready").json() == {"status": "ready"}
     started.process.terminate()
     assert started.process.wait(20) == 0

@@ -89,7 +89,9 @@ VIOLATIONS = [
     ("public-surface", "plugins/heim/adapter.py", "from facade.http_client import HttpClient"),
     ("public-surface", "plugins/heim/adapter.py", "from facade import http_client"),
     ("public-surface", "plugins/heim/simulator.py", "from facade.fhir import ids"),
+    ("public-surface", "plugins/fhir_r4/adapter.py", "from facade.fhir.reasons import SYSTEM"),
     ("apart", "plugins/another/__init__.py", "from plugins.heim import codes"),
+    ("apart", "plugins/fhir_r4/translate.py", "from plugins.heim import codes"),
     ("requests", "facade/cli/client.py", "import requests"),
     ("requests", "plugins/heim/adapter.py", "from requests import get"),
     ("fhir-resources", "facade/web/routes.py", "from fhir.resources.R4B.appointment import Appointment"),
@@ -225,7 +227,7 @@ def test_the_wheel_works_in_any_directory(wheel, tmp_path):
         command, cwd=anywhere, env={**os.environ, **env}, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
-            assert process.stdout.readline().startswith("heim        http://127.0.0.1:")
+            assert process.stdout.readline().startswith("fhir_r4     http://127.0.0.1:")
         finally:
             process.terminate()
     assert process.returncode == 0

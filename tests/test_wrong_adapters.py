@@ -23,7 +23,7 @@ def verdicts(names, report):
     nodes = [f"tests/wrong_adapters.py::{name}" for name in names]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *nodes]
     env = {**os.environ, **({"TMPDIR": str(IN_MEMORY)} if IN_MEMORY.is_dir() else {})}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=900)
     assert done.returncode in {0, 1}, done.stdout[-2000:] + done.stderr[-2000:]
     found = {name: {} for name in names}
     for case in ElementTree.parse(report).iter("testcase"):

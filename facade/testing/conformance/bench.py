@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from facade import registry
 from facade.app import Facade, compose
 from facade.cancellation.budget import Budget
 from facade.cancellation.timers import Timers
 from facade.cancellation.wish import Caller
-from facade.config import Config
+from facade.config import Config, absolute
 from facade.contract import Appointment, Can, CancelRequest, Coding, Permit, SourceSystem
 from facade.deadline import deadline
 from facade.errors import Cause, ConfigurationError, NotFound, SourceError, Unavailable, Unknown
@@ -61,6 +61,7 @@ class Author(Protocol):
     """What the author of a source gives."""
 
     plugin: str
+    files: ClassVar[Mapping[str, str]]
 
     def settings(self, url: str) -> dict[str, Any]:
         """The source's table in the configuration."""
@@ -180,9 +181,11 @@ class Bench:
             raise ConfigurationError("there is no simulator; name one in the declaration: SourceSystem(simulator=…)")
         self.simulator = self.system.simulator()
         self._numbers = itertools.count(1)
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="facade-conformance-"))
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="facade-conformance-")))
+        for name, text in author.files.items():
+            (self._folder / name).write_text(text, "utf-8")
         # A file: SQLite in memory belongs to one connection, and threads have one each.
-        self._ledger = Ledger(connect(f"sqlite:///{Path(folder) / 'ledger.db'}"))
+        self._ledger = Ledger(connect(f"sqlite:///{self._folder / 'ledger.db'}"))
         migrate.upgrade(self._ledger.engine)
         self._stack.callback(self._ledger.engine.dispose)
         self.url = self._stack.enter_context(author.serve(self.simulator))
@@ -207,6 +210,7 @@ class Bench:
         """The source that a table of a configuration describes, by a new name. Raises ConfigurationError."""
         name = f"{self._author.plugin}-{next(self._numbers)}"
         system = recorded(self.system, self.simulator, record)
+        table = absolute(table, self._folder)
         return registry.build({name: table}, SOURCE_SYSTEM, lambda _: Plugin(system, "the plugin under test", ""))[name]
 
     def facade(self, record: Record, *, url: str | None = None, budget: Budget | None = None) -> tuple[Facade, Source]:
