@@ -286,6 +286,43 @@ class TestCallsAnUnknownStatusCancelled(Line):
             return {"status": "cancelled", **super().translate(native)}
 
 
+class TestNeverTellsCancelled(Line):
+    fails = {
+        "test_a_cancel_ends_in_cancelled",
+        "test_what_another_cancelled_is_not_written_to",
+        "test_a_read_tells_what_is_there_now",
+        "test_the_caller_is_told_the_truth",
+        "test_the_answer_tells_the_callers_reason",
+        "test_what_is_applied_late_is_settled_by_reading",
+        "test_a_stale_version_is_written_once_more_after_a_fresh_read",
+    }
+
+    class Adapter(LineAdapter):
+        def translate(self, native):
+            found = super().translate(native)
+            return {**found, "status": "booked"} if found.get("status") == "cancelled" else found
+
+
+class TestTellsNoStatus(Line):
+    fails = {"test_what_is_declared_readable_is_read", "test_the_answers_pass_the_checks_of_r4"}
+
+    class Adapter(LineAdapter):
+        def translate(self, native):
+            found = super().translate(native)
+            return {name: value for name, value in found.items() if value != "booked"}
+
+
+class TestTakesRefusedCredentialsForAFault(Line):
+    fails = {"test_refused_credentials_are_told_apart_when_reading"}
+
+    class Adapter(LineAdapter):
+        def read(self, appointment_id):
+            try:
+                return super().read(appointment_id)
+            except NotDone as error:
+                raise Unknown(Cause.SERVER_ERROR, error.detail) from None
+
+
 class TestTakesAnyAppointmentForTheOneAskedFor(Line):
     fails = {"test_an_answer_about_another_appointment_is_refused"}
 
