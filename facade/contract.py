@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from marshmallow import Schema
 
 if TYPE_CHECKING:  # only a type: a plugin without a simulator never loads Flask
-    from facade.testing.simulator import Simulator
+    from facade.testing.simulator import BareSimulator
 
 Appointment = dict[str, Any]
 """FHIR R4 JSON as a plain dict with raw native ids; the facade encodes ids and completes it."""
@@ -183,4 +183,4 @@ class SourceSystem:
     identifiers: tuple[str, ...] = ()
     code_systems: tuple[str, ...] = ()
     webhook: Callable[[Any, Mapping[str, Any]], str | None] | None = None
-    simulator: "Callable[[], Simulator] | None" = None
+    simulator: "Callable[[], BareSimulator] | None" = None

@@ -106,7 +106,9 @@ def _stop(*_: object) -> NoReturn:
 
 def _simulators() -> dict[str, Simulator]:
     systems = [registry.load_plugin(name).system for name in registry.installed()]
-    return {system.name: system.simulator() for system in systems if system.simulator is not None}
+    built = {system.name: system.simulator() for system in systems if system.simulator is not None}
+    # The sandbox speaks HTTP; a simulator with a transport of its own is for its plugin's tests.
+    return {name: simulator for name, simulator in built.items() if isinstance(simulator, Simulator)}
 
 
 def _sources_here(config: Path, host: SimulatorHost) -> dict[str, str]:

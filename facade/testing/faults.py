@@ -33,6 +33,9 @@ class Answer(Enum):
     ACCEPTED_202 = "answers 202 with an empty JSON object"
     EMPTY_200 = "answers 200 with an empty body"
     HTML_200 = "answers 200 with an HTML page"
+    GARBAGE_200 = "answers 200 with bytes that mean nothing"
+    OTHER_JSON_200 = "answers 200 with JSON of another shape"
+    ERROR_200 = "answers 200 with a refusal in its own error shape inside"
     CUT_HEADERS = "hangs up inside the headers of its answer"
     CUT_BODY = "hangs up halfway through the body of its answer"
     SLOW_DRIP = "answers one byte a second, from the first byte of the status line"
@@ -87,6 +90,9 @@ _CANCEL = (
     ("accepted-202", Commit.NO, Answer.ACCEPTED_202),
     ("empty-200", Commit.YES, Answer.EMPTY_200),
     ("html-200", Commit.YES, Answer.HTML_200),
+    ("garbage-200", Commit.YES, Answer.GARBAGE_200),
+    ("other-json-200", Commit.YES, Answer.OTHER_JSON_200),
+    ("error-200", Commit.NO, Answer.ERROR_200),
     ("cut-headers", Commit.YES, Answer.CUT_HEADERS),
     ("cut-body", Commit.YES, Answer.CUT_BODY),
     ("slow-drip", Commit.YES, Answer.SLOW_DRIP),
@@ -108,6 +114,9 @@ _READ = (
     ("read-accepted-202", Answer.ACCEPTED_202),
     ("read-empty-200", Answer.EMPTY_200),
     ("read-html-200", Answer.HTML_200),
+    ("read-garbage-200", Answer.GARBAGE_200),
+    ("read-other-json-200", Answer.OTHER_JSON_200),
+    ("read-error-200", Answer.ERROR_200),
     ("read-cut-headers", Answer.CUT_HEADERS),
     ("read-cut-body", Answer.CUT_BODY),
     ("read-slow-drip", Answer.SLOW_DRIP),
