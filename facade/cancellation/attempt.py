@@ -118,6 +118,8 @@ class Attempt:
         except (AppointmentNotFound, Unknown) as error:
             if not permit.taken:
                 return self._not_done(NotDone(error.cause, error.detail), current)
+            if isinstance(error, AppointmentNotFound) and current is None:
+                return self._not_found(error)  # a source without a read, and this its own word for it
             # Unknown to the write although a read found it: proves nothing either way.
             doubt = error if isinstance(error, Unknown) else Unknown(Cause.UNPROVEN, error.detail)
             return self._in_doubt(doubt, current)
