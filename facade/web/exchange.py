@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from collections.abc import Iterable
 from typing import Any, cast
 
 import structlog
@@ -16,7 +17,16 @@ from facade.web.authentication import authenticate
 log = structlog.get_logger()
 
 # A webhook is authenticated by its signature.
-OPEN_ENDPOINTS = {"health.live", "health.ready", "fhir.metadata", "webhooks.receive"}
+OPEN_ENDPOINTS = {
+    "health.live",
+    "health.ready",
+    "fhir.metadata",
+    "webhooks.receive",
+    "openapi.description",
+    "openapi.docs",
+    "openapi.docs_page",
+    "openapi.docs_file",
+}
 _ORIGIN = re.compile(r"^https?://[^/]*", re.IGNORECASE)
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -69,7 +79,13 @@ def _refuse_method(error: NoSuchMethod) -> None:
         _, arguments = urls.match(method=allowed[0])
         if "source_system" in arguments:
             reachable_source(arguments["source_system"])
-    raise MethodNotAllowed(f"Use {' or '.join(allowed)}.", headers={"Allow": ", ".join(allowed)})
+    raise another_method(allowed)
+
+
+def another_method(allowed: Iterable[str]) -> MethodNotAllowed:
+    """The 405 of a path that has these methods only."""
+    methods = sorted(allowed)
+    return MethodNotAllowed(f"Use {' or '.join(methods)}.", headers={"Allow": ", ".join(methods)})
 
 
 def reachable_source(name: str) -> Any:
