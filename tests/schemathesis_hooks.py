@@ -1,23 +1,27 @@
-"""What Schemathesis cannot read off the document: an id in a body is the path's, and how a webhook is signed."""
+"""What Schemathesis cannot read off the document: a source's name, that a body's id is the path's, and signatures."""
 
-import hashlib
-import hmac
-import os
+from urllib.parse import unquote
 
 import schemathesis
+from schemathesis.core.parameters import ParameterLocation
+
+from tests.test_webhooks import signed
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
     """Before every request."""
-    if isinstance(case.body, dict) and isinstance(case.body.get("id"), str) and "id" in case.path_parameters:
-        case.body["id"] = case.path_parameters["id"]
+    path = case.path_parameters
+    if "sourceSystem" in path and not (case.meta and case.meta.is_negative_at(ParameterLocation.PATH)):
+        path["sourceSystem"] = "heim"
+    if isinstance(case.body, dict) and isinstance(case.body.get("id"), str) and "id" in path:
+        case.body["id"] = unquote(path["id"])
     if case.headers.get("webhook-signature") == "to be signed":
         kwargs["auth"] = sign
 
 
 def sign(request):
-    """Of a prepared request: the body's own signature, with the secret that the test configured."""
-    body = request.body.encode() if isinstance(request.body, str) else request.body or b""
-    request.headers["webhook-signature"] = hmac.new(os.environ["HEIM_WEBHOOK_SECRET"].encode(), body, hashlib.sha256).hexdigest()
+    """Of a request as it is sent: the headers that its body needs."""
+    body = request.body or b""
+    request.headers.update(signed(body.encode() if isinstance(body, str) else body))
     return request

@@ -32,8 +32,13 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 _PARAMETERS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "sourceSystem": ("path", "sourceSystem", "The source system's name.", {"pattern": f"^{NAME}$"}),
-    "id": ("path", "id", "The native appointment id, raw or as a FHIR id.", {"minLength": 1, "maxLength": 192}),
-    "format": ("query", "_format", "The format of the answer; wins over `Accept` if not empty.", {"enum": ["", *sorted(WORDS)]}),
+    "id": ("path", "id", "The native appointment id, raw or as a FHIR id.", {"minLength": 1, "maxLength": 64}),
+    "format": (
+        "query",
+        "_format",
+        "The format of the answer; wins over `Accept` if not empty.",
+        {"enum": ["", *sorted(WORDS)]},
+    ),
     "ifMatch": (
         "header",
         "If-Match",

@@ -110,7 +110,7 @@ def refusals(app: Flask) -> dict[str, dict[str, RequestError]]:
             "Unavailable": {"ledger": ledger},
             "SourceUnavailable": {
                 "ledger": ledger,
-                "source": Unavailable(Cause.UNREACHABLE.text, cause=Cause.UNREACHABLE),
+                "source": Unavailable(Cause.SERVER_ERROR.text, cause=Cause.SERVER_ERROR),
             },
         }
 
