@@ -101,6 +101,7 @@ def describe(app: Flask) -> dict[str, Any]:
         info={"description": _ABOUT},
         plugins=[marshmallow],
         servers=[{"url": "/"}],
+        tags=[{"name": "Appointment"}, {"name": "Webhook"}, {"name": "Facade"}],
     )
     schemas.register(spec, marshmallow)
     statuses = components.register(spec, app)
@@ -116,22 +117,21 @@ def describe(app: Flask) -> dict[str, Any]:
         for rule in rules:
             operation = _OPERATIONS[rule.endpoint]
             responses = {operation.status: operation.answer} | {statuses[name]: name for name in operation.refusals}
-            described = _described(app, rule.endpoint, operation, {**responses, **shared})
+            described = _described(app, rule, operation, {**responses, **shared})
             operations |= {method: described for method in _METHODS if method.upper() in (rule.methods or ())}
         path = re.sub(r"<(\w+)>", lambda match: f"{{{_PARAMETERS[match[1]]}}}", template)
-        parameters: list[Any] = [_PARAMETERS[name] for name in re.findall(r"<(\w+)>", template)]
-        parameters += ["requestId", "correlationId"]
-        spec.path(path, operations=operations, parameters=parameters)
+        spec.path(path, operations=operations)
     return spec.to_dict()
 
 
-def _described(app: Flask, endpoint: str, operation: _Operation, responses: Mapping[str, Any]) -> dict[str, Any]:
-    view = app.view_functions[endpoint]
+def _described(app: Flask, rule: Rule, operation: _Operation, responses: Mapping[str, Any]) -> dict[str, Any]:
+    view = app.view_functions[rule.endpoint]
+    in_path = [name for argument, name in _PARAMETERS.items() if argument in rule.arguments]
     described: dict[str, Any] = {
         "operationId": view.__name__,
         "summary": (view.__doc__ or "").partition("\n")[0].rstrip("."),
         "tags": [operation.tag],
-        "parameters": list(operation.parameters),
+        "parameters": [*in_path, *operation.parameters, "requestId", "correlationId"],
         "responses": dict(sorted(responses.items())),
         "security": [],
     }
