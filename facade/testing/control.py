@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from flask import Flask, Response, jsonify, request
@@ -92,6 +92,20 @@ def _appointment_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None
     def patch_appointment(source: str, appointment_id: str) -> Response:
         patched = _simulator(simulators, source).patch(appointment_id, _json_object())
         return jsonify(_existing(source, appointment_id, patched))
+
+    @app.post(f"{route}/move")
+    def move_appointment(source: str, appointment_id: str) -> Response:
+        simulator = _simulator(simulators, source)
+        match _json_object():
+            case {"seconds": int() | float() as seconds, **rest} if not rest and not isinstance(seconds, bool):
+                by = seconds
+            case body:
+                raise BadRequest(f'An appointment is moved by {{"seconds": -3600}}. Send that instead of {body}.')
+        try:
+            moved = simulator.move(appointment_id, timedelta(seconds=by))
+        except (OverflowError, ValueError) as error:
+            raise BadRequest(f"The appointment cannot go there ({error}). Move it by less.") from error
+        return jsonify(_existing(source, appointment_id, moved))
 
     @app.delete(route)
     def delete_appointment(source: str, appointment_id: str) -> Response:
