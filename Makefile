@@ -21,7 +21,7 @@ clean:  ## forget what was installed here, for example after a change of Python
 # Installed again only when what says what to install has changed; what the tests need is enough to run.
 $(VENV)/.run: setup.cfg pyproject.toml $(VENV)/pyvenv.cfg
 	@echo "Installing into $(VENV) ..."
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
 
 $(VENV)/.test: setup.cfg pyproject.toml $(VENV)/pyvenv.cfg

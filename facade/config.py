@@ -19,7 +19,7 @@ from facade.settings import SecretFromEnv, matching, uri
 DEFAULT_STORE = "sqlite:///var/facade.db"
 SOURCE_IDENTIFIER_SYSTEM = "urn:fhir-facade:source-system"
 OPERATIONS = ("cancel", "read")
-_NAME = r"[A-Za-z0-9-]{1,64}"
+NAME = r"[A-Za-z0-9-]{1,64}"
 _PATH = r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)*"
 _NO_SOURCE = "configure at least one, as [sources.NAME] with its plugin"
 
@@ -77,7 +77,7 @@ class _FileSchema(Schema):
     clients = fields.Dict(fields.String(), fields.Nested(_ClientSchema), load_default=dict)
     # A plugin's own settings are checked by its own schema, in the registry.
     sources = fields.Dict(
-        fields.String(validate=matching(_NAME, "a name in the URL: it must be 1 to 64 letters, digits and hyphens")),
+        fields.String(validate=matching(NAME, "a name in the URL: it must be 1 to 64 letters, digits and hyphens")),
         fields.Dict(),
         required=True,
         validate=validate.Length(min=1, error=_NO_SOURCE),

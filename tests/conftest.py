@@ -109,6 +109,7 @@ class Caller:
 
     def __init__(self, app: Flask, facade: Facade) -> None:
         self.facade = facade
+        self.app = app
         self._client: FlaskClient = app.test_client()
 
     def request(self, method: str, path: str, *, key: str | None = KEY, **kwargs: Any) -> Any:

@@ -293,23 +293,27 @@ def served(simulator):
             thread.join()
 
 
+CAN = Capabilities(versioned_writes=Can.YES, lacks=frozenset({"slot", "appointmentType"}))
+
+
+def reasons(mapped=MAP, codes=CODES):
+    """The source's reasons and how HL7's lead to them, by parent for the most part."""
+    element = [{"code": hl7, "target": [{"code": own, "equivalence": "wider"}]} for hl7, own in mapped.items()]
+    group = {"source": HL7, "target": "urn:fhir-facade:line:why", "element": element}
+    resource = {"resourceType": "ConceptMap", "status": "active", "group": [group]}
+    return NativeReasons(name="why", codes=codes, concept_map=resource, fallback="OTHER")
+
+
 def declared(adapter=LineAdapter, **changes):
     """The declaration, with another adapter or other facts."""
-    element = [{"code": hl7, "target": [{"code": own, "equivalence": "wider"}]} for hl7, own in MAP.items()]
-    group = {"source": HL7, "target": "urn:fhir-facade:line:why", "element": element}
     facts = {
         "name": "line",
         "adapter": adapter,
         "settings": LineSettings,
         "id_pattern": r"[A-Za-z0-9_-]{1,64}",
         "repeat": "errors",
-        "reasons": NativeReasons(
-            name="why",
-            codes=CODES,
-            concept_map={"resourceType": "ConceptMap", "status": "active", "group": [group]},
-            fallback="OTHER",
-        ),
-        "capabilities": Capabilities(versioned_writes=Can.YES, lacks=frozenset({"slot", "appointmentType"})),
+        "reasons": reasons(),
+        "capabilities": CAN,
         "simulator": LineSimulator,
     }
     return SourceSystem(**{**facts, **changes})
@@ -317,5 +321,4 @@ def declared(adapter=LineAdapter, **changes):
 
 def declared_without_read():
     """The declaration of the source that only cancels."""
-    can = Capabilities(read=Can.CANNOT, lacks=frozenset({"slot", "appointmentType"}))
-    return declared(UnreadableLineAdapter, capabilities=can)
+    return declared(UnreadableLineAdapter, capabilities=replace(CAN, read=Can.CANNOT, versioned_writes=Can.CANNOT))

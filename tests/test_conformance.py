@@ -4,7 +4,10 @@ import ast
 import re
 from pathlib import Path
 
-from facade.testing.conformance import SourceConformance, base
+import pytest
+
+from facade import Can, Capabilities
+from facade.testing.conformance import SourceConformance, base, readme
 from tests import line_source
 from tests.keys import key_pair
 
@@ -104,3 +107,17 @@ def test_the_page_shows_the_file_that_the_kit_shows_and_names_what_may_be_overri
     for text in (PAGE, SourceConformance.__doc__):
         for name in names | {"answers", "ended_id", "odd_status_id"}:
             assert f"`{name}" in text, name
+
+
+@pytest.mark.parametrize(("can", "word"), [(Can.CANNOT, "cannot: "), (Can.NOT_YET, "not yet: ")])
+def test_what_a_source_cannot_is_told_apart_from_what_its_plugin_does_not_yet(can, word):
+    system = line_source.declared(capabilities=Capabilities(read=can))
+    with pytest.raises(pytest.skip.Exception) as skipped:
+        base.only_if_readable(system)
+    assert skipped.value.msg.startswith(word)
+    base.only_if_readable(line_source.declared())
+
+
+def test_the_readme_of_an_installed_plugin_is_found():
+    assert readme.find("heim").startswith("# heim\n")
+    assert readme.find("no-such-plugin") == ""

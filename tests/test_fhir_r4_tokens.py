@@ -178,6 +178,16 @@ def test_a_401_to_the_write_drops_the_token_and_the_write_is_never_sent_again(fh
     assert fhir.writes() == 2
 
 
+def test_a_token_that_was_refused_late_does_not_cost_the_one_that_took_its_place(fhir, client, tmp_path):
+    found = adapter(fhir, tmp_path, client())._credentials
+    old = found.token()
+    assert found.drop(old)
+    new = found.token()
+    assert found.drop(old)
+    assert found.token() == new != old
+    assert tokens(fhir) == 2
+
+
 @pytest.mark.parametrize(
     ("answer", "issue"),
     [

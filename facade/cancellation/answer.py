@@ -86,15 +86,15 @@ def as_read(source: Source, appointment_id: str, native: Appointment, row: Row |
         reason = reasons.cancelation_reason((), "", None, native.get("cancelationReason"), source.mapping)
     version = row.version if row is not None else 0
     if row is not None:
-        native = {**native, "extension": [*native.get("extension", []), cancellation_state(row)]}
+        native = {**native, "extension": [*native.get("extension", []), cancellation_state(row.state, row.changed_at)]}
     appointment = _complete(source, appointment_id, native, status=status, reason=reason, version=version)
     return Answer(appointment, "read", "", version)
 
 
-def cancellation_state(row: Row) -> dict[str, Any]:
-    """The recorded state as an extension: ``state``, and ``since``, an instant."""
-    since = datetime.fromtimestamp(row.changed_at, UTC).isoformat(timespec="milliseconds")
-    parts = [{"url": "state", "valueCode": row.state}, {"url": "since", "valueInstant": since}]
+def cancellation_state(state: str, changed_at: float) -> dict[str, Any]:
+    """The recorded state as an extension: ``state``, and ``since``, an instant; ``changed_at`` is in Unix seconds."""
+    since = datetime.fromtimestamp(changed_at, UTC).isoformat(timespec="milliseconds")
+    parts = [{"url": "state", "valueCode": state}, {"url": "since", "valueInstant": since}]
     return {"url": STATE_EXTENSION, "extension": parts}
 
 

@@ -37,6 +37,7 @@ log = structlog.get_logger()
 # Causes of the ledger's own: what the caller was told was an error, not an Appointment.
 NOT_FOUND, STALE = "not-found", "stale-if-match"
 NOT_KNOWN = "The source system does not know this appointment; check the id."
+NOT_THIS_VERSION = "If-Match names another version of this appointment; read it again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,7 @@ class Attempt:
             given = self._not_done(NotDone(Cause.CONFLICT), current, cause=STALE)
             if given.outcome == "cancelled":
                 return given
-            raise PreconditionFailed("If-Match names another version of this appointment; read it again.")
+            raise PreconditionFailed(NOT_THIS_VERSION)
         self._means.crash_point("after-read")
         return self._send_once(current)
 
@@ -118,6 +119,8 @@ class Attempt:
         except (AppointmentNotFound, Unknown) as error:
             if not permit.taken:
                 return self._not_done(NotDone(error.cause, error.detail), current)
+            if isinstance(error, AppointmentNotFound) and current is None:
+                return self._not_found(error)  # a source without a read, and this its own word for it
             # Unknown to the write although a read found it: proves nothing either way.
             doubt = error if isinstance(error, Unknown) else Unknown(Cause.UNPROVEN, error.detail)
             return self._in_doubt(doubt, current)

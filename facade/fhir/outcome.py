@@ -22,6 +22,12 @@ def of_request_error(error: RequestError) -> dict[str, Any]:
     return operation_outcome("error", error.issue_code, error.text)
 
 
+def of_failure() -> dict[str, Any]:
+    """That the facade has a bug, and no more of it."""
+    text = "The facade failed; quote the X-Request-Id of this answer to its operators."
+    return operation_outcome("error", "exception", text)
+
+
 def of_source_error(error: SourceError, text: str = "", *, known: bool) -> dict[str, Any]:
     """Why an appointment is not cancelled, for the agent who must act on it. Never native content.
 

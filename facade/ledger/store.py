@@ -17,7 +17,7 @@ from facade.ledger import engine as engines
 from facade.ledger.tables import EMPTY, ROW_FORMAT, Row, audit, cancellations, journal
 
 Key = tuple[str, str]
-_NOT_NOW = "The facade's ledger cannot be used now; nothing was sent. Try again."
+NOT_NOW = "The facade's ledger cannot be used now; nothing was sent. Try again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +205,7 @@ class Ledger:
     @contextmanager
     def _writing(self, *, flushed: bool = False) -> Iterator[Connection]:
         if self._turn is not None and not self._turn.acquire(timeout=engines.LOCK_WAIT):
-            raise Unavailable(_NOT_NOW)
+            raise Unavailable(NOT_NOW)
         try:
             with (
                 _translated(),
@@ -233,4 +233,4 @@ def _translated() -> Iterator[None]:
         yield
     except (SQLAlchemyError, OSError, json.JSONDecodeError) as error:
         # The store's message may name hosts and values; the cause is chained for whoever debugs.
-        raise Unavailable(_NOT_NOW) from error
+        raise Unavailable(NOT_NOW) from error

@@ -6,6 +6,7 @@ from flask import Flask
 
 from facade.app import Facade
 from facade.web import errors, exchange, health, routes, webhooks
+from facade.web.openapi import routes as openapi
 
 
 def create_app(facade: Facade) -> Flask:
@@ -22,4 +23,5 @@ def create_app(facade: Facade) -> Flask:
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhooks.blueprint)
     app.register_blueprint(routes.blueprint, url_prefix=facade.config.base_path or None)
+    openapi.install(app)
     return app

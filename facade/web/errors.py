@@ -7,7 +7,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from facade.errors import BadRequest, ContentTooLarge, MethodNotAllowed, NotFound, RequestError, Unavailable
-from facade.fhir.outcome import of_request_error, operation_outcome
+from facade.fhir.outcome import of_failure, of_request_error
 from facade.log import where
 from facade.web.exchange import note
 from facade.web.formats import error_type
@@ -43,7 +43,4 @@ def _http(error: HTTPException) -> Response:
 
 def _failed(error: Exception) -> Response:
     log.error("failed", error=type(error).__name__, where=where(error))
-    body = operation_outcome(
-        "error", "exception", "The facade failed; quote the X-Request-Id of this answer to its operators."
-    )
-    return Response(json.dumps(body), InternalServerError.code, content_type=error_type(request))
+    return Response(json.dumps(of_failure()), InternalServerError.code, content_type=error_type(request))

@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import structlog
@@ -16,7 +17,16 @@ from facade.web.authentication import authenticate
 log = structlog.get_logger()
 
 # A webhook is authenticated by its signature.
-OPEN_ENDPOINTS = {"health.live", "health.ready", "fhir.metadata", "webhooks.receive"}
+OPEN_ENDPOINTS = {
+    "health.live",
+    "health.ready",
+    "fhir.metadata",
+    "webhooks.receive",
+    "openapi.description",
+    "openapi.docs",
+    "openapi.docs_page",
+    "openapi.docs_file",
+}
 _ORIGIN = re.compile(r"^https?://[^/]*", re.IGNORECASE)
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -45,12 +55,18 @@ def _begin() -> None:
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
     facade = this_facade()
-    if request.endpoint not in OPEN_ENDPOINTS:
+    error = request.routing_exception
+    other_method = error if isinstance(error, NoSuchMethod) else None
+    endpoint, arguments = _with_its_method(other_method) if other_method else (request.endpoint, {})
+    if endpoint not in OPEN_ENDPOINTS:
         g.client = authenticate(request, facade.config.auth_mode, facade.config.clients)
         note(client=g.client.name)
     _check_raw_path()
-    if isinstance(request.routing_exception, NoSuchMethod):
-        _refuse_method(request.routing_exception)
+    if other_method is not None:
+        # A source that this client may not know of is 404 as with any method; a webhook's tells nobody.
+        if endpoint not in OPEN_ENDPOINTS and "source_system" in arguments:
+            reachable_source(arguments["source_system"])
+        raise another_method(other_method.valid_methods or ())
 
 
 def _check_raw_path() -> None:
@@ -61,15 +77,16 @@ def _check_raw_path() -> None:
         raise NotFound("No route has an empty segment or an encoded slash in its path.")
 
 
-def _refuse_method(error: NoSuchMethod) -> None:
-    """405, but only for a path whose source this client may know of: else it is 404 as with any method."""
-    allowed = sorted(error.valid_methods or ())
+def _with_its_method(error: NoSuchMethod) -> tuple[str | None, Mapping[str, Any]]:
+    """Endpoint and arguments of this path, if it were asked with a method that it has."""
     urls = current_app.create_url_adapter(request)
-    if urls is not None and allowed:
-        _, arguments = urls.match(method=allowed[0])
-        if "source_system" in arguments:
-            reachable_source(arguments["source_system"])
-    raise MethodNotAllowed(f"Use {' or '.join(allowed)}.", headers={"Allow": ", ".join(allowed)})
+    return urls.match(method=min(error.valid_methods or ["GET"])) if urls is not None else (None, {})
+
+
+def another_method(allowed: Iterable[str]) -> MethodNotAllowed:
+    """The 405 of a path that has these methods only."""
+    methods = sorted(allowed)
+    return MethodNotAllowed(f"Use {' or '.join(methods)}.", headers={"Allow": ", ".join(methods)})
 
 
 def reachable_source(name: str) -> Any:

@@ -9,7 +9,7 @@ from facade.errors import NotAcceptable, UnsupportedMediaType
 FHIR_JSON = "application/fhir+json; fhirVersion=4.0; charset=utf-8"
 JSON = "application/json; charset=utf-8"
 _TYPES = {"application/fhir+json": FHIR_JSON, "application/json": JSON}
-_WORDS = {**_TYPES, "json": FHIR_JSON}
+WORDS = {**_TYPES, "json": FHIR_JSON}
 _RANGES = {"*/*": FHIR_JSON, "application/*": FHIR_JSON, **_TYPES}
 
 
@@ -20,8 +20,8 @@ def answer_type(request: Request) -> str:
         # An unescaped "+" in a query is a space.
         name, options = parse_options_header(wanted)
         name = name.strip().replace(" ", "+")
-        if name in _WORDS and _version_is_served(options):
-            return _WORDS[name]
+        if name in WORDS and _version_is_served(options):
+            return WORDS[name]
         raise NotAcceptable("_format names a format that is not written here; use _format=json.")
     # Highest quality first; of equals, the more specific, then the earlier.
     for value, quality in parse_accept_header(request.headers.get("Accept") or "*/*", MIMEAccept):

@@ -5,9 +5,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g, request
+from flask import Blueprint, Flask, Response, current_app, g, request
 
 from facade import strict_json
+from facade.app import Facade
 from facade.cancellation.answer import Answer
 from facade.cancellation.wish import Caller
 from facade.contract import Can
@@ -61,28 +62,31 @@ def concept_map(source_system: str) -> Response:
 @blueprint.get("/metadata")
 def metadata() -> Response:
     """What this facade does."""
-    facade = this_facade()
+    return _resource(capabilities(current_app))
+
+
+def capabilities(app: Flask) -> dict[str, Any]:
+    """The CapabilityStatement of the facade that this application serves."""
+    facade: Facade = app.extensions["facade"]
     single = facade.single_source
-    return _resource(
-        capability_statement(
-            base_path=facade.config.base_path,
-            started=current_app.extensions["facade_started"],
-            authenticated=facade.config.auth_mode != "none",
-            single_cancels=single is not None,
-            single_reads=single is not None and single.system.capabilities.read is Can.YES,
-            maps_reasons=any(source.mapping is not None for source in facade.sources.values()),
-        )
+    return capability_statement(
+        base_path=facade.config.base_path,
+        started=app.extensions["facade_started"],
+        authenticated=facade.config.auth_mode != "none",
+        single_cancels=single is not None,
+        single_reads=single is not None and single.system.capabilities.read is Can.YES,
+        maps_reasons=any(source.mapping is not None for source in facade.sources.values()),
     )
 
 
 def _cancel(source: Source, appointment_id: str) -> Response:
-    _permit("cancel")
+    permit("cancel")
     raw_body = limited_body()
     check_sent(request)
     answer_type(request)
     if_match = preconditions.if_match(request)
     raw_id = ids.decode(appointment_id)
-    wish = cancel_request.parse(_json(raw_body), raw_id, if_match)
+    wish = cancel_request.parse(parse(raw_body), raw_id, if_match)
     ids.resolve(appointment_id, source.system.id_pattern)
     caller = Caller(g.client.name, g.request_id)
     spent = time.monotonic() - g.started
@@ -90,7 +94,7 @@ def _cancel(source: Source, appointment_id: str) -> Response:
 
 
 def _read(source: Source, appointment_id: str) -> Response:
-    _permit("read")
+    permit("read")
     answer_type(request)
     return _answer(this_facade().cancellations.read(source, ids.resolve(appointment_id, source.system.id_pattern)))
 
@@ -103,7 +107,8 @@ def _single_source() -> Source:
     return found
 
 
-def _permit(operation: str) -> None:
+def permit(operation: str) -> None:
+    """Raises Forbidden unless this client may do it."""
     if operation not in g.client.operations:
         raise Forbidden(f"This client may not {operation} appointments here; ask the facade's operators.")
 
@@ -124,11 +129,12 @@ def limited_body() -> bytes:
     return body
 
 
-def _json(body: bytes) -> Any:
+def parse(body: bytes, what: str = "request") -> Any:
+    """The body's JSON. Raises BadRequest for what is not JSON that means one thing."""
     try:
         return strict_json.loads(body)
     except strict_json.NotStrictJson as error:
-        raise BadRequest(f"The request cannot be read: {error}.", issue_code="structure") from None
+        raise BadRequest(f"The {what} cannot be read: {error}.", issue_code="structure") from None
 
 
 def _answer(answer: Answer) -> Response:

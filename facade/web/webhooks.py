@@ -6,17 +6,14 @@ reordered one does no harm.
 
 from flask import Blueprint, Response, request
 
-from facade import strict_json
-from facade.errors import BadRequest, NotFound, Unauthenticated
+from facade.errors import NotFound, Unauthenticated
 from facade.fhir import ids
 from facade.registry import Source
 from facade.web.exchange import note, this_facade
-from facade.web.routes import limited_body
+from facade.web.routes import limited_body, parse
 from facade.web.signatures import is_signed
 
 blueprint = Blueprint("webhooks", __name__)
-
-_CHALLENGE = {"WWW-Authenticate": "Signature"}
 
 
 @blueprint.post("/webhooks/<source_system>")
@@ -27,12 +24,9 @@ def receive(source_system: str) -> Response:
     source = facade.sources.get(source_system)
     # An unknown source, one without a secret and a wrong signature are told the same.
     if source is None or source.system.webhook is None or not _is_signed(source, body):
-        raise Unauthenticated("This webhook is not signed with the secret of its source system.", headers=_CHALLENGE)
+        raise not_signed()
     note(source=source.name)
-    try:
-        appointment_id = source.system.webhook(strict_json.loads(body), source.settings)
-    except strict_json.NotStrictJson as error:
-        raise BadRequest(f"The webhook cannot be read: {error}.", issue_code="structure") from None
+    appointment_id = source.system.webhook(parse(body, "webhook"), source.settings)
     if appointment_id is not None:
         try:
             facade.cancellations.hint(source, ids.resolve(appointment_id, source.system.id_pattern))
@@ -40,6 +34,12 @@ def receive(source_system: str) -> Response:
             appointment_id = None
     note(outcome="hint" if appointment_id is not None else "ignored")
     return Response(status=202)
+
+
+def not_signed() -> Unauthenticated:
+    """The 401 of a webhook whose sender is not proven."""
+    text = "This webhook is not signed with the secret of its source system."
+    return Unauthenticated(text, headers={"WWW-Authenticate": "Signature"})
 
 
 def _is_signed(source: Source, body: bytes) -> bool:

@@ -22,6 +22,7 @@ from plugins.fhir_r4 import translate
 from plugins.fhir_r4.credentials import credentials
 
 _PATH = "/Appointment/{id}"
+_CONTENT_TYPES = {"PATCH": "application/json-patch+json", "PUT": "application/fhir+json"}
 
 
 class FhirR4Adapter(SourceAdapter):
@@ -42,24 +43,13 @@ class FhirR4Adapter(SourceAdapter):
 
     def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
         """PATCH or PUT once, on the version that was read; the appointment in the answer is the evidence."""
-        update = self._settings["mode"] == "update"
-        answer = None
-        if update or current is None:
-            # What goes back must be what the server has, to the last digit: ``current`` went through the facade.
-            answer = self._get(request.appointment_id)
-            current = _appointment(answer, request.appointment_id)
-            if current.get("status") == "cancelled":
-                return current
-        if reason := translate.why_not(current, self._settings):
-            raise NotDone(Cause.REFUSED, reason)
-        version = translate.version(current)
-        if version is None:
-            raise NotDone(Cause.UNREADABLE, "the server tells no version, and a write without one could undo another's")
-        if update and answer is not None:
-            body = translate.to_update(answer.json(exact=True), request)
-            return self._write("PUT", "application/fhir+json", body, request.appointment_id, version, permit)
-        patch = translate.to_patch(request)
-        return self._write("PATCH", "application/json-patch+json", patch, request.appointment_id, version, permit)
+        if self._settings["mode"] == "patch":
+            current = current or self.read(request.appointment_id)
+            return self._write("PATCH", current, translate.to_patch(request), permit)
+        # What goes back must be what the server has, to the last digit: ``current`` went through the facade.
+        answer = self._get(request.appointment_id)
+        current = _appointment(answer, request.appointment_id)
+        return self._write("PUT", current, translate.to_update(answer.json(exact=True), request), permit)
 
     def _get(self, appointment_id: str) -> HttpAnswer:
         token = self._credentials.token()
@@ -71,17 +61,22 @@ class FhirR4Adapter(SourceAdapter):
             raise AppointmentNotFound("HTTP 410")
         return classify(answer, own_error=_own_error)
 
-    def _write(
-        self, method: str, content_type: str, body: Any, appointment_id: str, version: str, permit: Permit
-    ) -> Appointment:
+    def _write(self, method: str, current: Appointment, body: Any, permit: Permit) -> Appointment:
+        if current.get("status") == "cancelled":
+            return current
+        if reason := translate.why_not(current, self._settings):
+            raise NotDone(Cause.REFUSED, reason)
+        version = translate.version(current)
+        if version is None:
+            raise NotDone(Cause.UNREADABLE, "the server tells no version, and a write without one could undo another's")
         token = self._credentials.token()
         headers = {
             **_bearer(token),
-            "Content-Type": content_type,
+            "Content-Type": _CONTENT_TYPES[method],
             "If-Match": f'W/"{version}"',
             "Prefer": "return=representation",
         }
-        answer = self._http.send(method, _PATH, id=appointment_id, json=body, headers=headers, permit=permit)
+        answer = self._http.send(method, _PATH, id=current["id"], json=body, headers=headers, permit=permit)
         if answer.status == 401:
             self._credentials.drop(token)  # for the next one; this write is never sent again
         # A precondition that failed means that nothing was done (RFC 9110, section 15.5.13); 409 is Oracle's word.
@@ -90,7 +85,7 @@ class FhirR4Adapter(SourceAdapter):
         classify(answer, own_error=_own_error)
         if not answer.body.strip():
             raise Unknown(Cause.UNPROVEN, f"HTTP {answer.status} with an empty body")
-        return _appointment(answer, appointment_id)
+        return _appointment(answer, current["id"])
 
 
 def _appointment(answer: HttpAnswer, appointment_id: str) -> Appointment:

@@ -49,6 +49,7 @@ class FhirR4Simulator(Simulator):
     """
 
     fault_id = "apt-{}"
+    ended_id = "apt-fulfilled"
 
     def __init__(self) -> None:
         super().__init__()

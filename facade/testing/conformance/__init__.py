@@ -12,7 +12,7 @@ __all__ = ["TIMINGS", "SourceConformance"]
 
 
 class SourceConformance(Declared, Ordinary, Answers, Permits, Faulty, Secrecy):
-    """Every test that a source passes, run through the real use case on a ledger of its own.
+    """Every test that a source passes, run through the real use case on a real ledger.
 
     A plugin's whole test file::
 

@@ -1,15 +1,17 @@
 """What every theme of the conformance kit stands on: what an author gives, and the fixtures made of it."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, NoReturn
+from unittest.mock import patch
 
 import pytest
 
 from facade.contract import Appointment, Can, CancelRequest, SourceSystem
-from facade.errors import ConfigurationError
+from facade.errors import ConfigurationError, FacadeError, SourceError
 from facade.registry import load_plugin
 from facade.testing.conformance import runs
 from facade.testing.conformance.bench import HL7_CODE, ROOM, Bench, Trial
@@ -58,8 +60,16 @@ def prepare(trial: Trial, appointment_id: str, hl7_code: str = HL7_CODE) -> tupl
     """What the use case would hand to the adapter."""
     try:
         return trial.prepared(appointment_id, hl7_code)
-    except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-        fail(f"an ordinary read raises {type(error).__name__}; make it work first")
+    except SourceError as error:
+        fail(f"an ordinary read raises {type(error).__name__} ({error}); make it work first")
+
+
+def answered(act: Callable[[str], Appointment], appointment_id: str) -> Appointment:
+    """The facade's answer to an ordinary cancel or read."""
+    try:
+        return act(appointment_id)
+    except FacadeError as error:
+        fail(f"an ordinary request ends in {type(error).__name__}; make it work first")
 
 
 def eventually(happened: Callable[[], object], otherwise: str) -> None:
@@ -98,17 +108,19 @@ class Kit:
         return find(self.plugin)
 
     @pytest.fixture
-    def bench(self, request: pytest.FixtureRequest) -> Bench:
-        """The simulator, served as long as this class's tests run."""
+    def bench(self, request: pytest.FixtureRequest) -> Iterator[Bench]:
+        """The simulator, served as long as this class's tests run, and the secrets in their places."""
         owner = _class_of(request)
-        if _BENCH not in owner.stash:
-            try:
-                owner.stash[_BENCH] = Bench(self)
-            except ConfigurationError as error:
-                fail(str(error))
-            owner.stash[_RUNS] = {}
-            owner.addfinalizer(owner.stash[_BENCH].close)
-        return owner.stash[_BENCH]
+        # For each test anew: whatever else sets variables, these are the ones in force.
+        with patch.dict(os.environ, self.secrets):
+            if _BENCH not in owner.stash:
+                try:
+                    owner.stash[_BENCH] = Bench(self)
+                except ConfigurationError as error:
+                    fail(str(error))
+                owner.stash[_RUNS] = {}
+                owner.addfinalizer(owner.stash[_BENCH].close)
+            yield owner.stash[_BENCH]
 
     @pytest.fixture
     def trial(self, bench: Bench) -> Iterator[Trial]:

@@ -1,13 +1,12 @@
-"""A source's simulator being served, and facades before it: the real use case, each on a ledger of its own."""
+"""A source's simulator being served, and facades before it: the real use case on a real ledger."""
 
-import os
+import itertools
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
-from unittest.mock import patch
 
 from facade import registry
 from facade.app import Facade, compose
@@ -17,8 +16,9 @@ from facade.cancellation.wish import Caller
 from facade.config import Config, absolute
 from facade.contract import Appointment, Can, CancelRequest, Coding, Permit, SourceSystem
 from facade.deadline import deadline
-from facade.errors import ConfigurationError, NotFound, Unavailable
+from facade.errors import Cause, ConfigurationError, NotFound, SourceError, Unavailable, Unknown
 from facade.fhir.reasons import SYSTEM
+from facade.ledger import migrate
 from facade.ledger.engine import connect
 from facade.ledger.store import Ledger
 from facade.registry import Plugin, Source
@@ -32,6 +32,16 @@ HL7_CODE = "pat-mv"
 SAID = "CANARY: she told us so"
 ROOM = 10.0  # seconds for what ought to take none: a machine may be slow
 
+_CONFIG = Config(
+    base_path="",
+    answer_within=8.0,
+    default_source=None,
+    source_identifier_system=SOURCE_SYSTEM,
+    explain_proposed=True,
+    store="",
+    auth_mode="none",
+    clients=(),
+)
 # Nothing may expire while a slow machine thinks; only what follows doubt is quick.
 _TIMERS = Timers(lease=120.0, sending=120.0, send_guard=60.0, reads=(0.05,), hint=0.0, poll=0.01, hold=0.0, tick=0.05)
 
@@ -51,7 +61,6 @@ class Author(Protocol):
     """What the author of a source gives."""
 
     plugin: str
-    secrets: ClassVar[Mapping[str, str]]
     files: ClassVar[Mapping[str, str]]
 
     def settings(self, url: str) -> dict[str, Any]:
@@ -119,16 +128,14 @@ class Trial:
         return self.facade.cancellations.read(self.source, appointment_id).appointment
 
     def read_directly(self, appointment_id: str, seconds: float = ROOM) -> Any:
-        """What the adapter itself gives or raises."""
-        with deadline(seconds):
-            return self.source.adapter.read(appointment_id)
+        """What the adapter itself gives or raises; what is no SourceError is Unknown, as the use case has it."""
+        return _direct(seconds, lambda: self.source.adapter.read(appointment_id))
 
     def cancel_directly(
         self, request: CancelRequest, current: Appointment | None, permit: Permit, seconds: float = ROOM
     ) -> Any:
-        """What the adapter itself gives or raises."""
-        with deadline(seconds):
-            return self.source.adapter.cancel(request, current, permit)
+        """What the adapter itself gives or raises, likewise; what the permit raises comes through."""
+        return _direct(seconds, lambda: self.source.adapter.cancel(request, current, permit))
 
     def prepared(self, appointment_id: str, hl7_code: str = HL7_CODE) -> tuple[CancelRequest, Appointment | None]:
         """What the use case would hand to the adapter: the request with its native reason, and the current state."""
@@ -139,8 +146,8 @@ class Trial:
 
     def cancel_by_another(self, appointment_id: str) -> str:
         """Have somebody else cancel it, past this facade; what they were told. The source's log is empty then."""
-        with self.bench.facade(Record()) as (facade, source):
-            told = replace(self, facade=facade, source=source).outcome(appointment_id)
+        facade, source = self.bench.facade(Record())
+        told = replace(self, facade=facade, source=source).outcome(appointment_id)
         self.simulator.log.clear()
         return told
 
@@ -153,6 +160,16 @@ class Trial:
         return self.simulator.log.count("cancel", appointment_id)
 
 
+def _direct(seconds: float, act: Callable[[], Any]) -> Any:
+    try:
+        with deadline(seconds):
+            return act()
+    except (SourceError, Unavailable):
+        raise
+    except Exception as error:
+        raise Unknown(Cause.INTERNAL, type(error).__name__) from error
+
+
 class Bench:
     """The simulator of one source system, served until closed, and facades built before it."""
 
@@ -163,10 +180,14 @@ class Bench:
         if self.system.simulator is None:
             raise ConfigurationError("there is no simulator; name one in the declaration: SourceSystem(simulator=…)")
         self.simulator = self.system.simulator()
-        self._stack.enter_context(patch.dict(os.environ, author.secrets))
-        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        self._numbers = itertools.count(1)
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="facade-conformance-")))
         for name, text in author.files.items():
             (self._folder / name).write_text(text, "utf-8")
+        # A file: SQLite in memory belongs to one connection, and threads have one each.
+        self._ledger = Ledger(connect(f"sqlite:///{self._folder / 'ledger.db'}"))
+        migrate.upgrade(self._ledger.engine)
+        self._stack.callback(self._ledger.engine.dispose)
         self.url = self._stack.enter_context(author.serve(self.simulator))
 
     def close(self) -> None:
@@ -186,42 +207,22 @@ class Bench:
         return self.build_table(table, record or Record())
 
     def build_table(self, table: Mapping[str, Any], record: Record) -> Source:
-        """The source that a table of a configuration describes. Raises ConfigurationError."""
-        name = self._author.plugin
+        """The source that a table of a configuration describes, by a new name. Raises ConfigurationError."""
+        name = f"{self._author.plugin}-{next(self._numbers)}"
         system = recorded(self.system, self.simulator, record)
         table = absolute(table, self._folder)
         return registry.build({name: table}, SOURCE_SYSTEM, lambda _: Plugin(system, "the plugin under test", ""))[name]
 
-    @contextmanager
-    def facade(
-        self, record: Record, *, url: str | None = None, budget: Budget | None = None
-    ) -> Iterator[tuple[Facade, Source]]:
-        """A facade with an adapter and a ledger of its own; a file, since SQLite in memory is one connection's."""
+    def facade(self, record: Record, *, url: str | None = None, budget: Budget | None = None) -> tuple[Facade, Source]:
+        """A facade with an adapter of its own. All share the ledger, where each has its source's name to itself."""
         source = self.build(url=url, record=record)
-        config = Config(
-            base_path="",
-            answer_within=8.0,
-            default_source=None,
-            source_identifier_system=SOURCE_SYSTEM,
-            explain_proposed=True,
-            store="",
-            auth_mode="none",
-            clients=(),
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            ledger = Ledger(connect(f"sqlite:///{Path(folder) / 'ledger.db'}"))
-            try:
-                facade = compose(config, {source.name: source}, ledger, _TIMERS, budget or Shares())
-                facade.open_store()
-                yield facade, source
-            finally:
-                ledger.engine.dispose()
+        return compose(_CONFIG, {source.name: source}, self._ledger, _TIMERS, budget or Shares()), source
 
     @contextmanager
     def trial(self, *, url: str | None = None, budget: Budget | None = None) -> Iterator[Trial]:
         """Everything as seeded, and a new facade; what is said meanwhile is heard."""
         self.simulator.reset()
         record, lines = Record(), list[str]()
-        with hearing() as heard, self.facade(record, url=url, budget=budget) as (facade, source):
-            yield Trial(self, facade, source, record, lines)
+        with hearing() as heard:
+            yield Trial(self, *self.facade(record, url=url, budget=budget), record, lines)
         lines += heard.lines

@@ -9,7 +9,7 @@ import pytest
 
 from facade import declaration
 from facade.contract import Coding
-from facade.errors import ConfigurationError, NotFound
+from facade.errors import ConfigurationError, NotFound, SourceError
 from facade.fhir import ids
 from facade.fhir.reasons import SYSTEM, hl7_codes
 from facade.testing.conformance import readme
@@ -142,7 +142,7 @@ class Declared(Kit):
                 trial.simulator.log.clear()
                 try:
                     trial.cancel_directly(request, current, lambda: None)
-                except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the log says what was accepted
+                except SourceError as error:
                     told = f" ({type(error).__name__})"
                 else:
                     told = ""

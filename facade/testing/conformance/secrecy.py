@@ -23,7 +23,7 @@ class Secrecy(Kit):
 
     def test_no_log_holds_a_patients_details(self, bench: Bench, under: Under) -> None:
         """Log no native bodies, notes or appointments, and no exceptions' texts."""
-        told = any(PATIENT in line for line in _lines(bench, under))
+        told = any(_tells_of_a_patient(line, bench) for line in _lines(bench, under))
         must(not told, "a patient's details were logged or printed; log no bodies, notes, appointments or tracebacks")
 
     def test_no_error_holds_a_secret(self, bench: Bench, under: Under) -> None:
@@ -32,9 +32,9 @@ class Secrecy(Kit):
             told = any(secret in texts(call.error) for call in _calls(under))
             must(not told, "an error's text holds a secret of the settings; write the detail yourself")
 
-    def test_no_error_holds_a_patients_details(self, under: Under) -> None:
+    def test_no_error_holds_a_patients_details(self, bench: Bench, under: Under) -> None:
         """Write an error's detail yourself: a status code, never a body."""
-        told = any(PATIENT in texts(call.error) for call in _calls(under))
+        told = any(_tells_of_a_patient(texts(call.error), bench) for call in _calls(under))
         must(not told, "an error's text holds a patient's details; write the detail yourself, never from an answer")
 
     def test_no_answer_holds_a_secret(self, bench: Bench, under: Under) -> None:
@@ -46,6 +46,15 @@ class Secrecy(Kit):
 
 def _secrets(bench: Bench) -> list[str]:
     return [value.reveal() for value in bench.build().settings.values() if isinstance(value, Secret)]
+
+
+def _tells_of_a_patient(text: str, bench: Bench) -> bool:
+    """Whether the canary is in it, but for one that is part of a secret: that is told elsewhere."""
+    if PATIENT not in text:
+        return False
+    for secret in _secrets(bench):
+        text = text.replace(secret, "")
+    return PATIENT in text
 
 
 def _calls(under: Under) -> Iterator[Call]:
