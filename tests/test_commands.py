@@ -42,8 +42,8 @@ def test_help_says_what_it_is_how_to_try_it_and_every_command():
     assert "Cancel appointments in many source systems through FHIR R4" in shown
     assert "facade sandbox --serve config/sandbox.toml" in shown
     assert "exit code 2" in shown
-    commands = re.findall(r"^  ([a-z]+)  +[A-Z]", shown.split("Commands:\n")[1], re.MULTILINE)
-    assert commands == ["serve", "sandbox", "sources", "check", "cancel", "reconcile", "ledger", "db"]
+    commands = re.findall(r"^  ([a-z-]+)  +[A-Z]", shown.split("Commands:\n")[1], re.MULTILINE)
+    assert commands == ["serve", "sandbox", "sources", "check", "cancel", "new-source", "reconcile", "ledger", "db"]
     assert facade("-h").stdout == shown
 
 
