@@ -15,6 +15,7 @@ _COMMANDS = {
     "sources": "facade.cli.configured",
     "check": "facade.cli.configured",
     "cancel": "facade.cli.client",
+    "verify": "facade.cli.verify",
     "reconcile": "facade.cli.reconcile",
     "ledger": "facade.cli.ledger",
     "db": "facade.cli.ledger",

@@ -1,5 +1,7 @@
-"""The control API beside the simulators: put, arm, log, set time; JSON in, JSON out, strict about names."""
+"""The control API beside the simulators: copy, put, arm, log, set time; JSON in, JSON out, strict about names."""
 
+import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -10,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from facade.errors import BadRequest, NotFound, RequestError
 from facade.testing.faults import FAULTS, Armed
-from facade.testing.simulator import Clock, Simulator
+from facade.testing.simulator import Clock, Native, Simulator
 
 _Found = TypeVar("_Found")
 
@@ -77,6 +79,19 @@ def _host_routes(app: Flask, simulators: Mapping[str, Simulator], clock: Clock) 
 
 def _appointment_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None:
     route = "/<source>/appointments/<appointment_id>"
+
+    @app.post("/<source>/appointments")
+    def copy_appointment(source: str) -> Response:
+        simulator = _simulator(simulators, source)
+        like, appointment_id = _copy(_json_object())
+        if like is None:
+            like, native = next(iter(simulator.seeds(simulator.clock.now()).items()))
+        else:
+            native = _existing(source, like, simulator.get(like))
+        # Like the faults' ids, so that it is one that this source could have.
+        appointment_id = appointment_id or simulator.fault_id.format(secrets.token_hex(8))
+        simulator.put(appointment_id, _renamed(native, like, appointment_id))
+        return jsonify({"id": appointment_id, "appointment": simulator.get(appointment_id)})
 
     @app.get(route)
     def get_appointment(source: str, appointment_id: str) -> Response:
@@ -162,6 +177,30 @@ def _json_object() -> dict[str, Any]:
     if not isinstance(body, dict):
         raise BadRequest(f"{request.method} {request.path} needs a body. Send a JSON object.")
     return body
+
+
+def _copy(body: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Check the body that copies an appointment: which, and under which id."""
+    if body.keys() - {"like", "id"} or not all(isinstance(value, str) and value for value in body.values()):
+        raise BadRequest(
+            'An appointment is copied by {"like": id, "id": id}; without "like" the first that is seeded, as it is '
+            f'seeded, and without "id" under a new one. Send that instead of {body}.'
+        )
+    return body.get("like"), body.get("id")
+
+
+def _renamed(native: Native, old: str, new: str) -> Native:
+    """The same record with another id, wherever the id stands alone or as a segment of a URL or reference."""
+    whole = re.compile(rf"(?:(?<=/)|\A){re.escape(old)}(?=[/?#]|\Z)")
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: renamed(member) for name, member in value.items()}
+        if isinstance(value, list):
+            return [renamed(member) for member in value]
+        return whole.sub(lambda _: new, value) if isinstance(value, str) else value
+
+    return {name: renamed(member) for name, member in native.items()}
 
 
 def _armed(body: dict[str, Any]) -> Armed:

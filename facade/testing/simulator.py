@@ -125,7 +125,10 @@ class Simulator(ABC):
 
     @abstractmethod
     def seeds(self, now: datetime) -> Mapping[str, Native]:
-        """The appointments to begin with, by id, among them one for each of ``fault_ids()``."""
+        """The appointments to begin with, by id, among them one for each of ``fault_ids()``.
+
+        The first is an ordinary one that can be cancelled: the model of those that testers have made anew.
+        """
 
     @abstractmethod
     def app(self) -> "WSGIApplication":
