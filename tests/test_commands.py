@@ -41,11 +41,11 @@ def test_help_says_what_it_is_how_to_try_it_and_every_command():
     assert "facade sandbox --serve config/sandbox.toml" in shown
     assert "exit code 2" in shown
     commands = re.findall(r"^  ([a-z]+)  +[A-Z]", shown.split("Commands:\n")[1], re.MULTILINE)
-    assert commands == ["serve", "sandbox", "sources", "check", "cancel", "reconcile", "ledger", "db"]
+    assert commands == ["serve", "sandbox", "sources", "check", "cancel", "verify", "reconcile", "ledger", "db"]
     assert facade("-h").stdout == shown
 
 
-@pytest.mark.parametrize("command", ["serve", "sandbox", "sources", "check", "cancel"])
+@pytest.mark.parametrize("command", ["serve", "sandbox", "sources", "check", "cancel", "verify"])
 def test_each_commands_help_explains_every_option_and_default(command):
     shown = facade(command, "--help").stdout
     for option in main.get_command(None, command).params:
@@ -98,6 +98,7 @@ def test_an_unknown_command_is_an_error_that_names_it():
         (["check"], "Missing option '--config'"),
         (["cancel", "heim", "apt_1"], "Missing option '--url'"),
         (["cancel", "heim"], "Missing argument 'ID'"),
+        (["verify"], "Missing option '--url'"),
         (
             ["serve", "--config", "x.toml", "--workers", "0"],
             "Invalid value for '--workers': 0 is not in the range x>=1",

@@ -73,6 +73,7 @@ def _serve_too(config: Path, port: int, host: SimulatorHost) -> None:
     with _serving(config, port, url) as process:
         _explain_facade(url, facade.config, source)
         _explain_faults(host, name)
+        _explain_verify(host, name, f"{url}{facade.config.base_path}", source)
         process.wait()
         raise ConfigurationError(_ENDED)
 
@@ -148,4 +149,9 @@ def _explain_faults(host: SimulatorHost, name: str) -> None:
     click.echo("Other ids fail as they say; the answer comes within 8 seconds and ends as shown:\n")
     for appointment_id, fault in host.simulators[name].fault_ids().items():
         click.echo(f"  {appointment_id:<28}{fault.ends_in:<11}{fault.description}")
-    click.echo(f"\nWhat the source saw: curl -sS {host.url}/_control/{name}/log\nCtrl-C stops both.")
+    click.echo(f"\nWhat the source saw: curl -sS {host.url}/_control/{name}/log")
+
+
+def _explain_verify(host: SimulatorHost, name: str, url: str, source: str) -> None:
+    named = f"--source {source}" if source == name else f"--source {source} --simulator {name}"
+    click.echo(f"Against the contract: facade verify --url {url} {named} --sandbox {host.url}\nCtrl-C stops both.")

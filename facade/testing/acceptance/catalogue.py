@@ -4,17 +4,29 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from types import ModuleType
 
-from facade.testing.acceptance import access, answers, bodies, cancels, faults, hostile, repeats
+from facade.testing.acceptance import (
+    access,
+    answers,
+    appointments,
+    bodies,
+    cancels,
+    faults,
+    hostile,
+    reasons,
+    repeats,
+)
 from facade.testing.acceptance.check import Check
 
 _THEMES: Mapping[str, ModuleType] = {
     "Who may ask, and for what": access,
     "What a request may be": bodies,
     "Ids that mean harm": hostile,
-    "A cancel that goes well": cancels,
+    "One cancel": cancels,
+    "The reason": reasons,
     "The same wish again": repeats,
     "A source that misbehaves": faults,
     "Every answer": answers,
+    "Every Appointment": appointments,
 }
 
 

@@ -88,7 +88,7 @@ class Run:
             )
         if answer.verdict == "200 cancelled" and not self.sandbox.cancels(appointment_id):
             raise ConfigurationError(
-                "the sandbox's model appointment is cancelled already; name another with --template, or reset the sandbox"
+                "the sandbox's template is cancelled already; name another with --template, or reset the sandbox"
             )
 
 
