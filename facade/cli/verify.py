@@ -38,7 +38,7 @@ _FAILED = 1
     help="Seconds in which every answer must come.",
 )
 @click.option(
-    "--parallel", default=4, show_default=True, type=click.IntRange(1, 32), help="Checks that run side by side."
+    "--parallel", default=4, show_default=True, type=click.IntRange(1, 6), help="Checks that run side by side."
 )
 @click.option("--only", metavar="NAME", multiple=True, help="A check to run, fault-* for several; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON and nothing else.")
@@ -67,7 +67,7 @@ def verify(
     run = Run(facade, Sandbox(sandbox_url, simulator or source, template), out_of_reach)
     begun = time.monotonic()
     run.begin()
-    click.echo(f"{len(checks)} checks of {facade.url}, source {source}; most of a minute if all ...\n", err=True)
+    click.echo(f"{len(checks)} checks of {facade.url}, source {source}; half a minute if it is all of them ...\n", err=True)
     results = prove(run, checks, parallel)
     seconds = time.monotonic() - begun
     for line in [report.as_json(run, results, seconds)] if as_json else report.as_text(results, seconds):

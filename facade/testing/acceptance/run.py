@@ -93,7 +93,11 @@ class Run:
 
 
 def prove(run: Run, checks: Iterable[Check], parallel: int) -> list[Result]:
-    """Prove the checks, so many side by side, the slow ones first; the results in the checks' own order."""
+    """Prove the checks, so many side by side, the slow ones first; the results in the checks' own order.
+
+    More than the facade makes native calls at once would be refused by its cap. Raises ConfigurationError when the
+    sandbox is not reached any more.
+    """
     checks = list(checks)
     alone = [check for check in checks if check.alone]
     end = [check for check in checks if check.end]
@@ -115,7 +119,9 @@ def _prove(run: Run, check: Check) -> Result:
         findings.extend(check.prove(run))
     except Skipped as why:
         return Result(check=check, outcome="skipped", findings=(str(why),), seconds=time.monotonic() - begun)
-    except (NoAnswer, ConfigurationError) as error:
+    except ConfigurationError:
+        raise  # the sandbox is gone: nothing can be proven any more
+    except NoAnswer as error:
         findings.append(str(error))
     except Exception as error:  # noqa: BLE001 - whatever a facade answers, the run goes on and tells of it
         findings.append(f"an answer has a shape that cannot be judged ({type(error).__name__})")
