@@ -21,12 +21,22 @@ from facade.errors import (
     FacadeError,
     NotDone,
     SourceError,
+    StaleVersion,
     Unknown,
 )
 from facade.fhir.chargeability import chargeability
+from facade.fhir.reasons import hl7_reasons
 from facade.hookspecs import hookimpl
 from facade.http_client import HttpAnswer, HttpClient, classify
-from facade.settings import BaseUrl, Secret, SecretFromEnv, SecretFromFile, SourceSettings, WebhookSettings
+from facade.settings import (
+    BaseUrl,
+    Secret,
+    SecretFromEnv,
+    SecretFromFile,
+    SecretTextFromFile,
+    SourceSettings,
+    WebhookSettings,
+)
 
 __all__ = [
     "Appointment",
@@ -48,16 +58,19 @@ __all__ = [
     "Secret",
     "SecretFromEnv",
     "SecretFromFile",
+    "SecretTextFromFile",
     "SourceAdapter",
     "SourceConfig",
     "SourceError",
     "SourceSettings",
     "SourceSystem",
+    "StaleVersion",
     "Unknown",
     "WebhookSettings",
     "chargeability",
     "classify",
     "deadline",
+    "hl7_reasons",
     "hookimpl",
     "remaining",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from marshmallow import Schema
 
 if TYPE_CHECKING:  # only a type: a plugin without a simulator never loads Flask
-    from facade.testing.simulator import Simulator
+    from facade.testing.simulator import BareSimulator
 
 Appointment = dict[str, Any]
 """FHIR R4 JSON as a plain dict with raw native ids; the facade encodes ids and completes it."""
@@ -98,10 +98,13 @@ class Can(Enum):
 class Capabilities:
     """What the source offers; the CapabilityStatement and the use case go by it. What is not YES is not used.
 
-    ``lacks`` names required FHIR elements that the source has no such thing for (``slot``, …).
+    ``versioned_writes``: a write names the version that was read, and the source refuses it, without executing
+    it, once there is another; the adapter raises StaleVersion then. ``lacks`` names required FHIR elements that
+    the source has no such thing for (``slot``, …).
     """
 
     read: Can = Can.YES
+    versioned_writes: Can = Can.CANNOT
     lacks: frozenset[str] = frozenset()
 
 
@@ -110,8 +113,9 @@ class NativeReasons:
     """The source's own reason codes and how HL7's map to them.
 
     ``name`` and the keys of ``properties`` name the code systems; their URIs are the setting
-    ``code_systems``, by default ``urn:fhir-facade:<plugin>:<name>``. ``codes`` and the property values
-    are code → display. ``concept_map`` is a FHIR ConceptMap with those default URIs.
+    ``code_systems``, by default ``urn:fhir-facade:<plugin>:<name>``. ``system`` is the URI of codes that are not
+    the source's own but the world's; it cannot be configured. ``codes`` and the property values are
+    code → display. ``concept_map`` is a FHIR ConceptMap with those URIs.
     """
 
     name: str
@@ -119,6 +123,7 @@ class NativeReasons:
     concept_map: Mapping[str, Any]
     fallback: str
     properties: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    system: str = ""
 
 
 def utc_now() -> datetime:
@@ -178,4 +183,4 @@ class SourceSystem:
     identifiers: tuple[str, ...] = ()
     code_systems: tuple[str, ...] = ()
     webhook: Callable[[Any, Mapping[str, Any]], str | None] | None = None
-    simulator: "Callable[[], Simulator] | None" = None
+    simulator: "Callable[[], BareSimulator] | None" = None

@@ -33,6 +33,8 @@ def problems(system: SourceSystem) -> Iterator[str]:
         yield "capabilities must be a facade.Capabilities"
     elif not isinstance(can.read, Can):
         yield "capabilities.read must be a facade.Can"
+    elif not isinstance(can.versioned_writes, Can):
+        yield "capabilities.versioned_writes must be a facade.Can"
     elif not (isinstance(can.lacks, frozenset) and can.lacks <= REQUIRED_ELEMENTS):
         yield f"capabilities.lacks must be a frozenset of some of {', '.join(sorted(REQUIRED_ELEMENTS))}"
     for name in ("identifiers", "code_systems"):
@@ -70,7 +72,8 @@ def _reason_problems(plugin: str, reasons: NativeReasons) -> Iterator[str]:
 def unknown_systems(system: SourceSystem, settings: Mapping[str, Any]) -> Iterator[str]:
     """Configured system URIs of identifiers and codes that this plugin does not have."""
     reasons = system.reasons
-    codes = (*system.code_systems, *((reasons.name, *reasons.properties) if reasons is not None else ()))
+    own = () if reasons is None or reasons.system else (reasons.name,)
+    codes = (*system.code_systems, *own, *(reasons.properties if reasons is not None else ()))
     for table, known in (("identifier_systems", ("Appointment", *system.identifiers)), ("code_systems", codes)):
         for name in settings.get(table, {}):
             if name not in known:

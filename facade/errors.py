@@ -16,9 +16,10 @@
     │   ├── UnsupportedMediaType    415
     │   └── UnprocessableContent    422
     ├── Unavailable                 503: the caller tries again later; nothing was sent
-    └── SourceError                 what a source system did; adapters raise these three and nothing else
+    └── SourceError                 what a source system did; adapters raise these and nothing else
         ├── AppointmentNotFound     the source's own, definite "I do not know this appointment"
         ├── NotDone                 surely not executed
+        │   └── StaleVersion        refused for having changed since it was read: read again, then once more
         └── Unknown                 may have been executed: read to find out, never send again
 """
 
@@ -192,6 +193,16 @@ class AppointmentNotFound(SourceError):
 
 class NotDone(SourceError):
     """Surely not executed: refused before it left, or refused by the source in its own error shape."""
+
+
+class StaleVersion(NotDone):
+    """A versioned write was refused because the appointment has changed since it was read.
+
+    For a source declared to have ``versioned_writes``; of any other it proves nothing and counts as Unknown.
+    """
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(Cause.CONFLICT, detail)
 
 
 class Unknown(SourceError):

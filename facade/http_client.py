@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import requests
 import urllib3
@@ -73,10 +73,13 @@ class HttpAnswer:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
-    def json(self) -> Any:
-        """The body as JSON. Raises Unknown for a body that is empty, cut or ambiguous."""
+    def json(self, *, exact: bool = False) -> Any:
+        """The body as JSON. Raises Unknown for a body that is empty, cut or ambiguous.
+
+        ``exact`` keeps numbers as they are written, so that ``HttpClient.send`` writes them back digit by digit.
+        """
         try:
-            return strict_json.loads_native(self.body)
+            return strict_json.loads_native(self.body, exact=exact)
         except strict_json.NotStrictJson as error:
             raise Unknown(Cause.UNREADABLE, f"HTTP {self.status}: {error}") from None
 
@@ -101,17 +104,17 @@ class HttpClient:
         self._connect_timeout = connect_timeout
         self._slots = threading.BoundedSemaphore(concurrent_calls)
 
-    def get(self, path: str, **ids: str) -> HttpAnswer:
+    def get(self, path: str, *, headers: Mapping[str, str] | None = None, **ids: str) -> HttpAnswer:
         """Read. ``path`` is a template (``/v1/appointments/{id}``); each id is quoted into one segment.
 
         A transport fault is tried once more while time is left. Raises NotDone, Unknown.
         """
         try:
-            return self._exchange("GET", path, ids)
+            return self._exchange("GET", path, ids, headers=headers)
         except SourceError as error:
             if error.cause not in {Cause.CONNECTION_LOST, Cause.UNREACHABLE} or not remaining():
                 raise
-            return self._exchange("GET", path, ids)
+            return self._exchange("GET", path, ids, headers=headers)
 
     def send(
         self,
@@ -119,15 +122,24 @@ class HttpClient:
         path: str,
         *,
         permit: Permit,
-        json: Any,
+        json: Any = None,
+        form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         **ids: str,
     ) -> HttpAnswer:
-        """Write once. The permit is taken when the connection stands, before the first byte leaves.
+        """Write once, JSON or a form. The permit is taken when the connection stands, before the first byte leaves.
 
+        A request that writes nothing, like one for a token, needs a permit that does nothing.
         Raises NotDone only where no byte of the request can have left; else Unknown.
         """
-        return self._exchange(method, path, ids, permit=permit, json=json, headers=headers)
+        try:
+            body = None if json is None else strict_json.dumps(json).encode()
+        except (TypeError, ValueError):
+            raise NotDone(Cause.INTERNAL, "the body is not JSON") from None
+        kind = {} if body is None else {"Content-Type": "application/json"}
+        if form is not None:
+            body, kind = urlencode(form).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
+        return self._exchange(method, path, ids, permit=permit, body=body, headers={**kind, **(headers or {})})
 
     def _exchange(
         self,
@@ -136,7 +148,7 @@ class HttpClient:
         ids: Mapping[str, str],
         *,
         permit: Permit | None = None,
-        json: Any = None,
+        body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
         url = self._base_url + _fill(path, ids)
@@ -146,7 +158,7 @@ class HttpClient:
         if not self._slots.acquire(blocking=False):
             raise NotDone(Cause.THROTTLED, "as many calls to this source are under way as are allowed")
         wire = _Wire(permit)
-        request = requests.Request(method, url, headers={**self._headers, **(headers or {})}, json=json)
+        request = requests.Request(method, url, headers={**self._headers, **(headers or {})}, data=body)
         finished: Future[HttpAnswer] = Future()
 
         def run() -> None:

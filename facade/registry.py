@@ -127,13 +127,15 @@ def _declared(name: str, module: object, who: str) -> SourceSystem:
     return system
 
 
-def build(tables: Mapping[str, Mapping[str, Any]], source_system: str) -> Registry:
+def build(
+    tables: Mapping[str, Mapping[str, Any]], source_system: str, load: Callable[[str], Plugin] = load_plugin
+) -> Registry:
     """Every configured source with its adapter, by name.
 
-    ``tables`` are the settings by source; ``source_system`` is the system URI of the identifier that
-    names the source. Raises ConfigurationError with every problem.
+    ``tables`` are the settings by source; ``source_system`` is the system URI of the identifier that names
+    the source; ``load`` gives a plugin by name. Raises ConfigurationError with every problem.
     """
-    load = functools.cache(load_plugin)  # several sources may share a plugin; it is asked once
+    load = functools.cache(load)  # several sources may share a plugin; it is asked once
     sources: dict[str, Source] = {}
     problems: list[str] = []
     reached: dict[tuple[str, frozenset[Secret]], str] = {}
@@ -180,11 +182,10 @@ def _build_one(name: str, table: Mapping[str, Any], source_system: str, load: Ca
         native_system=config.identifier_system,
         lacks=plugin.system.capabilities.lacks,
     )
-    adapter = _adapter(plugin, config, where)
     return Source(
         name=name,
         system=plugin.system,
-        adapter=adapter,
+        adapter=_adapter(plugin, config, where),
         identity=identity,
         mapping=mapping,
         settings=config.settings,
@@ -194,8 +195,7 @@ def _build_one(name: str, table: Mapping[str, Any], source_system: str, load: Ca
 def _settings(plugin: Plugin, table: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], list[str]]:
     """The settings as the plugin's schema loads them, or what of them is sound and the problems of the rest."""
     try:
-        schema = plugin.system.settings()
-        settings = schema.load(table)
+        settings = (schema := plugin.system.settings()).load(table)
     except ValidationError as error:
         return dict(error.valid_data or {}), sentences(error, schema, where)
     except _FAILURE as error:

@@ -56,7 +56,19 @@ class SecretFromFile(fields.String):
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise ValidationError(f"the file {path} cannot be read: {why}; write the secret into it") from None
-        return _usable(secret, f"the file {path}")
+        return self._secret(secret, f"the file {path}")
+
+    def _secret(self, text: str, where: str) -> Secret:
+        return _usable(text, where)
+
+
+class SecretTextFromFile(SecretFromFile):
+    """The path of a file; loads as the Secret that is its text, which may have several lines, like a PEM key."""
+
+    def _secret(self, text: str, where: str) -> Secret:
+        if not text:
+            raise ValidationError(f"{where} is empty; write the secret into it")
+        return Secret(text)
 
 
 def _usable(secret: str, where: str) -> Secret:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
 MAX_DEPTH = 64
@@ -10,6 +11,17 @@ MAX_NATIVE_DEPTH = 400  # the parser recurses; the interpreter's limit is 1000 f
 
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")
+# Python's encoder has no way to write a number by its digits, so they travel through it in a string that nothing
+# else is: U+FDD0 is a noncharacter, for a program's own use (Unicode, section 23.7).
+_MARK = "\ufdd0number:"
+_MARKED = re.compile(r'"\\ufdd0number:([0-9eE.+-]+)"')
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number as it was written, to be written so again."""
+
+    digits: str
 
 
 class NotStrictJson(ValueError):
@@ -48,21 +60,37 @@ def loads(body: bytes) -> Any:
     return value
 
 
-def loads_native(body: bytes) -> Any:
+def loads_native(body: bytes, *, exact: bool = False) -> Any:
     """Parse a source's JSON, tolerantly: in what is not used of it, anything that JSON parsers write is borne.
 
     A byte order mark is skipped, numbers may be long, NaN is null. What would be ambiguous evidence (duplicate
-    members) or end the interpreter (nesting) is refused as above.
+    members) or end the interpreter (nesting) is refused as above. ``exact`` reads every number as a Number.
     """
     body = body.removeprefix(b"\xef\xbb\xbf")
     if _depth(body) > MAX_NATIVE_DEPTH:
         raise NotStrictJson(f"the body is nested more than {MAX_NATIVE_DEPTH} levels deep")
     try:
         return json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=lambda _: None, parse_int=_any_integer
+            body.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=lambda _: None,
+            parse_int=Number if exact else _any_integer,
+            parse_float=Number if exact else float,
         )
     except ValueError as error:
         raise error if isinstance(error, NotStrictJson) else NotStrictJson("the body is not JSON in UTF-8") from None
+
+
+def dumps(value: Any) -> str:
+    """Write JSON, a Number by its digits. Raises ValueError for NaN, TypeError for what is no JSON."""
+    text = json.dumps(value, allow_nan=False, default=_marked)
+    return _MARKED.sub(r"\1", text)
+
+
+def _marked(value: Any) -> str:
+    if not isinstance(value, Number):
+        raise TypeError(f"{type(value).__name__} is not JSON")
+    return f"{_MARK}{value.digits}"
 
 
 def _any_integer(digits: str) -> int | float:

@@ -1,8 +1,6 @@
 """What the tests share: a behaving Heim, a facade in front of it, and a memory of every answer given."""
 
 import json
-import os
-import shutil
 import subprocess
 import textwrap
 from collections.abc import Callable, Iterator
@@ -20,10 +18,11 @@ from facade.testing.host import SimulatorHost, serve
 from facade.testing.transport import Timings
 from facade.web import create_app
 from plugins.heim.simulator import HeimSimulator
+from tests.node import ENGINE, node
+from tests.watched_fhir import BY_TOKEN, SOURCE, TOKEN, WatchedFhir
 
 KEY = "key-of-the-scheduler-CANARY"
 HEIM_KEY = "test_CANARY-heim-key"
-VALIDATOR = Path(__file__).parent / "validator"
 
 CONFIG = """
 [facade]
@@ -174,21 +173,42 @@ def caller(make: MakeFacade) -> Caller:
 
 
 @pytest.fixture(scope="session")
+def _fhir_host() -> Iterator[SimulatorHost]:
+    with serve({"fhir_r4": WatchedFhir()}, timings=Timings(late_commit=0.1)) as host:
+        yield host
+
+
+@pytest.fixture
+def fhir(_fhir_host: SimulatorHost, monkeypatch: pytest.MonkeyPatch) -> WatchedFhir:
+    """A FHIR R4 server, as seeded."""
+    monkeypatch.setenv("FHIR_TOKEN", TOKEN)
+    server = _fhir_host.simulators["fhir_r4"]
+    assert isinstance(server, WatchedFhir)
+    server.url = _fhir_host.source_url("fhir_r4")
+    _fhir_host.reset()
+    return server
+
+
+@pytest.fixture
+def fhir_facade(make: MakeFacade, fhir: WatchedFhir) -> MakeFacade:
+    """Build a facade in front of it, as the source ``fhir``, from settings of that source."""
+
+    def build(settings: str = "", access: str = BY_TOKEN) -> Caller:
+        return make(more=SOURCE.format(url=fhir.url, settings=access + settings), answer_within=2.0)
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def validate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[dict[str, Any]]], list[list[str]]]:
     """An independent R4 validator: for each resource, what is wrong with it."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("the independent validator needs Node.js, and CI must not go without")
-        pytest.skip("the independent validator needs Node.js 20 or later, with npm")
-    if not (VALIDATOR / "node_modules").is_dir():
-        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=VALIDATOR, check=True, capture_output=True)
+    executable = node()
 
     def run(resources: list[dict[str, Any]]) -> list[list[str]]:
         path = tmp_path_factory.mktemp("answers") / "answers.json"
         path.write_text(json.dumps(resources), "utf-8")
         done = subprocess.run(
-            [node, "validate.mjs", str(path)], cwd=VALIDATOR, check=True, capture_output=True, text=True
+            [executable, "validate.mjs", str(path)], cwd=ENGINE, check=True, capture_output=True, text=True
         )
         problems: list[list[str]] = json.loads(done.stdout)
         return problems

@@ -2,6 +2,7 @@
 
 import pytest
 
+from facade.cancellation.native import overlay
 from facade.contract import Coding, NativeReason
 from facade.fhir import check, data_absent, reasons
 from facade.fhir.appointment import Identity, complete
@@ -231,6 +232,79 @@ def test_optional_elements_and_other_identifiers_of_the_source_are_passed_on():
     assert answer["_comment"] == native["_comment"]
     assert [resource["id"] for resource in answer["contained"]] == ["why", "why-2"]
     assert answer["supportingInformation"][1] == {"reference": "#why-2"}
+
+
+@pytest.mark.parametrize(
+    ("reference", "sent", "raw"),
+    [
+        ("Patient/p_9", "Patient/x-.p.5f9", "p_9"),
+        ("Patient/9/_history/2", "Patient/9/_history/2", "9"),
+        ("Patient/p_9/_history/2", "Patient/x-.p.5f9/_history/2", "p_9"),
+        ("Patient/a/b", "Patient/x-.a.2fb", "a/b"),
+        ("#patient", "#patient", None),
+        ("https://other.example/fhir/Patient/9", "https://other.example/fhir/Patient/9", None),
+        ("urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", None),
+    ],
+)
+def test_a_relative_reference_is_encoded_also_to_a_version_and_every_other_is_left_alone(reference, sent, raw):
+    answer, rejected = completed({"participant": [{"actor": {"reference": reference}, "status": "accepted"}]})
+    actor = answer["participant"][0]["actor"]
+    assert (actor["reference"], actor.get("identifier", {}).get("value"), rejected) == (sent, raw, [])
+
+
+def test_security_labels_and_tags_are_passed_on_and_what_is_true_of_the_native_version_only_is_not():
+    label = {"system": "urn:labels", "code": "R"}
+    meta = {
+        "versionId": "7",
+        "lastUpdated": "2026-12-01T09:00:00Z",
+        "profile": ["http://example.org/profile"],
+        "_profile": [{"id": "p"}],
+        "security": [label],
+        "tag": [label],
+        "source": "urn:source",
+    }
+    answer, rejected = completed({"meta": meta})
+    assert answer["meta"] == {"versionId": "0", "security": [label], "tag": [label], "source": "urn:source"}
+    assert rejected == []
+    assert completed({"meta": {"security": "R"}})[0]["meta"] == {"versionId": "0"}
+    assert completed({"meta": {"security": "R"}})[1] == ["meta"]
+    assert completed({"meta": 7})[1] == ["meta"]
+
+
+def test_a_narrative_and_a_statuss_extension_go_with_the_status_they_were_written_for():
+    narrative = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">Booked</div>'}
+    about = {"text": narrative, "_status": {"id": "s"}}
+    kept, _ = completed({**BOOKED, "status": "booked", **about}, "booked")
+    assert (kept["text"], kept["_status"]) == (narrative, {"id": "s"})
+    for status in ("cancelled", "proposed"):
+        left, rejected = completed({**BOOKED, "status": "booked", **about}, status)
+        assert not {"text", "_status"} & left.keys()
+        assert rejected == []
+
+
+def test_the_nulls_that_hold_places_in_a_repeating_primitive_stay():
+    masked = {"extension": [{"url": data_absent.EXTENSION, "valueCode": "masked"}]}
+    name = {"given": ["First", None, "Third"], "_given": [None, masked, None], "suffix": ["x", None]}
+    patient = {"resourceType": "Patient", "id": "p", "name": [name]}
+    native = {"contained": [patient], "participant": [{"actor": {"reference": "#p"}, "status": "accepted"}]}
+    answer, _ = completed(native)
+    assert answer["contained"][0]["name"] == [{**name, "suffix": ["x"]}]
+
+
+def test_a_sparse_answer_loses_nothing_that_was_read_but_a_narrative_of_the_status_before():
+    before = {
+        "status": "booked",
+        "text": {"div": "booked"},
+        "meta": {"security": ["R"], "versionId": "1"},
+        "slot": ["s"],
+    }
+    after = {"status": "cancelled", "meta": {"versionId": "2"}}
+    expected = {"status": "cancelled", "meta": {"security": ["R"], "versionId": "2"}, "slot": ["s"]}
+    assert overlay(before, after) == expected
+    assert overlay(before, {**after, "text": before["text"]}) == expected
+    assert overlay(before, {**after, "text": {"div": "new"}}) == {**expected, "text": {"div": "new"}}
+    assert overlay(before, {"status": "booked"})["text"] == before["text"]
+    assert overlay(None, {"status": "booked"}) == {"status": "booked"}
 
 
 def test_an_element_the_source_has_no_such_thing_for_is_unsupported():

@@ -17,12 +17,14 @@ from click.testing import CliRunner
 
 from facade.cli import main
 from facade.testing.faults import FAULTS
-from tests.conftest import HEIM_KEY, KEY
+from tests.conftest import CONFIG, HEIM_KEY, KEY
 from tests.process import COMMAND, call, eventually
 
 ROOT = Path(__file__).parent.parent
 SANDBOX = ROOT / "config" / "sandbox.toml"
 ALL_SHOWN = "Ctrl-C stops both."
+CAN = "cancel: yes, read: yes, reason: yes, versioned writes: {}, webhook: {}; a repeated native cancel: errors"
+CAN_HEIM, CAN_FHIR = CAN.format("cannot", "yes"), CAN.format("yes", "cannot")
 
 
 def facade(*arguments, code=0, env=None):
@@ -67,8 +69,9 @@ def test_the_fixed_names_of_options_and_their_defaults():
     }
     assert options["serve"].keys() == {"--config", "--host", "--port", "--store", "--workers"}
     assert (options["serve"]["--host"], options["serve"]["--port"]) == ("127.0.0.1", 8080)
-    assert options["sandbox"].keys() == {"--port", "--serve", "--serve-port"}
-    assert options["sources"].keys() == options["check"].keys() == {"--config"}
+    assert options["sandbox"].keys() == {"--port", "--serve", "--serve-port", "--chaos", "--seed"}
+    assert options["sources"].keys() == {"--config"}
+    assert options["check"].keys() == {"--config", "--plugin", "--online", "--id"}
     assert options["cancel"].keys() == {"source", "id", "--reason", "--note", "--url", "--json"}
 
 
@@ -94,8 +97,8 @@ def test_an_unknown_command_is_an_error_that_names_it():
     ("arguments", "told"),
     [
         (["serve"], "Missing option '--config'"),
-        (["sources"], "Missing option '--config'"),
-        (["check"], "Missing option '--config'"),
+        (["check", "--online"], "--online reads from configured sources; name their --config"),
+        (["check", "--config", "x.toml", "--plugin", "heim"], "give --config or --plugin, not both"),
         (["cancel", "heim", "apt_1"], "Missing option '--url'"),
         (["cancel", "heim"], "Missing argument 'ID'"),
         (["verify"], "Missing option '--url'"),
@@ -128,22 +131,175 @@ def test_sources_lists_each_source_its_plugin_and_what_it_can_do(tmp_path):
     assert shown == (
         "heim  (also without a source system in the path)\n"
         f"  plugin   heim, from fhir-facade {version('fhir-facade')}\n"
-        "  cancels  yes; a repeated native cancel: errors\n"
-        "  reads    yes\n"
+        f"  can      {CAN_HEIM}\n"
         "  ids      [A-Za-z0-9_.-]{1,64}\n"
         "  reasons  32 HL7 codes mapped; any other: organisation_cancelled\n"
+        "fhir\n"
+        f"  plugin   fhir_r4, from fhir-facade {version('fhir-facade')}\n"
+        f"  can      {CAN_FHIR}\n"
+        "  ids      [A-Za-z0-9.-]{1,64}\n"
+        "  reasons  32 HL7 codes mapped; any other: other\n"
         "heim-north\n"
         f"  plugin   heim, from fhir-facade {version('fhir-facade')}\n"
-        "  cancels  yes; a repeated native cancel: errors\n"
-        "  reads    yes\n"
+        f"  can      {CAN_HEIM}\n"
         "  ids      [A-Za-z0-9_.-]{1,64}\n"
         "  reasons  32 HL7 codes mapped; any other: refused\n"
     )
     assert HEIM_KEY not in shown
 
 
-def test_check_says_that_a_configuration_is_in_order(monkeypatch):
-    assert facade("check", "--config", SANDBOX).stdout == f"{SANDBOX} is in order: heim\n"
+def test_sources_without_a_configuration_lists_what_is_installed():
+    shown = facade("sources").stdout
+    assert f"heim\n  plugin   from fhir-facade {version('fhir-facade')}\n  can      {CAN_HEIM}\n" in shown
+
+
+def lines(*arguments, code=0):
+    """What ``check`` finds: (about, topic) → the rest of the line."""
+    shown = facade("check", *arguments, code=code).stdout
+    found = [line.split(maxsplit=2) for line in shown.splitlines() if line != "in order"]
+    assert (code == 0) == shown.endswith("in order\n")
+    return {(about, topic): text for about, topic, text in found}
+
+
+def test_check_has_a_line_for_each_finding_about_a_configuration():
+    found = lines("--config", SANDBOX)
+    assert found["heim", "plugin"] == f"from fhir-facade {version('fhir-facade')}"
+    assert found["heim", "ids"] == "[A-Za-z0-9_.-]{1,64}"
+    assert found["heim", "can"] == CAN_HEIM
+    assert found["heim", "mapping"] == "all 32 HL7 codes reach a native code; any other: organisation_cancelled"
+    assert found["heim", "simulator"] == f"behaves, with {len(FAULTS)} faults on demand"
+    assert found["heim", "settings"].endswith("settle window 900 s")
+
+
+def test_check_without_a_configuration_looks_at_what_is_installed():
+    assert lines()["heim", "can"] == lines("--plugin", "heim")["heim", "can"] == CAN_HEIM
+
+
+def test_check_names_a_plugin_that_is_not_there():
+    assert lines("--plugin", "hiem", code=2)["hiem", "plugin"] == (
+        'problem: plugin "hiem" is not installed; install its distribution, or: did you mean heim?'
+    )
+
+
+def online(heim, tmp_path, *arguments, code=0, **edits):
+    text = CONFIG.format(facade="", clients="", settings="", more="", heim=edits.pop("url", heim.source_url("heim")))
+    path = tmp_path / "facade.toml"
+    path.write_text(text, "utf-8")
+    return lines("--config", path, "--online", *arguments, code=code)["heim", "online"]
+
+
+def test_check_online_reads_a_made_up_appointment_and_cancels_nothing(heim, simulator, tmp_path):
+    told = online(heim, tmp_path)
+    accepted = "reached; it accepts the credentials and, in its own words, does not know the appointment"
+    assert told == f"{accepted} facade-check"
+    assert [entry.operation for entry in simulator.log.entries()] == ["read"]
+
+
+def test_check_online_reads_the_appointment_that_is_named(heim, simulator, tmp_path):
+    assert online(heim, tmp_path, "--id", "apt_1") == "reached; the appointment apt_1 is booked"
+    assert simulator.log.count("cancel") == 0
+
+
+def test_check_online_does_not_ask_for_an_id_that_the_source_cannot_have(heim, simulator, tmp_path):
+    told = online(heim, tmp_path, "--id", "a/b", code=2)
+    assert told == "problem: --id does not match its id pattern [A-Za-z0-9_.-]{1,64}"
+    assert simulator.log.entries() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("read-unauthorized", "it refuses the credentials; set the right ones (HTTP 401)"),
+        ("read-html-404", "it answers what the plugin cannot read; look at the base URL"),
+        ("read-500", "the read failed; try again, then look at the source system (HTTP 500)"),
+        ("read-refused", "it refuses to show appointments; give the credentials that right (HTTP 422)"),
+    ],
+)
+def test_check_online_says_what_to_do_about_a_source_that_fails(heim, simulator, tmp_path, fault, told):
+    simulator.faults.arm("apt_1", FAULTS[fault])
+    assert online(heim, tmp_path, "--id", "apt_1", code=2).startswith(f"problem: {told}")
+
+
+def test_check_online_says_that_a_source_cannot_be_reached(heim, tmp_path):
+    with free_port() as port:
+        told = online(heim, tmp_path, code=2, url=f"http://127.0.0.1:{port}")
+    assert told.startswith("problem: it cannot be reached; look at the base URL, the network and the certificate")
+
+
+# sandbox: its control API from the shell
+
+
+@pytest.fixture
+def sandbox(heim):
+    """Call a subcommand on the simulators in this process."""
+    return lambda *arguments, code=0: facade("sandbox", *arguments, "--url", heim.url, code=code)
+
+
+def test_a_fault_is_armed_from_the_shell_and_forgotten_again(sandbox, caller, simulator):
+    told = sandbox("arm", "heim", "apt_1", "refused", "--times", "1").stdout
+    assert told.startswith("heim apt_1: refused, once. The cancel is not applied; the source refuses")
+    assert caller.cancel("apt_1").json["status"] == "proposed"
+    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    sandbox("arm", "heim", "apt_2", "refused")
+    sandbox("disarm", "heim", "apt_2")
+    assert caller.cancel("apt_2").json["status"] == "cancelled"
+
+
+def test_the_sources_own_log_shows_how_often_it_was_called(sandbox, caller):
+    caller.cancel("apt_1")
+    caller.cancel("apt_1")
+    shown = sandbox("log", "heim").stdout
+    assert re.search(r"cancel +apt_1: changed its state, answered 200\n", shown)
+    assert shown.endswith("native cancels: 1, reads: 1\n")
+    assert json.loads(sandbox("log", "heim", "apt_1", "--json").stdout)["cancels"] == 1
+    assert sandbox("log", "heim", "apt_2").stdout == "native cancels: 0, reads: 0\n"
+
+
+def test_an_appointment_is_moved_inside_24_hours(sandbox, caller):
+    def may_be_chargeable(appointment_id):
+        extensions = caller.cancel(appointment_id).json["extension"]
+        chargeability = next(e for e in extensions if e["url"].endswith("chargeability"))
+        return chargeability["extension"][0]["valueBoolean"]
+
+    assert json.loads(sandbox("move", "heim", "apt_1", "--hours", "-60").stdout)["id"] == "apt_1"
+    assert may_be_chargeable("apt_1") is True
+    assert may_be_chargeable("apt_2") is False
+
+
+def test_the_sandboxs_clock_and_state_are_set_from_the_shell(sandbox, caller, simulator):
+    assert sandbox("time", "--now", "2026-12-01T09:00:00Z").stdout.startswith("2026-12-01T09:00:00")
+    assert sandbox("time", "--advance", "3600").stdout.startswith("2026-12-01T10:00:0")
+    assert sandbox("time").stdout.startswith("2026-12-01T10:00:0")
+    assert not sandbox("time", "--real").stdout.startswith("2026-12-01T10:00:0")
+    assert "give one of --now" in sandbox("time", "--real", "--advance", "1", code=2).stderr
+    caller.cancel("apt_1")
+    assert sandbox("reset").stdout == "as seeded: heim\n"
+    assert simulator.get("apt_1")["status"] == "scheduled"
+
+
+def test_every_fault_is_listed_with_what_it_ends_in():
+    shown = facade("sandbox", "faults").stdout
+    assert [line.split()[:2] for line in shown.splitlines()] == [[name, f.ends_in] for name, f in FAULTS.items()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["log", "hiem"], 'There is no source system "hiem" here. Use one of: heim.'),
+        (["arm", "heim", "apt_0", "refused"], 'The source system "heim" has no appointment "apt_0".'),
+        (["move", "heim", "apt_1", "--hours", "1e9"], "The appointment cannot go there"),
+        (["time", "--now", "tomorrow"], '"tomorrow" is not an instant with a zone.'),
+    ],
+)
+def test_what_the_sandbox_does_not_know_is_one_sentence(sandbox, arguments, told):
+    result = sandbox(*arguments, code=1)
+    assert result.stderr.startswith(f"Error: {told}")
+
+
+def test_a_sandbox_that_is_not_served_is_one_sentence():
+    with free_port() as port:
+        result = facade("sandbox", "log", "heim", "--url", f"http://127.0.0.1:{port}", code=1)
+    assert result.stderr.endswith("; is a sandbox served there?\n")
 
 
 @pytest.mark.parametrize("command", ["sources", "check", "serve"])
@@ -271,9 +427,10 @@ needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="what is pr
 def test_the_printed_curl_cancels_an_appointment_and_every_faults_id_is_listed(both):
     _, shown, url = both()
     lines = shown.splitlines()
-    assert re.fullmatch(r"heim        http://127.0.0.1:\d+/heim", lines[0])
-    assert re.fullmatch(r"control     http://127.0.0.1:\d+/_control", lines[1])
-    assert lines[2] == f"facade      {url}"
+    assert re.fullmatch(r"fhir_r4     http://127.0.0.1:\d+/fhir_r4", lines[0])
+    assert re.fullmatch(r"heim        http://127.0.0.1:\d+/heim", lines[1])
+    assert re.fullmatch(r"control     http://127.0.0.1:\d+/_control", lines[2])
+    assert lines[3] == f"facade      {url}"
     for name, fault in FAULTS.items():
         row = next(line for line in lines if line.startswith(f"  apt_{name} "))
         assert row.split()[1] == fault.ends_in
@@ -289,6 +446,11 @@ def test_the_printed_curl_cancels_an_appointment_and_every_faults_id_is_listed(b
     assert seen["cancels"] == 1
     client = facade("cancel", "heim", "apt_2", "--reason", "pat-mv", "--url", url).stdout
     assert client.startswith("cancelled   heim apt_2\nreason      Patient: Moved (pat-mv)\n")
+
+    assert re.search(
+        r"^The same of fhir: apt-…, and curl -sS http://127.0.0.1:\d+/_control/fhir_r4/log$", shown, re.MULTILINE
+    )
+    assert facade("cancel", "fhir", "apt-1", "--url", url).stdout.startswith("cancelled   fhir apt-1\n")
     assert json.loads(facade("cancel", "heim", "apt_2", "--json", "--url", url).stdout)["status"] == "cancelled"
     assert "refused     HTTP 404" in facade("cancel", "nowhere", "apt_2", "--url", url, code=1).stdout
     assert "proposed    heim apt_refused" in facade("cancel", "heim", "apt_refused", "--url", url, code=3).stdout
@@ -389,15 +551,20 @@ def test_a_host_that_has_no_address_is_one_sentence(tmp_path):
 def test_a_sandbox_that_no_configured_source_stands_in_front_of_is_refused():
     with free_port() as port:
         told = not_started("sandbox", "--port", port, "--serve", SANDBOX)
-    url = f"http://127.0.0.1:{port}/heim"
-    assert told == f"facade: {SANDBOX} has no source with the base_url {url}; give it one, or --port\n"
+    urls = f"http://127.0.0.1:{port}/fhir_r4 or http://127.0.0.1:{port}/heim"
+    assert told == f"facade: {SANDBOX} has no source with the base_url {urls}; give it one, or --port\n"
 
 
 def test_the_facade_says_where_it_serves(start, tmp_path):
     started = start("serve", "--config", SANDBOX, "--port", "0")
     eventually(lambda: "\n" in started.errors())
     line = json.loads(started.errors().splitlines()[0])
-    assert (line["event"], line["host"], line["workers"], line["sources"]) == ("serving", "127.0.0.1", 1, ["heim"])
+    assert (line["event"], line["host"], line["workers"], line["sources"]) == (
+        "serving",
+        "127.0.0.1",
+        1,
+        ["fhir", "heim"],
+    )
     assert call("GET", f"http://127.0.0.1:{line['port']}/health/ready").json() == {"status": "ready"}
     started.process.terminate()
     assert started.process.wait(20) == 0

@@ -19,8 +19,10 @@ from facade.errors import ConfigurationError
 from facade.fhir.reasons import SYSTEM
 from facade.settings import Secret
 from facade.web import create_app
+from plugins.fhir_r4.settings import FhirR4Settings
 from plugins.heim.settings import HeimSettings
 from tests.conftest import HEIM_KEY, KEY, Caller
+from tests.keys import key_pair
 
 ROOT = Path(__file__).parent.parent
 CONCEPT_MAP = ROOT / "plugins" / "heim" / "conceptmap.json"
@@ -148,7 +150,7 @@ REFUSALS = {
     ),
     "a plugin that nobody installed": (
         [('plugin = "heim"', 'plugin = "epic"')],
-        'sources.heim: plugin "epic" is not installed; install its distribution, or: known are heim',
+        'sources.heim: plugin "epic" is not installed; install its distribution, or: known are fhir_r4, heim',
     ),
     "a misspelt plugin": (
         [('plugin = "heim"', 'plugin = "hiem"')],
@@ -156,7 +158,7 @@ REFUSALS = {
     ),
     "a source without plugin": (
         [('plugin = "heim"\n', "")],
-        "sources.heim.plugin: name one of the installed plugins (heim)",
+        "sources.heim.plugin: name one of the installed plugins (fhir_r4, heim)",
     ),
     "plain http to a host that is not loopback": (
         [("https://api.heim", "http://api.heim")],
@@ -524,21 +526,23 @@ def test_the_sandboxs_file_loads_with_nothing_set(monkeypatch):
 def test_every_setting_that_the_production_shaped_file_mentions_exists_and_can_be_used(tmp_path, monkeypatch):
     """Also the ones in comments: each commented line is a setting that works when its comment mark is taken away."""
     text = (ROOT / "config" / "facade.toml").read_text("utf-8")
-    used = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
+    used = re.sub(r"^# (\[|\w+ = )", r"\1", text, flags=re.MULTILINE)
     assert used.count("\n") == text.count("\n")
     settings = [line for line in used.splitlines() if re.match(r"\w+ = ", line)]
     assert len(settings) > 12
     monkeypatch.setenv("HEIM_API_KEY", "live_key")
     monkeypatch.setenv("HEIM_WEBHOOK_SECRET", "whsec_x")
     (tmp_path / "heim-reasons.json").write_bytes(CONCEPT_MAP.read_bytes())
+    (tmp_path / "hospital-key.pem").write_text(key_pair("RS384").private)
     path = tmp_path / "facade.toml"
     path.write_text(used, "utf-8")
     facade = assemble(path)
     assert facade.config.explain_proposed is True
+    assert list(facade.sources) == ["heim", "hospital"]
     assert facade.sources["heim"].mapping.fallback == "organisation_cancelled"
     alternatives = set(re.findall(r"# or (\w+_\w+)", text))
-    assert alternatives == {"key_sha256", "api_key_file"}
-    assert alternatives <= {*_ClientSchema().fields, *HeimSettings().fields}
+    assert alternatives == {"key_sha256", "api_key_file", "token_env"}
+    assert alternatives <= {*_ClientSchema().fields, *HeimSettings().fields, *FhirR4Settings().fields}
 
 
 # One plugin, several sources

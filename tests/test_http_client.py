@@ -451,6 +451,51 @@ def test_a_request_that_cannot_be_written_is_not_done(headers, body, never):
         assert source.heard() == []
 
 
+def test_headers_of_one_read_go_with_both_of_its_tries_and_not_with_the_next():
+    with Source(resets, answers(http())) as source:
+        reader = client(source.url)
+        reader.get(PATH, id="a", headers={"If-None-Match": "x", "Authorization": "another"})
+        reader.get(PATH, id="a")
+        first, second, third = source.heard()
+    for heard in (first, second):
+        assert b"If-None-Match: x\r\n" in heard
+        assert b"Authorization: another\r\n" in heard
+    assert b"If-None-Match" not in third
+    assert b"Authorization: CANARY-key\r\n" in third
+
+
+def test_a_form_is_sent_as_a_form():
+    with Source(answers(http())) as source:
+        client(source.url).send("POST", "/token", form={"scope": "a b", "key": "ü&="}, permit=lambda: None)
+        (heard,) = source.heard()
+    head, _, body = heard.partition(b"\r\n\r\n")
+    assert b"Content-Type: application/x-www-form-urlencoded\r\n" in head
+    assert body == b"scope=a+b&key=%C3%BC%26%3D"
+
+
+def test_json_is_sent_as_json_unless_a_header_says_which_and_nothing_as_nothing():
+    with Source(answers(http())) as source:
+        post(source.url)
+        post(source.url, headers={"Content-Type": "application/fhir+json"})
+        client(source.url).send("POST", "/a", permit=lambda: None)
+        plain, fhir, empty = source.heard()
+    assert b"Content-Type: application/json\r\n" in plain
+    assert fhir.count(b"Content-Type") == fhir.count(b"Content-Type: application/fhir+json\r\n") == 1
+    assert b"Content-Type" not in empty
+    assert b"Content-Length: 0\r\n" in empty
+
+
+@pytest.mark.parametrize(
+    "number", ["1.10", "0.0000001", "1E+2", "-0.0", "12345678901234567890.5", "1e999999999", "-0", "1" * 80]
+)
+def test_a_number_that_was_read_exactly_is_written_back_digit_by_digit(number):
+    with Source(answers(http(body=b'{"n": [%s, "1.10", true, null]}' % number.encode()))) as source:
+        told = client(source.url).get(PATH, id="a").json(exact=True)
+        post(source.url, json=told)
+        _, heard = source.heard()
+    assert heard.endswith(b'{"n": [%s, "1.10", true, null]}' % number.encode())
+
+
 # The permit
 
 

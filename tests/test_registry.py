@@ -175,7 +175,7 @@ def test_a_plugin_that_is_not_installed_is_named_with_those_that_are(install, st
     install()
     with pytest.raises(ConfigurationError) as error:
         start(plugin="carrier-pigeon")
-    expected = 'plugin "carrier-pigeon" is not installed; install its distribution, or: known are heim, paper'
+    expected = 'plugin "carrier-pigeon" is not installed; install its distribution, or: known are fhir_r4, heim, paper'
     assert error.value.problems == (f"sources.desk: {expected}",)
 
 

@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from facade.errors import ConfigurationError
-from facade.testing.faults import FAULTS, Answer, Commit
+from facade.testing.faults import FAULTS, Answer, ArmedFaults, Chance, Commit
 from facade.testing.host import SimulatorHost, serve
 from facade.testing.transport import Timings
 from plugins.heim.simulator import HeimSimulator
@@ -207,12 +207,12 @@ def test_the_fault_names_are_the_published_ones() -> None:
     assert " ".join(CANCEL_FAULTS) == (
         "timeout-before-commit timeout-after-commit reset-before-commit reset-after-commit 500-before-commit "
         "500-after-commit html-404 html-502 unauthorized refused throttled accepted-202 empty-200 html-200 "
-        "cut-headers cut-body slow-drip endless answer-twice redirect late-commit"
+        "garbage-200 other-json-200 error-200 cut-headers cut-body slow-drip endless answer-twice redirect late-commit"
     )
     assert " ".join(READ_FAULTS) == (
         "read-timeout read-reset read-500 read-html-404 read-html-502 read-unauthorized read-refused "
-        "read-throttled read-accepted-202 read-empty-200 read-html-200 read-cut-headers read-cut-body "
-        "read-slow-drip read-endless read-redirect"
+        "read-throttled read-accepted-202 read-empty-200 read-html-200 read-garbage-200 read-other-json-200 "
+        "read-error-200 read-cut-headers read-cut-body read-slow-drip read-endless read-redirect"
     )
 
 
@@ -242,6 +242,9 @@ SEEN = {
     Answer.ACCEPTED_202: "202 application/json 2",
     Answer.EMPTY_200: "200 application/json 0",
     Answer.HTML_200: r"200 text/html \d+",
+    Answer.GARBAGE_200: r"200 application/json \d+",
+    Answer.OTHER_JSON_200: r"200 application/json \d+",
+    Answer.ERROR_200: r"200 application/json \d+",
     Answer.CUT_HEADERS: "200 .* 0",
     Answer.CUT_BODY: "cut body",
     Answer.SLOW_DRIP: "silence",
@@ -436,7 +439,51 @@ def test_of_many_cancels_at_once_one_changes_the_state(host: SimulatorHost) -> N
     assert numbers == list(range(numbers[0], numbers[0] + 12))
 
 
+# By chance
+
+
+def drawn(seed: int, share: float, count: int = 200) -> list[str]:
+    faults = ArmedFaults()
+    faults.chance = Chance(seed, share)
+    taken = [faults.take(f"apt_{n % 5}", "cancel" if n % 2 else "read") for n in range(count)]
+    return [fault.name if fault else "" for fault in taken]
+
+
+def test_faults_by_chance_are_the_same_for_the_same_seed_and_requests() -> None:
+    assert drawn(7, 0.5) == drawn(7, 0.5)
+    assert drawn(7, 0.5) != drawn(8, 0.5)
+    assert 60 < sum(map(bool, drawn(7, 0.5))) < 140
+    assert not any(drawn(7, 0.0))
+    assert all(FAULTS[name].operation == ("cancel" if n % 2 else "read") for n, name in enumerate(drawn(7, 1.0)))
+
+
+def test_a_reset_begins_the_chances_anew_and_an_armed_fault_comes_first() -> None:
+    faults = ArmedFaults()
+    faults.chance = Chance(7, 1.0)
+    first = [faults.take("apt_1", "cancel") for _ in range(5)]
+    faults.disarm()
+    assert [faults.take("apt_1", "cancel") for _ in range(5)] == first
+    faults.arm("apt_1", FAULTS["refused"], times=1)
+    assert faults.take("apt_1", "cancel") is FAULTS["refused"]
+
+
 # Control API
+
+
+def test_moving_an_appointment_moves_every_instant_and_nothing_else(host: SimulatorHost) -> None:
+    native = {
+        "id": "2026-01-01",
+        "day": "2026-01-01",
+        "times": ["2026-01-01T10:00:00Z", {"precise": "2026-01-01T10:00:00.123456789+02:00"}],
+        "local": "2026-01-01T10:00:00",
+        "prose": "at 2026-01-01T10:00:00Z",
+    }
+    control(host, "PUT", "/heim/appointments/apt_x", json=native)
+    moved = control(host, "POST", "/heim/appointments/apt_x/move", json={"seconds": -36001})
+    assert moved == native | {
+        "times": ["2025-12-31T23:59:59Z", {"precise": "2025-12-31T23:59:59.123456789+02:00"}],
+        "local": "2025-12-31T23:59:59",
+    }
 
 
 def test_a_fault_strikes_as_often_as_it_was_armed_for(host: SimulatorHost) -> None:
@@ -473,9 +520,9 @@ def test_appointments_are_put_edited_and_deleted_from_outside(host: SimulatorHos
     assert heim(host, "GET", "apt_new").status_code == 404
 
 
-def test_an_appointment_is_made_anew_like_the_first_seed_as_it_was_seeded(host: SimulatorHost) -> None:
-    first = native(host, "1839594")
-    cancel(host, "1839594")
+def test_an_appointment_is_made_anew_like_an_ordinary_one_as_it_was_seeded(host: SimulatorHost) -> None:
+    first = native(host, next(iter(host.simulators["heim"].fault_ids())))
+    control(host, "DELETE", f"/heim/appointments/{first['id']}")
     made = [control(host, "POST", "/heim/appointments", json={}) for _ in range(2)]
     for new in made:
         assert re.fullmatch(r"apt_[0-9a-f]{16}", new["id"])

@@ -19,14 +19,14 @@ NEVER = {
     "nothing was sent, so there is nothing to doubt": [
         (state, event)
         for state in (State.CLAIMED, State.REFUSED)
-        for event in (Event.DOUBT, Event.SETTLE, Event.ESCALATE, Event.JUDGED_NOT_APPLIED)
+        for event in (Event.STALE, Event.DOUBT, Event.SETTLE, Event.ESCALATE, Event.JUDGED_NOT_APPLIED)
+    ],
+    "it was taken for doubt meanwhile, and is not taken back": [
+        (state, Event.STALE) for state in (State.IN_DOUBT, State.OPERATOR)
     ],
     "it is settled": [
         *((State.REFUSED, event) for event in (Event.NOT_DONE,)),
-        *(
-            (State.NOT_APPLIED, event)
-            for event in (Event.NOT_DONE, Event.DOUBT, Event.SETTLE, Event.ESCALATE, Event.JUDGED_NOT_APPLIED)
-        ),
+        *((State.NOT_APPLIED, event) for event in Event if event not in {Event.CLAIM, Event.SEND, Event.PROOF}),
     ],
     "its owner may still write or hear": [
         (State.SENDING, event) for event in (Event.SETTLE, Event.ESCALATE, Event.JUDGED_NOT_APPLIED)

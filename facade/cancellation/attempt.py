@@ -1,6 +1,6 @@
 """One claimed attempt by its owner: read, take the permit, write once, read after doubt, record, answer."""
 
-import threading
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -9,6 +9,7 @@ import structlog
 from facade.cancellation import answer, native
 from facade.cancellation.answer import Answer
 from facade.cancellation.budget import Budget
+from facade.cancellation.permit import OncePermit
 from facade.cancellation.records import Records
 from facade.cancellation.states import State
 from facade.cancellation.timers import Timers
@@ -22,6 +23,7 @@ from facade.errors import (
     NotFound,
     PreconditionFailed,
     SourceError,
+    StaleVersion,
     Unavailable,
     Unknown,
 )
@@ -51,34 +53,20 @@ class Means:
         self.records.ledger.crash_point(name)
 
 
-class OncePermit:
-    """The right to one native write; taking it records, durably, that the write may leave."""
-
-    def __init__(self, record: Callable[[], bool], means: Means) -> None:
-        self._record = record
-        self._guard = means.timers.send_guard
-        self._monotonic = means.records.ledger.clock.monotonic
-        self._lock = threading.Lock()
-        self.taken = False
-
-    def __call__(self) -> None:
-        """Take it. Raises NotDone where the write must not be made, Unavailable where it cannot be recorded."""
-        with self._lock:
-            if self.taken:
-                raise NotDone(Cause.INTERNAL, "the adapter asked to write a second time")
-            self.taken = True
-        before = self._monotonic()
-        if not self._record():
-            raise NotDone(Cause.CONFLICT, "another request has taken the appointment over")
-        if self._monotonic() - before > self._guard:
-            # Frozen between recording and sending: by now others may rightly believe that we are gone.
-            raise NotDone(Cause.TIMEOUT, "too long between recording the write and making it")
-
-
 class Attempt:
     """The owner's way through one epoch, from the claimed row on. ``run`` is called once."""
 
-    def __init__(self, source: Source, request: CancelRequest, caller: Caller, claimed: Row, means: "Means") -> None:
+    def __init__(
+        self,
+        source: Source,
+        request: CancelRequest,
+        caller: Caller,
+        claimed: Row,
+        means: "Means",
+        *,
+        again: bool = False,
+    ) -> None:
+        self._again = again  # the write of the epoch before was refused for a stale version
         self._source = source
         self._request = request
         self._caller = caller
@@ -108,7 +96,8 @@ class Attempt:
         return self._send_once(current)
 
     def _send_once(self, current: Appointment | None) -> Answer:
-        permit = OncePermit(lambda: self._record_sending(current), self._means)
+        guard, clock = self._means.timers.send_guard, self._means.records.ledger.clock
+        permit = OncePermit(lambda: self._record_sending(current), guard, clock)
         budget = self._means.budget
         try:
             if self._source.mapping is not None and self._request.native_reason is None:
@@ -122,6 +111,8 @@ class Attempt:
                 raise Unknown(Cause.UNPROVEN, "the answer does not say cancelled")
         except Unavailable:
             raise  # the permit could not be recorded: nothing was sent, and 503 says so
+        except StaleVersion as error:
+            return self._stale(error, current) if permit.taken else self._not_done(error, current)
         except NotDone as error:
             return self._refused(error, current) if permit.taken else self._not_done(error, current)
         except (AppointmentNotFound, Unknown) as error:
@@ -143,6 +134,18 @@ class Attempt:
         if seen is not None and native.is_cancelled(seen):
             return self._prove(seen, by_us=False)
         return self._not_done(error, seen)
+
+    def _stale(self, error: StaleVersion, current: Appointment | None) -> Answer:
+        """The appointment has changed since it was read: a fresh read, and if it still says so, once more."""
+        if self._source.system.capabilities.versioned_writes is not Can.YES:
+            return self._in_doubt(Unknown(error.cause, "a source without versioned writes refused a version"), current)
+        begun = None
+        if not self._again:
+            with contextlib.suppress(Unavailable):  # then it is recorded as refused, if that can be
+                begun = self._means.records.again(self._row)
+        if begun is None:
+            return self._refused(error, current)
+        return Attempt(self._source, self._request, self._caller, begun, self._means, again=True).run()
 
     def _probe(self, current: Appointment | None) -> Appointment | None:
         """What one short read adds to what was known."""

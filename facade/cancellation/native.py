@@ -61,8 +61,16 @@ def is_cancelled(native: Appointment) -> bool:
 
 
 def overlay(before: Appointment | None, after: Appointment) -> Appointment:
-    """What the source says now over what it said before: a sparse answer loses nothing that was read."""
+    """What the source says now over what it said before: a sparse answer loses nothing that was read.
+
+    But for a narrative: the one that was there before the status changed does not tell of the change.
+    """
     merged = {**(before or {}), **after}
+    metas = [told["meta"] for told in (before or {}, after) if isinstance(told.get("meta"), dict)]
+    if metas:
+        merged["meta"] = {name: value for meta in metas for name, value in meta.items()}
+    if before is not None and before.get("status") != merged.get("status") and merged.get("text") == before.get("text"):
+        merged.pop("text", None)
     kept = [
         e for e in (before or {}).get("extension", []) if e["url"] not in {x["url"] for x in after.get("extension", [])}
     ]

@@ -60,6 +60,19 @@ class Records:
         done = self.ledger.change(claimed.key, expected, values, entry)
         return replace(claimed, **values) if done else None
 
+    def again(self, refused: Row) -> Row | None:
+        """Begin a new epoch after a refusal for a stale version; None where others took the silence for doubt."""
+        values: dict[str, Any] = {
+            "state": TRANSITIONS[State.SENDING, Event.STALE],
+            "epoch": refused.epoch + 1,
+            "lease_until": self._clock.now() + self._timers.lease,
+            "sending_at": None,
+        }
+        entry = Entry(event=Event.STALE, state=State.CLAIMED, epoch=values["epoch"])
+        expected = {"state": State.SENDING, "epoch": refused.epoch}
+        done = self.ledger.change(refused.key, expected, values, entry)
+        return replace(refused, **values) if done else None
+
     def proof(
         self, seen: Row, given: Answer, told: Mapping[str, Any], audit: Audit, by: str, *, fenced: bool = False
     ) -> bool:

@@ -22,6 +22,7 @@ class Event(StrEnum):
     SEND = "send"  # its owner takes the permit
     PROOF = "proof"  # native evidence that it is cancelled
     NOT_DONE = "not-done"  # surely not executed
+    STALE = "stale-version"  # surely not executed, and worth another look by the same owner
     DOUBT = "doubt"  # the outcome is unknown, or the owner fell silent
     SETTLE = "settle"  # reads say long enough that it was not applied
     ESCALATE = "escalate"  # doubt that a person must settle
@@ -37,6 +38,7 @@ TRANSITIONS: dict[tuple[State | None, Event], State] = {
     (State.CLAIMED, Event.SEND): State.SENDING,
     (State.CLAIMED, Event.NOT_DONE): State.REFUSED,
     (State.SENDING, Event.NOT_DONE): State.REFUSED,
+    (State.SENDING, Event.STALE): State.CLAIMED,
     # By the owner, whose silence others took for doubt.
     (State.IN_DOUBT, Event.NOT_DONE): State.REFUSED,
     (State.OPERATOR, Event.NOT_DONE): State.REFUSED,

@@ -1,26 +1,44 @@
-"""``facade sources`` and ``facade check``: what a configuration says, without serving it."""
+"""``facade sources`` and ``facade check``: what is installed and what a configuration makes of it."""
 
+import sys
 from pathlib import Path
 
 import click
 
+from facade import registry
 from facade.app import assemble
+from facade.cli import findings
+from facade.cli.findings import Finding
+from facade.errors import ConfigurationError
 from facade.registry import load_plugin
+
+_config = click.option(
+    "--config", "path", type=click.Path(path_type=Path), help="The configuration file; without it, what is installed."
+)
 
 
 @click.command()
-@click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="The configuration file.")
-def sources(path: Path) -> None:
-    """List the configured source systems, their plugins and what each can do."""
+@_config
+def sources(path: Path | None) -> None:
+    """List source systems: those that a configuration names, or the plugins that are installed."""
+    if path is None:
+        for name in registry.installed():
+            try:
+                plugin = load_plugin(name)
+            except ConfigurationError as error:
+                click.echo(f"{name}  (cannot be used)\n  plugin   {'; '.join(error.problems)}")
+            else:
+                click.echo(f"{name}\n  plugin   from {plugin.distribution} {plugin.version}")
+                click.echo(f"  can      {findings.capabilities(plugin.system)}")
+                click.echo(f"  ids      {plugin.system.id_pattern}")
+        return
     facade = assemble(path)
-    single = facade.single_source
     for source in facade.sources.values():
         plugin = load_plugin(source.system.name)
-        can = source.system.capabilities
-        click.echo(f"{source.name}{'  (also without a source system in the path)' if source is single else ''}")
+        single = "  (also without a source system in the path)" if source is facade.single_source else ""
+        click.echo(f"{source.name}{single}")
         click.echo(f"  plugin   {source.system.name}, from {plugin.distribution} {plugin.version}")
-        click.echo(f"  cancels  yes; a repeated native cancel: {source.system.repeat}")
-        click.echo(f"  reads    {can.read.value}")
+        click.echo(f"  can      {findings.capabilities(source.system)}")
         click.echo(f"  ids      {source.system.id_pattern}")
         if source.mapping is not None:
             fallback = source.mapping.fallback or "refused"
@@ -28,8 +46,47 @@ def sources(path: Path) -> None:
 
 
 @click.command()
-@click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="The configuration file.")
-def check(path: Path) -> None:
-    """Check a configuration file: exit code 0, or 2 with one sentence for each problem."""
+@_config
+@click.option("--plugin", metavar="NAME", help="Only this installed plugin; needs no configuration.")
+@click.option("--online", is_flag=True, help="Also read from each configured source; nothing is ever cancelled.")
+@click.option("--id", "appointment_id", metavar="ID", help="The appointment to read then; a made-up one by default.")
+def check(path: Path | None, plugin: str | None, online: bool, appointment_id: str | None) -> None:
+    """Check a configuration, or plugins: a line for each finding.
+
+    Exit code 0: in order, whatever the warnings; 2: something keeps it from working, and says what to do.
+    """
+    if online and path is None:
+        raise click.UsageError("--online reads from configured sources; name their --config")
+    if plugin is not None and path is not None:
+        raise click.UsageError("give --config or --plugin, not both")
+    if path is not None:
+        found = _of_configuration(path, online, appointment_id)
+    else:
+        found = _of_plugins([plugin] if plugin else registry.installed())
+    for finding in found:
+        click.echo(str(finding))
+    wrong = findings.problems_of(found)
+    if wrong:
+        click.echo(f"facade: problems: {wrong}", err=True)
+        sys.exit(2)
+    click.echo("in order")
+
+
+def _of_configuration(path: Path, online: bool, appointment_id: str | None) -> list[Finding]:
     facade = assemble(path)
-    click.echo(f"{path} is in order: {', '.join(facade.sources)}")
+    found = _of_plugins(sorted({source.system.name for source in facade.sources.values()}))
+    for source in facade.sources.values():
+        found += findings.of_source(source)
+        if online:
+            found.append(findings.online(source, appointment_id))
+    return found
+
+
+def _of_plugins(names: list[str]) -> list[Finding]:
+    found: list[Finding] = []
+    for name in names:
+        try:
+            found += findings.of_plugin(load_plugin(name))
+        except ConfigurationError as error:
+            found += findings.misdeclared(name, error)
+    return found

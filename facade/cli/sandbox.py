@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -17,9 +17,11 @@ import click
 from facade import config as configuration
 from facade import registry
 from facade.app import assemble
+from facade.cli.control import COMMANDS
 from facade.deadline import deadline
 from facade.errors import ConfigurationError, SourceError
 from facade.http_client import HttpClient
+from facade.testing.faults import Chance
 from facade.testing.host import SimulatorHost, serve
 from facade.testing.simulator import Simulator
 
@@ -28,7 +30,6 @@ _ENDED = "the facade ended; its own message says why"
 _STOPS = (signal.SIGTERM, signal.SIGHUP)
 _BODY = {
     "resourceType": "Appointment",
-    "id": "apt_1",
     "status": "cancelled",
     "cancelationReason": {
         "coding": [
@@ -41,22 +42,37 @@ _BODY = {
 }
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--port", default=8081, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on.")
 @click.option("--serve", "config", type=click.Path(path_type=Path), help="Also serve a facade: its configuration file.")
 @click.option(
     "--serve-port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="The port of that facade."
 )
-def sandbox(port: int, config: Path | None, serve_port: int) -> None:
+@click.option(
+    "--chaos",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of requests that fail by chance.",
+)
+@click.option("--seed", default=1, show_default=True, help="Decides which; the same seed, the same failures.")
+@click.pass_context
+def sandbox(context: click.Context, port: int, config: Path | None, serve_port: int, chaos: float, seed: int) -> None:
     """Serve a stand-in for every installed source system, seeded, on loopback.
 
     Each keeps state and its own log, and fails on demand: an appointment whose id holds a fault's name fails
-    that way, and the control API under /_control arms any fault for any appointment.
+    that way, and the control API under /_control arms any fault for any appointment. The commands below talk
+    to a sandbox that is being served.
     """
+    if context.invoked_subcommand is not None:
+        return
     for stop in _STOPS:
         signal.signal(stop, _stop)
+    simulators = _simulators()
+    for simulator in simulators.values():
+        simulator.faults.chance = Chance(seed, chaos) if chaos else None
     try:
-        with serve(_simulators(), host=_HOST, port=port) as host:
+        with serve(simulators, host=_HOST, port=port) as host:
             _explain(host)
             if config is None:
                 host.wait()
@@ -66,14 +82,17 @@ def sandbox(port: int, config: Path | None, serve_port: int) -> None:
         click.echo()
 
 
+for command in COMMANDS:
+    sandbox.add_command(command)
+
+
 def _serve_too(config: Path, port: int, host: SimulatorHost) -> None:
     facade = assemble(config)
-    source, name = _source_here(config, host)
+    here = _sources_here(config, host)
     url = f"http://{_HOST}:{port}"
     with _serving(config, port, url) as process:
-        _explain_facade(url, facade.config, source)
-        _explain_faults(host, name)
-        _explain_verify(host, name, f"{url}{facade.config.base_path}", source)
+        _explain_facade(url, facade.config, host, here)
+        _explain_faults(host, here, f"{url}{facade.config.base_path}")
         process.wait()
         raise ConfigurationError(_ENDED)
 
@@ -87,17 +106,22 @@ def _stop(*_: object) -> NoReturn:
 
 def _simulators() -> dict[str, Simulator]:
     systems = [registry.load_plugin(name).system for name in registry.installed()]
-    return {system.name: system.simulator() for system in systems if system.simulator is not None}
+    built = {system.name: system.simulator() for system in systems if system.simulator is not None}
+    # The sandbox speaks HTTP; a simulator with a transport of its own is for its plugin's tests.
+    return {name: simulator for name, simulator in built.items() if isinstance(simulator, Simulator)}
 
 
-def _source_here(config: Path, host: SimulatorHost) -> tuple[str, str]:
-    """A configured source that this sandbox serves, and its simulator's name."""
+def _sources_here(config: Path, host: SimulatorHost) -> dict[str, str]:
+    """The configured sources that this sandbox serves, each with its simulator's name."""
     urls = {host.source_url(name): name for name in host.simulators}
-    for source, settings in configuration.read(config)["sources"].items():
-        url = str(settings.get("base_url")).rstrip("/")
-        if url in urls:
-            return source, urls[url]
-    raise ConfigurationError(f"{config} has no source with the base_url {' or '.join(urls)}; give it one, or --port")
+    tables = configuration.read(config)["sources"].items()
+    bases = {source: str(settings.get("base_url")).rstrip("/") for source, settings in tables}
+    here = {source: urls[url] for source, url in bases.items() if url in urls}
+    if not here:
+        raise ConfigurationError(
+            f"{config} has no source with the base_url {' or '.join(urls)}; give it one, or --port"
+        )
+    return here
 
 
 @contextmanager
@@ -136,22 +160,27 @@ def _explain(host: SimulatorHost) -> None:
     click.echo(f"{'control':<12}{host.url}/_control")
 
 
-def _explain_facade(url: str, config: configuration.Config, source: str) -> None:
+def _explain_facade(url: str, config: configuration.Config, host: SimulatorHost, here: Mapping[str, str]) -> None:
+    source, name = next(iter(here.items()))
+    appointment_id = host.simulators[name].fault_id.format(1)
     click.echo(f"{'facade':<12}{url}{config.base_path}\n\nCancel an appointment:\n")
-    click.echo(f"curl -sS {url}{config.base_path}/Appointment/{source}/apt_1 \\")
+    click.echo(f"curl -sS {url}{config.base_path}/Appointment/{source}/{appointment_id} \\")
     if config.auth_mode == "api-key":
         click.echo('  -H "Authorization: Bearer $FACADE_CLIENT_KEY" \\')
     click.echo("  -H 'Content-Type: application/fhir+json' \\")
-    click.echo(f"  -d '{json.dumps(_BODY)}'\n")
+    click.echo(f"  -d '{json.dumps({**_BODY, 'id': appointment_id})}'\n")
 
 
-def _explain_faults(host: SimulatorHost, name: str) -> None:
+def _explain_faults(host: SimulatorHost, here: Mapping[str, str], url: str) -> None:
+    (_, name), *others = here.items()
     click.echo("Other ids fail as they say; the answer comes within 8 seconds and ends as shown:\n")
     for appointment_id, fault in host.simulators[name].fault_ids().items():
         click.echo(f"  {appointment_id:<28}{fault.ends_in:<11}{fault.description}")
     click.echo(f"\nWhat the source saw: curl -sS {host.url}/_control/{name}/log")
-
-
-def _explain_verify(host: SimulatorHost, name: str, url: str, source: str) -> None:
-    named = f"--source {source}" if source == name else f"--source {source} --simulator {name}"
-    click.echo(f"Against the contract: facade verify --url {url} {named} --sandbox {host.url}\nCtrl-C stops both.")
+    for source, other in others:
+        alike = host.simulators[other].fault_id.format("…")
+        click.echo(f"The same of {source}: {alike}, and curl -sS {host.url}/_control/{other}/log")
+    for source, simulator in here.items():
+        named = f"--source {source}" if source == simulator else f"--source {source} --simulator {simulator}"
+        click.echo(f"Against the contract: facade verify --url {url} {named} --sandbox {host.url}")
+    click.echo("Ctrl-C stops both.")

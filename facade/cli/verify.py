@@ -28,7 +28,9 @@ _FAILED = 1
     "--sandbox", "sandbox_url", default="http://127.0.0.1:8081", show_default=True, help="Where the sandbox serves."
 )
 @click.option("--simulator", help="The source system's name in the sandbox, where it has another.")
-@click.option("--template", metavar="ID", help="The sandbox's appointment that new ones are like; else its first.")
+@click.option(
+    "--template", metavar="ID", help="The sandbox's appointment that new ones are like; else an ordinary one."
+)
 @click.option("--out-of-reach", metavar="NAME", help="A source that exists and that the key may not know of.")
 @click.option(
     "--within",
@@ -67,7 +69,9 @@ def verify(
     run = Run(facade, Sandbox(sandbox_url, simulator or source, template), out_of_reach)
     begun = time.monotonic()
     run.begin()
-    click.echo(f"{len(checks)} checks of {facade.url}, source {source}; half a minute if it is all of them ...\n", err=True)
+    click.echo(
+        f"{len(checks)} checks of {facade.url}, source {source}; half a minute if it is all of them ...\n", err=True
+    )
     results = prove(run, checks, parallel)
     seconds = time.monotonic() - begun
     for line in [report.as_json(run, results, seconds)] if as_json else report.as_text(results, seconds):

@@ -14,8 +14,8 @@ _ORDER = (
     "description supportingInformation start end minutesDuration slot created comment patientInstruction basedOn "
     "participant requestedPeriod"
 ).split()
-# What the facade decides; the source's own words for these are not taken over.
-_OURS = {"resourceType", "id", "meta", "status", "cancelationReason"}
+# What the facade decides; the source's own words for these are not taken over, of meta in part.
+_OURS = {"resourceType", "id", "status", "cancelationReason"}
 _PLACEHOLDERS: dict[str, Callable[[str], Any]] = {
     "serviceType": lambda reason: [data_absent.concept(reason)],
     "appointmentType": data_absent.concept,
@@ -25,7 +25,11 @@ _PLACEHOLDERS: dict[str, Callable[[str], Any]] = {
 REQUIRED_ELEMENTS = frozenset(_PLACEHOLDERS)
 """What a scheduler cannot map an answer without, besides ``id``, ``identifier`` and ``status``."""
 
-_RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/(.+)", re.DOTALL)
+# Of one version of a resource, too: http://hl7.org/fhir/R4/references.html#literal
+_RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/(.+?)(/_history/[A-Za-z0-9\-.]{1,64})?", re.DOTALL)
+# The version is the ledger's, and with it the time; a profile was claimed for what the server holds, not for the
+# answer, which has elements more and perhaps another status. Security labels, tags and the source stay true.
+_NOT_TAKEN_OVER = {"versionId", "lastUpdated", "profile"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +65,10 @@ def complete(
     """
     known = {key: value for key, value in (native or {}).items() if key.removeprefix("_") in _ORDER}
     encoded = _encode_references(known, identity)
+    encoded["meta"] = _meta(encoded.get("meta"))
+    if known.get("status") != status:
+        for about_another in ("text", "_status"):  # a narrative may say "booked"
+            encoded.pop(about_another, None)
     answer, rejected = check.usable_elements({key: encoded[key] for key in encoded if key not in _OURS})
     rejected += [str(key) for key in native or {} if key not in known]
     if status == "cancelled":
@@ -70,7 +78,7 @@ def complete(
     answer |= {
         "resourceType": "Appointment",
         "id": ids.encode(appointment_id),
-        "meta": {"versionId": str(version)},
+        "meta": {"versionId": str(version), **answer.get("meta", {})},
         "identifier": _identifiers(answer.get("identifier", []), identity, appointment_id),
         "status": status,
     }
@@ -97,6 +105,12 @@ def complete(
     return {
         key: answer[key] for key in sorted(answer, key=lambda k: (_ORDER.index(k.lstrip("_")), k[0] == "_"))
     }, rejected
+
+
+def _meta(native: Any) -> Any:
+    if not isinstance(native, dict):
+        return native
+    return {key: value for key, value in native.items() if key.removeprefix("_") not in _NOT_TAKEN_OVER}
 
 
 def _contain(answer: Appointment, why: Mapping[str, Any]) -> None:
@@ -126,13 +140,13 @@ def _encode_references(value: Any, identity: Identity) -> Any:
     match = _RELATIVE.fullmatch(reference) if isinstance(reference, str) else None
     if match is None:
         return value
-    kind, raw = match.groups()
+    kind, raw, version = match.groups(default="")
     logical = {"type": kind, "identifier": {"system": identity.native_system(kind), "value": raw}}
     encoded = ids.encode(raw)
     if len(encoded) > ids.MAX_LENGTH:
         # No FHIR id can stand for it; the logical identifier still can.
         return {**logical, **{key: member for key, member in value.items() if key != "reference"}}
-    return {**logical, **value, "reference": f"{kind}/{encoded}"}
+    return {**logical, **value, "reference": f"{kind}/{encoded}{version}"}
 
 
 def _settle_times(answer: Appointment, absent: str) -> None:

@@ -123,12 +123,22 @@ def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
         return clean(value) or None
     if isinstance(value, list):
-        # An array of a primitive's extensions has nulls that hold places.
         return [cleaned for member in value if (cleaned := _cleaned(member)) is not None] or None
     if isinstance(value, dict):
-        members = {key: _cleaned(member) for key, member in value.items()}
+        members = {
+            # Of a repeating primitive and its extensions, the nulls hold places.
+            key: _cleaned_in_place(member)
+            if isinstance(member, list) and (str(key).startswith("_") or f"_{key}" in value)
+            else _cleaned(member)
+            for key, member in value.items()
+        }
         return {key: member for key, member in members.items() if member is not None} or None
     return value
+
+
+def _cleaned_in_place(members: list[Any]) -> list[Any] | None:
+    cleaned = [_cleaned(member) for member in members]
+    return cleaned if any(member is not None for member in cleaned) else None
 
 
 def _extensions_are_usable(value: Any) -> bool:

@@ -53,8 +53,10 @@ def load(
         problems.append(_unknown(f'fallback_reason "{fallback}"', fallback, [*native.codes, REFUSE]))
     if invalid := _invalid(resource):
         raise ConfigurationError(*problems, f"the ConceptMap is not valid R4: look at {', '.join(invalid)}")
-    uris = {name: code_systems.get(name, default_code_system(plugin, name)) for name in names}
-    resource = _renamed(resource, {default_code_system(plugin, name): uri for name, uri in uris.items()})
+    default = {name: default_code_system(plugin, name) for name in names}
+    default |= {native.name: native.system} if native.system else {}
+    uris = {name: code_systems.get(name, uri) for name, uri in default.items()}
+    resource = _renamed(resource, {default[name]: uri for name, uri in uris.items()})
     known = {uris[native.name]: native.codes, reasons.SYSTEM: reasons.hl7_codes()}
     known |= {uris[name]: codes for name, codes in native.properties.items()}
     problems += dict.fromkeys(_wrong_words(resource, known))

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from facade.contract import Coding, NativeReason
+from facade.contract import Coding, NativeReason, NativeReasons
 
 SYSTEM = "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason"
 
@@ -94,6 +94,20 @@ class ReasonMap:
         return {**coding, "display": display} if display else coding
 
 
+def hl7_reasons() -> NativeReasons:
+    """The reasons of a source that takes HL7's codes as they are."""
+    codes = {code: known.display for code, known in hl7_codes().items()}
+    same = [{"code": code, "target": [{"code": code, "equivalence": "equal"}]} for code in codes]
+    concept_map = {
+        "resourceType": "ConceptMap",
+        "status": "active",
+        "group": [{"source": SYSTEM, "target": SYSTEM, "element": same}],
+    }
+    return NativeReasons(
+        name="cancelationReason", system=SYSTEM, codes=codes, concept_map=concept_map, fallback="other"
+    )
+
+
 def hl7_coding(code: str) -> dict[str, str]:
     """A coding of HL7's system with the display of our own table. ``code`` is one of the 32."""
     return {"system": SYSTEM, "code": code, "display": hl7_codes()[code].display}
@@ -124,7 +138,8 @@ def cancelation_reason(
         back = mapping.hl7_coding(sent.code)
         if hl7 is None and back is not None:
             answer.append(back)
-        answer.append(mapping.native_coding(sent.code))
+        if mapping.system != SYSTEM:
+            answer.append(mapping.native_coding(sent.code))
     words = "; ".join(dict.fromkeys(filter(None, [text, *(_foreign(c, mapping) for c in codings)])))
     told = {"coding": answer, "text": words}
     return {key: value for key, value in told.items() if value} or None

@@ -4,7 +4,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from flask import Flask, Response, jsonify, request
@@ -85,7 +85,8 @@ def _appointment_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None
         simulator = _simulator(simulators, source)
         like, appointment_id = _copy(_json_object())
         if like is None:
-            like, native = next(iter(simulator.seeds(simulator.clock.now()).items()))
+            like = next(iter(simulator.fault_ids()))
+            native = simulator.seeds(simulator.clock.now())[like]
         else:
             native = _existing(source, like, simulator.get(like))
         # Like the faults' ids, so that it is one that this source could have.
@@ -107,6 +108,20 @@ def _appointment_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None
     def patch_appointment(source: str, appointment_id: str) -> Response:
         patched = _simulator(simulators, source).patch(appointment_id, _json_object())
         return jsonify(_existing(source, appointment_id, patched))
+
+    @app.post(f"{route}/move")
+    def move_appointment(source: str, appointment_id: str) -> Response:
+        simulator = _simulator(simulators, source)
+        match _json_object():
+            case {"seconds": int() | float() as seconds, **rest} if not rest and not isinstance(seconds, bool):
+                by = seconds
+            case body:
+                raise BadRequest(f'An appointment is moved by {{"seconds": -3600}}. Send that instead of {body}.')
+        try:
+            moved = simulator.move(appointment_id, timedelta(seconds=by))
+        except (OverflowError, ValueError) as error:
+            raise BadRequest(f"The appointment cannot go there ({error}). Move it by less.") from error
+        return jsonify(_existing(source, appointment_id, moved))
 
     @app.delete(route)
     def delete_appointment(source: str, appointment_id: str) -> Response:
@@ -183,8 +198,8 @@ def _copy(body: dict[str, Any]) -> tuple[str | None, str | None]:
     """Check the body that copies an appointment: which, and under which id."""
     if body.keys() - {"like", "id"} or not all(isinstance(value, str) and value for value in body.values()):
         raise BadRequest(
-            'An appointment is copied by {"like": id, "id": id}; without "like" the first that is seeded, as it is '
-            f'seeded, and without "id" under a new one. Send that instead of {body}.'
+            'An appointment is copied by {"like": id, "id": id}; without "like" an ordinary one, as it '
+            f'is seeded, and without "id" under a new one. Send that instead of {body}.'
         )
     return body.get("like"), body.get("id")
 

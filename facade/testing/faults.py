@@ -1,6 +1,8 @@
 """The one list of fault names: what a misbehaving source does to one request, and which are armed where."""
 
+import random
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -31,6 +33,9 @@ class Answer(Enum):
     ACCEPTED_202 = "answers 202 with an empty JSON object"
     EMPTY_200 = "answers 200 with an empty body"
     HTML_200 = "answers 200 with an HTML page"
+    GARBAGE_200 = "answers 200 with bytes that mean nothing"
+    OTHER_JSON_200 = "answers 200 with JSON of another shape"
+    ERROR_200 = "answers 200 with a refusal in its own error shape inside"
     CUT_HEADERS = "hangs up inside the headers of its answer"
     CUT_BODY = "hangs up halfway through the body of its answer"
     SLOW_DRIP = "answers one byte a second, from the first byte of the status line"
@@ -85,6 +90,9 @@ _CANCEL = (
     ("accepted-202", Commit.NO, Answer.ACCEPTED_202),
     ("empty-200", Commit.YES, Answer.EMPTY_200),
     ("html-200", Commit.YES, Answer.HTML_200),
+    ("garbage-200", Commit.YES, Answer.GARBAGE_200),
+    ("other-json-200", Commit.YES, Answer.OTHER_JSON_200),
+    ("error-200", Commit.NO, Answer.ERROR_200),
     ("cut-headers", Commit.YES, Answer.CUT_HEADERS),
     ("cut-body", Commit.YES, Answer.CUT_BODY),
     ("slow-drip", Commit.YES, Answer.SLOW_DRIP),
@@ -106,6 +114,9 @@ _READ = (
     ("read-accepted-202", Answer.ACCEPTED_202),
     ("read-empty-200", Answer.EMPTY_200),
     ("read-html-200", Answer.HTML_200),
+    ("read-garbage-200", Answer.GARBAGE_200),
+    ("read-other-json-200", Answer.OTHER_JSON_200),
+    ("read-error-200", Answer.ERROR_200),
     ("read-cut-headers", Answer.CUT_HEADERS),
     ("read-cut-body", Answer.CUT_BODY),
     ("read-slow-drip", Answer.SLOW_DRIP),
@@ -129,12 +140,36 @@ class Armed:
     times: int | None = None
 
 
+@dataclass(frozen=True)
+class Chance:
+    """Faults by chance: this share of the requests that meet no armed one, from 0 to 1.
+
+    Which request meets which is decided by the seed, the appointment, the operation and how many such
+    requests there were before, so that a run can be repeated whatever its threads do.
+    """
+
+    seed: int
+    share: float
+
+    def draw(self, appointment_id: str, operation: Operation, number: int) -> Fault | None:
+        """The fault of the ``number``-th such request, or none."""
+        chance = random.Random(f"{self.seed}/{appointment_id}/{operation}/{number}")  # noqa: S311 - a tester's dice
+        if chance.random() >= self.share:
+            return None
+        return chance.choice([fault for fault in FAULTS.values() if fault.operation == operation])
+
+
 class ArmedFaults:
-    """The armed faults of one simulator: at most one an appointment and operation. Thread-safe."""
+    """The armed faults of one simulator: at most one an appointment and operation. Thread-safe.
+
+    ``chance``, where it is set, decides for requests that meet none.
+    """
 
     def __init__(self) -> None:
+        self.chance: Chance | None = None
         self._lock = threading.Lock()
         self._armed: dict[tuple[str, Operation], Armed] = {}
+        self._taken: Counter[tuple[str, Operation]] = Counter()
 
     def arm(self, appointment_id: str, fault: Fault, times: int | None = None) -> None:
         """Replaces what was armed for this appointment and the fault's operation."""
@@ -144,9 +179,11 @@ class ArmedFaults:
     def take(self, appointment_id: str, operation: Operation) -> Fault | None:
         """The fault that this request meets, used up by one."""
         with self._lock:
+            self._taken[appointment_id, operation] += 1
             armed = self._armed.pop((appointment_id, operation), None)
             if armed is None:
-                return None
+                number = self._taken[appointment_id, operation]
+                return self.chance.draw(appointment_id, operation, number) if self.chance else None
             left = None if armed.times is None else armed.times - 1
             if left != 0:
                 self._armed[appointment_id, operation] = Armed(appointment_id, armed.fault, left)
@@ -155,6 +192,8 @@ class ArmedFaults:
     def disarm(self, appointment_id: str | None = None) -> None:
         """Forget the faults of one appointment, or all."""
         with self._lock:
+            if appointment_id is None:
+                self._taken.clear()
             kept = {} if appointment_id is None else self._armed
             self._armed = {key: armed for key, armed in kept.items() if key[0] != appointment_id}
 

@@ -1,7 +1,8 @@
 """The protocol of behaving simulators: a source system's appointments, its clock and its own log.
 
-A plugin writes the four abstract methods. ``seeds`` and everything below it know no transport; ``app``,
-``operation`` and ``refusal`` are the source's HTTP side, used by ``facade.testing.transport`` alone.
+A plugin writes the four abstract methods of ``Simulator``; ``app``, ``operation`` and ``refusal`` are the source's
+HTTP side, used by ``facade.testing.transport`` alone. A source that is not HTTP extends ``BareSimulator``, which
+knows no transport, and brings a server of its own.
 """
 
 import copy
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from facade.contract import utc_now
 from facade.testing.faults import FAULTS, Answer, ArmedFaults, Fault, Operation
+from facade.testing.instants import moved
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -104,8 +106,8 @@ class RequestLog:
             self._entries = []
 
 
-class Simulator(ABC):
-    """A source system that behaves: a plugin's state machine over the appointments kept here.
+class BareSimulator(ABC):
+    """A source system that behaves, without a transport: a plugin's state machine over the appointments kept here.
 
     Requests are handled under ``lock``, so a plugin needs none of its own and the log can tell which
     request changed the state. ``epoch`` counts the resets: what is to happen late checks it.
@@ -113,6 +115,15 @@ class Simulator(ABC):
 
     fault_id = "apt_{}"
     """The id of the appointment that a fault is armed for from the start, around the fault's name."""
+
+    answers: frozenset[Answer] = frozenset(Answer)
+    """The misbehaviour that its transport can show; a fault with any other answer is not tried on it."""
+
+    ended_id: str | None = None
+    """A seeded appointment that is over, so that the source refuses to cancel it; None if there is no such thing."""
+
+    odd_status_id: str | None = None
+    """A seeded appointment whose native status has no FHIR word; None if there is no such thing."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -125,25 +136,10 @@ class Simulator(ABC):
 
     @abstractmethod
     def seeds(self, now: datetime) -> Mapping[str, Native]:
-        """The appointments to begin with, by id, among them one for each of ``fault_ids()``.
+        """The appointments to begin with, by id, among them an ordinary one for each of ``fault_ids()``.
 
-        The first is an ordinary one that can be cancelled: the model of those that testers have made anew.
+        Something of every patient in them holds the word CANARY, which no log may hold.
         """
-
-    @abstractmethod
-    def app(self) -> "WSGIApplication":
-        """Build the source's API, mounted below a prefix by the host; called once."""
-
-    @abstractmethod
-    def operation(self, method: str, path: str) -> tuple[Operation, str] | None:
-        """What a request means and the appointment it is about; None if it is neither read nor cancel.
-
-        ``path`` is decoded and begins with a slash, without the host's prefix.
-        """
-
-    @abstractmethod
-    def refusal(self, answer: Answer) -> tuple[int, Any]:
-        """Status and JSON with which the source says UNAUTHORIZED, REFUSED and THROTTLED in its own shape."""
 
     def fault_ids(self) -> dict[str, Fault]:
         """The appointments that are to be armed for ever, by id."""
@@ -180,11 +176,39 @@ class Simulator(ABC):
             self.put(appointment_id, _merge(native, changes))
             return self.get(appointment_id)
 
+    def move(self, appointment_id: str, by: timedelta) -> Native | None:
+        """Move every instant in it; the appointment afterwards, None if there is none. Raises OverflowError."""
+        with self.lock:
+            native = self.get(appointment_id)
+            if native is None:
+                return None
+            self.put(appointment_id, moved(native, by))
+            return self.get(appointment_id)
+
     def remove(self, appointment_id: str) -> bool:
         """Remove it; False if there was none."""
         with self.lock:
             self.revision += 1
             return self._appointments.pop(appointment_id, None) is not None
+
+
+class Simulator(BareSimulator):
+    """A source system that behaves, with its API over HTTP."""
+
+    @abstractmethod
+    def app(self) -> "WSGIApplication":
+        """Build the source's API, mounted below a prefix by the host; called once."""
+
+    @abstractmethod
+    def operation(self, method: str, path: str) -> tuple[Operation, str] | None:
+        """What a request means and the appointment it is about; None if it is neither read nor cancel.
+
+        ``path`` is decoded and begins with a slash, without the host's prefix.
+        """
+
+    @abstractmethod
+    def refusal(self, answer: Answer) -> tuple[int, Any]:
+        """Status and JSON with which the source says UNAUTHORIZED, REFUSED and THROTTLED in its own shape."""
 
 
 def _merge(target: Any, patch: Any) -> Any:

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _PAGE = "<!doctype html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
-_CANNED = {
+_CANNED: dict[Answer, tuple[int, str, str | bytes]] = {
     Answer.SERVER_ERROR: (500, "text/plain", "Internal Server Error"),
     Answer.HTML_404: (404, "text/html", _PAGE.format("404 Not Found")),
     Answer.HTML_502: (502, "text/html", _PAGE.format("502 Bad Gateway")),
     Answer.ACCEPTED_202: (202, "application/json", "{}"),
     Answer.EMPTY_200: (200, "application/json", ""),
     Answer.HTML_200: (200, "text/html", _PAGE.format("Please log in")),
+    Answer.GARBAGE_200: (200, "application/json", b"\x80\xff{\x00cancelled"),
+    Answer.OTHER_JSON_200: (200, "application/json", '[{"status": ["cancelled"]}, null, 1e3]'),
 }
 _CUT_INTO_HEADERS = 16  # bytes after the status line: inside the first header, before any Content-Length
 
@@ -102,6 +104,8 @@ class FaultyTransport:
             case Answer.UNAUTHORIZED | Answer.REFUSED | Answer.THROTTLED:
                 status, error = self._simulator.refusal(fault.answer)
                 return Response(json.dumps(error), status, mimetype="application/json")
+            case Answer.ERROR_200:
+                return Response(json.dumps(self._simulator.refusal(Answer.REFUSED)[1]), mimetype="application/json")
             case canned:
                 status, mimetype, text = _CANNED[canned]
                 return Response(text, status, mimetype=mimetype)

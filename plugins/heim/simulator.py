@@ -64,6 +64,9 @@ class HeimError(Exception):
 class HeimSimulator(Simulator):
     """Heim's API over the seeded appointments."""
 
+    ended_id = "apt_completed"
+    odd_status_id = "apt_unknown-status"
+
     def operation(self, method: str, path: str) -> tuple[Operation, str] | None:
         """Reading the cancellation is a read of the appointment too."""
         for known_method, pattern, operation in _PATHS:

@@ -79,11 +79,12 @@ def refusals_are_outcomes(answer: Answer) -> Findings:
 
 @check("No answer holds native bodies, addresses, credentials or what only the source may know.", end=True)
 def answers_keep_secrets(run: Run) -> Findings:
-    """The sandbox's records hold canaries in what must never be passed on."""
+    """The sandbox's records hold canaries: only what is in R4's words already is passed on whole."""
     place = urlsplit(run.sandbox.url).netloc
+    is_fhir = run.sandbox.record(run.sandbox.fresh()).get("resourceType") == "Appointment"
 
     def judge(answer: Answer) -> Findings:
-        if _CANARY in answer.body:
+        if _CANARY in answer.body and not (is_fhir and answer.is_appointment):
             yield "expected nothing of what the source keeps to itself, saw one of the sandbox's canaries"
         if _MARKUP.search(answer.body):
             yield "expected no page of anybody's, saw HTML"
@@ -91,7 +92,9 @@ def answers_keep_secrets(run: Run) -> Findings:
             yield "expected no credentials, saw the caller's key"
         for outcome in (answer.resource, *answer.resource.get("contained", [])):
             text = json.dumps(outcome.get("issue", ""))
-            if outcome.get("resourceType") == "OperationOutcome" and (place in text or "Traceback" in text):
+            if outcome.get("resourceType") == "OperationOutcome" and re.search(
+                f"CANARY|Traceback|{re.escape(place)}", text
+            ):
                 yield "expected an OperationOutcome without addresses and internals, saw some"
 
     return judged(run, judge)

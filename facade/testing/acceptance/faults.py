@@ -1,8 +1,9 @@
 """Checks of every fault by name: what a cancel ends in, how many native cancels there were, and what comes later."""
 
+import json
 import time
 
-from facade.testing.acceptance.check import Check, Findings, check, differs
+from facade.testing.acceptance.check import Check, Findings, Skipped, check, differs
 from facade.testing.acceptance.run import Run
 from facade.testing.faults import FAULTS, Answer, Commit, Fault
 
@@ -77,6 +78,8 @@ def reads_of_another_id(run: Run) -> Findings:
     """A source that answers about another appointment."""
     raw_id, other = run.sandbox.fresh(), run.sandbox.fresh()
     run.sandbox.put(raw_id, run.sandbox.record(other))
+    if other not in json.dumps(run.sandbox.record(raw_id)):
+        raise Skipped("the sandbox's source gives every record the id that it is asked for")
     answer = run.facade.cancel(raw_id)
     yield from differs(f"{answer.request}, which the source shows as {other}", "200 proposed", answer.verdict)
     for asked in (raw_id, other):

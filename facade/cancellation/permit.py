@@ -1,0 +1,31 @@
+"""The permit that an attempt gives its adapter: taken once, and what takes it records that the write may leave."""
+
+import threading
+from collections.abc import Callable
+
+from facade.clock import Clock
+from facade.errors import Cause, NotDone
+
+
+class OncePermit:
+    """The right to one native write; taking it records, durably, that the write may leave."""
+
+    def __init__(self, record: Callable[[], bool], guard: float, clock: Clock) -> None:
+        self._record = record
+        self._guard = guard  # seconds between recording and sending
+        self._monotonic = clock.monotonic
+        self._lock = threading.Lock()
+        self.taken = False
+
+    def __call__(self) -> None:
+        """Take it. Raises NotDone where the write must not be made, Unavailable where it cannot be recorded."""
+        with self._lock:
+            if self.taken:
+                raise NotDone(Cause.INTERNAL, "the adapter asked to write a second time")
+            self.taken = True
+        before = self._monotonic()
+        if not self._record():
+            raise NotDone(Cause.CONFLICT, "another request has taken the appointment over")
+        if self._monotonic() - before > self._guard:
+            # Frozen between recording and sending: by now others may rightly believe that we are gone.
+            raise NotDone(Cause.TIMEOUT, "too long between recording the write and making it")

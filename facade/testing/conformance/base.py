@@ -1,0 +1,164 @@
+"""What every theme of the conformance kit stands on: what an author gives, and the fixtures made of it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, NoReturn
+
+import pytest
+
+from facade.contract import Appointment, Can, CancelRequest, SourceSystem
+from facade.errors import ConfigurationError
+from facade.registry import load_plugin
+from facade.testing.conformance import runs
+from facade.testing.conformance.bench import HL7_CODE, ROOM, Bench, Trial
+from facade.testing.conformance.readme import find
+from facade.testing.faults import FAULTS
+from facade.testing.host import serve
+from facade.testing.simulator import BareSimulator, Simulator
+from facade.testing.transport import Timings
+
+TIMINGS = Timings(silence=5.0, drip=0.05, late_commit=0.8)
+
+_BENCH = pytest.StashKey[Bench]()
+_RUNS = pytest.StashKey[dict[str, runs.Run]]()
+
+
+def must(condition: object, sentence: str) -> None:
+    """Fail with this sentence unless the condition holds."""
+    if not condition:
+        fail(sentence)
+
+
+def fail(sentence: str) -> NoReturn:
+    """Fail with this sentence, which names the thing and the next step."""
+    pytest.fail(sentence, pytrace=False)
+
+
+def cannot(what: str) -> NoReturn:
+    """Switch a test off: the source has no such thing."""
+    pytest.skip(f"cannot: {what}")
+
+
+def not_yet(what: str) -> NoReturn:
+    """Switch a test off: the source has it, and the plugin does not use it."""
+    pytest.skip(f"not yet: {what}")
+
+
+def only_if_readable(system: SourceSystem) -> None:
+    """Switch a test off for a source that is not read, and say which kind of not."""
+    if system.capabilities.read is Can.CANNOT:
+        cannot("this source has no read (Capabilities.read)")
+    if system.capabilities.read is Can.NOT_YET:
+        not_yet("this plugin does not read (Capabilities.read)")
+
+
+def prepare(trial: Trial, appointment_id: str, hl7_code: str = HL7_CODE) -> tuple[CancelRequest, Appointment | None]:
+    """What the use case would hand to the adapter."""
+    try:
+        return trial.prepared(appointment_id, hl7_code)
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+        fail(f"an ordinary read raises {type(error).__name__}; make it work first")
+
+
+def eventually(happened: Callable[[], object], otherwise: str) -> None:
+    """Wait until it has happened, or fail with this sentence."""
+    pause, ends_at = threading.Event(), time.monotonic() + ROOM
+    while not happened():
+        must(time.monotonic() < ends_at, otherwise)
+        pause.wait(0.01)
+
+
+class Kit:
+    """What the author gives; SourceConformance says what must, may and must never be overridden."""
+
+    plugin: str = ""
+    secrets: ClassVar[Mapping[str, str]] = {}
+
+    def settings(self, url: str) -> dict[str, Any]:
+        """The source's table in the configuration, without ``plugin``; ``url`` is where the simulator is reached."""
+        raise NotImplementedError(f"{type(self).__name__} has no settings; write settings(self, url)")
+
+    def source_system(self) -> SourceSystem:
+        """The declaration under test: the installed plugin's."""
+        return load_plugin(self.plugin).system
+
+    @contextmanager
+    def serve(self, simulator: BareSimulator) -> Iterator[str]:
+        """Serve the simulator with the timings of TIMINGS; where it is reached, as ``settings`` takes it."""
+        if not isinstance(simulator, Simulator):
+            fail("the simulator is no HTTP simulator; override serve(self, simulator) to serve it")
+        with serve({self.plugin: simulator}, timings=TIMINGS) as host:
+            yield host.source_url(self.plugin)
+
+    def readme(self) -> str:
+        """The text of the plugin's README.md: beside its module, beside its setup, or in its distribution."""
+        return find(self.plugin)
+
+    @pytest.fixture
+    def bench(self, request: pytest.FixtureRequest) -> Bench:
+        """The simulator, served as long as this class's tests run."""
+        owner = _class_of(request)
+        if _BENCH not in owner.stash:
+            try:
+                owner.stash[_BENCH] = Bench(self)
+            except ConfigurationError as error:
+                fail(str(error))
+            owner.stash[_RUNS] = {}
+            owner.addfinalizer(owner.stash[_BENCH].close)
+        return owner.stash[_BENCH]
+
+    @pytest.fixture
+    def trial(self, bench: Bench) -> Iterator[Trial]:
+        """The source as seeded, and a facade of its own before it."""
+        try:
+            with bench.trial() as trial:
+                yield trial
+        except ConfigurationError as error:
+            fail(str(error))
+
+    @pytest.fixture
+    def under(self, bench: Bench, request: pytest.FixtureRequest) -> "Under":
+        """What came of a cancel under a fault, by the fault's name; each is tried once for all tests."""
+        return Under(bench, _class_of(request).stash[_RUNS])
+
+
+def _class_of(request: pytest.FixtureRequest) -> pytest.Class:
+    owner: pytest.Class = request.node.getparent(pytest.Class)
+    return owner
+
+
+class Under:
+    """The runs under faults that were made so far, and those that are still to be made."""
+
+    def __init__(self, bench: Bench, made: dict[str, runs.Run]) -> None:
+        self._bench = bench
+        self._made = made
+
+    def __call__(self, name: str) -> runs.Run:
+        """The run under this fault. Skips the test where the fault cannot be."""
+        fault = FAULTS[name]
+        if not self.possible(name):
+            cannot(f"its transport shows no source that {fault.answer.value} (Simulator.answers)")
+        if fault.operation == "read":
+            only_if_readable(self._bench.system)
+        if name not in self._made:
+            try:
+                self._made[name] = runs.run(self._bench, name)
+            except ConfigurationError as error:
+                fail(str(error))
+        return self._made[name]
+
+    def possible(self, name: str) -> bool:
+        """Whether the simulator's transport can show this fault."""
+        return FAULTS[name].answer in self._bench.simulator.answers
+
+    def every(self) -> list[runs.Run]:
+        """The runs under every fault that there can be."""
+        readable = self._bench.system.capabilities.read is Can.YES
+        return [
+            self(name)
+            for name, fault in FAULTS.items()
+            if self.possible(name) and (readable or fault.operation == "cancel")
+        ]

@@ -1,0 +1,222 @@
+"""A source's simulator being served, and facades before it: the real use case, each on a ledger of its own."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+from unittest.mock import patch
+
+from facade import registry
+from facade.app import Facade, compose
+from facade.cancellation.budget import Budget
+from facade.cancellation.timers import Timers
+from facade.cancellation.wish import Caller
+from facade.config import Config
+from facade.contract import Appointment, Can, CancelRequest, Coding, Permit, SourceSystem
+from facade.deadline import deadline
+from facade.errors import ConfigurationError, NotFound, Unavailable
+from facade.fhir.reasons import SYSTEM
+from facade.ledger.engine import connect
+from facade.ledger.store import Ledger
+from facade.registry import Plugin, Source
+from facade.testing.conformance.hearing import hearing
+from facade.testing.conformance.seam import Record, recorded
+from facade.testing.faults import Answer
+from facade.testing.simulator import BareSimulator, LogEntry
+
+SOURCE_SYSTEM = "urn:fhir-facade:source-system"
+HL7_CODE = "pat-mv"
+SAID = "CANARY: she told us so"
+ROOM = 10.0  # seconds for what ought to take none: a machine may be slow
+
+# Nothing may expire while a slow machine thinks; only what follows doubt is quick.
+_TIMERS = Timers(lease=120.0, sending=120.0, send_guard=60.0, reads=(0.05,), hint=0.0, poll=0.01, hold=0.0, tick=0.05)
+
+
+@dataclass(frozen=True)
+class Shares(Budget):
+    """A budget whose parts are given one by one, so that the one that meets a silence can be short."""
+
+    answer_within: float = 4 * ROOM
+    work: float = 4 * ROOM
+    read: float = ROOM
+    write: float = ROOM
+    probe: float = ROOM
+
+
+class Author(Protocol):
+    """What the author of a source gives."""
+
+    plugin: str
+    secrets: ClassVar[Mapping[str, str]]
+
+    def settings(self, url: str) -> dict[str, Any]:
+        """The source's table in the configuration."""
+
+    def source_system(self) -> SourceSystem:
+        """The declaration under test."""
+
+    def serve(self, simulator: BareSimulator) -> AbstractContextManager[str]:
+        """Serve the simulator; where it is reached."""
+
+
+@dataclass
+class Trial:
+    """One facade before the source as seeded, for the length of a block; ``lines`` are complete after it."""
+
+    bench: "Bench"
+    facade: Facade
+    source: Source
+    record: Record
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def simulator(self) -> BareSimulator:
+        """The source's stand-in."""
+        return self.bench.simulator
+
+    @property
+    def readable(self) -> bool:
+        """Whether the source is declared to be."""
+        return self.source.system.capabilities.read is Can.YES
+
+    def appointment(self, number: int = 0) -> str:
+        """The id of an appointment that can be cancelled, without a fault; each number is another one."""
+        # The faults of reads have the ones to spare; the one that is silent stays as it is.
+        faults = self.simulator.fault_ids().items()
+        found = [one for one, fault in faults if fault.operation == "read" and fault.answer is not Answer.SILENCE]
+        self.simulator.faults.disarm(found[number])
+        return found[number]
+
+    def faulty(self, name: str) -> str:
+        """The id of the appointment that is armed with this fault."""
+        return next(found for found, fault in self.simulator.fault_ids().items() if fault.name == name)
+
+    def request(self, appointment_id: str, hl7_code: str = HL7_CODE) -> CancelRequest:
+        """A wish to cancel, as the web layer makes one."""
+        return CancelRequest(appointment_id=appointment_id, codings=(Coding(SYSTEM, hl7_code),), text=SAID, note=SAID)
+
+    def cancel(self, appointment_id: str) -> Appointment:
+        """The facade's answer to a cancel. Raises NotFound, Unavailable."""
+        caller = Caller("conformance")
+        return self.facade.cancellations.cancel(self.source, self.request(appointment_id), caller).appointment
+
+    def outcome(self, appointment_id: str) -> str:
+        """What a caller is told about a cancel, in a word or two."""
+        try:
+            return str(self.cancel(appointment_id)["status"])
+        except NotFound:
+            return "not found"
+        except Unavailable:
+            return "unavailable"
+
+    def read(self, appointment_id: str) -> Appointment:
+        """The facade's answer to a read. Raises NotFound, Unavailable."""
+        return self.facade.cancellations.read(self.source, appointment_id).appointment
+
+    def read_directly(self, appointment_id: str, seconds: float = ROOM) -> Any:
+        """What the adapter itself gives or raises."""
+        with deadline(seconds):
+            return self.source.adapter.read(appointment_id)
+
+    def cancel_directly(
+        self, request: CancelRequest, current: Appointment | None, permit: Permit, seconds: float = ROOM
+    ) -> Any:
+        """What the adapter itself gives or raises."""
+        with deadline(seconds):
+            return self.source.adapter.cancel(request, current, permit)
+
+    def prepared(self, appointment_id: str, hl7_code: str = HL7_CODE) -> tuple[CancelRequest, Appointment | None]:
+        """What the use case would hand to the adapter: the request with its native reason, and the current state."""
+        request, mapping = self.request(appointment_id, hl7_code), self.source.mapping
+        if mapping is not None:
+            request = replace(request, native_reason=mapping.choose(request.codings))
+        return request, self.read_directly(appointment_id) if self.readable else None
+
+    def cancel_by_another(self, appointment_id: str) -> str:
+        """Have somebody else cancel it, past this facade; what they were told. The source's log is empty then."""
+        with self.bench.facade(Record()) as (facade, source):
+            told = replace(self, facade=facade, source=source).outcome(appointment_id)
+        self.simulator.log.clear()
+        return told
+
+    def entries(self, appointment_id: str | None = None) -> list[LogEntry]:
+        """What the source has received, about one appointment or at all."""
+        return self.simulator.log.entries(appointment_id)
+
+    def writes(self, appointment_id: str) -> int:
+        """How many cancels of one appointment the source has received."""
+        return self.simulator.log.count("cancel", appointment_id)
+
+
+class Bench:
+    """The simulator of one source system, served until closed, and facades built before it."""
+
+    def __init__(self, author: Author) -> None:
+        self._author = author
+        self._stack = ExitStack()
+        self.system = author.source_system()
+        if self.system.simulator is None:
+            raise ConfigurationError("there is no simulator; name one in the declaration: SourceSystem(simulator=…)")
+        self.simulator = self.system.simulator()
+        self._stack.enter_context(patch.dict(os.environ, author.secrets))
+        self.url = self._stack.enter_context(author.serve(self.simulator))
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._stack.close()
+
+    def gone(self) -> str:
+        """Where a simulator was served and is no more."""
+        if self.system.simulator is None:
+            raise AssertionError("the bench has one")
+        with self._author.serve(self.system.simulator()) as url:
+            return url
+
+    def build(self, *, url: str | None = None, record: Record | None = None, **settings: Any) -> Source:
+        """The source as configured. Raises ConfigurationError."""
+        table = {"plugin": self._author.plugin, **self._author.settings(url or self.url), **settings}
+        return self.build_table(table, record or Record())
+
+    def build_table(self, table: Mapping[str, Any], record: Record) -> Source:
+        """The source that a table of a configuration describes. Raises ConfigurationError."""
+        name = self._author.plugin
+        system = recorded(self.system, self.simulator, record)
+        return registry.build({name: table}, SOURCE_SYSTEM, lambda _: Plugin(system, "the plugin under test", ""))[name]
+
+    @contextmanager
+    def facade(
+        self, record: Record, *, url: str | None = None, budget: Budget | None = None
+    ) -> Iterator[tuple[Facade, Source]]:
+        """A facade with an adapter and a ledger of its own; a file, since SQLite in memory is one connection's."""
+        source = self.build(url=url, record=record)
+        config = Config(
+            base_path="",
+            answer_within=8.0,
+            default_source=None,
+            source_identifier_system=SOURCE_SYSTEM,
+            explain_proposed=True,
+            store="",
+            auth_mode="none",
+            clients=(),
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            ledger = Ledger(connect(f"sqlite:///{Path(folder) / 'ledger.db'}"))
+            try:
+                facade = compose(config, {source.name: source}, ledger, _TIMERS, budget or Shares())
+                facade.open_store()
+                yield facade, source
+            finally:
+                ledger.engine.dispose()
+
+    @contextmanager
+    def trial(self, *, url: str | None = None, budget: Budget | None = None) -> Iterator[Trial]:
+        """Everything as seeded, and a new facade; what is said meanwhile is heard."""
+        self.simulator.reset()
+        record, lines = Record(), list[str]()
+        with hearing() as heard, self.facade(record, url=url, budget=budget) as (facade, source):
+            yield Trial(self, facade, source, record, lines)
+        lines += heard.lines

@@ -1,0 +1,166 @@
+"""The way in: a token as configured, or one fetched by SMART Backend Services and kept until near its end.
+
+http://hl7.org/fhir/smart-app-launch/STU2/backend-services.html
+"""
+
+import json
+import re
+import threading
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from facade import Cause, ConfigurationError, HttpAnswer, HttpClient, NotDone, SourceConfig, SourceError, remaining
+
+_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_ASSERTION_LIFE = timedelta(minutes=4)  # at most five; servers' clocks differ
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750, section 2.1
+_MARGIN = 30.0  # seconds before its end in which a token is not used any more
+_DEFAULT_LIFE = 300.0  # seconds; SMART requires expires_in and recommends no more than this
+_LONGEST_LIFE = 86_400.0
+# RFC 6749, section 5.2; any other word of the endpoint's is not repeated.
+_ERRORS = frozenset(
+    "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope".split()
+)
+_CAUSES = {400: Cause.CREDENTIALS, 401: Cause.CREDENTIALS, 403: Cause.CREDENTIALS, 429: Cause.THROTTLED}
+
+
+class Credentials(ABC):
+    """Where the bearer token of the next request comes from."""
+
+    @abstractmethod
+    def token(self) -> str:
+        """A token to send. Raises NotDone."""
+
+    @abstractmethod
+    def drop(self, token: str) -> bool:
+        """The server has refused this token; whether ``token()`` may now give another."""
+
+
+class StaticToken(Credentials):
+    """One token, as configured."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def token(self) -> str:
+        """That one."""
+        return self._token
+
+    def drop(self, token: str) -> bool:
+        """There is no other."""
+        return False
+
+
+class ClientCredentials(Credentials):
+    """Tokens for an assertion signed by ``sign``; one request for one at a time, the others wait for it."""
+
+    def __init__(self, config: SourceConfig, sign: Callable[[dict[str, Any]], str]) -> None:
+        self._config = config
+        self._sign = sign
+        url = urlsplit(config.settings["token_url"])
+        self._http = HttpClient(f"{url.scheme}://{url.netloc}")
+        self._path = url.path.replace("{", "{{").replace("}", "}}")
+        self._refreshing = threading.Lock()
+        self._token = ""
+        self._usable_until = 0.0  # monotonic
+
+    def token(self) -> str:
+        """The one at hand, or a fresh one. Raises NotDone: nothing was asked of the FHIR server."""
+        if not self._refreshing.acquire(timeout=remaining()):
+            raise NotDone(Cause.TIMEOUT, "no time left to wait for a token")
+        try:
+            if time.monotonic() >= self._usable_until:
+                self._fetch()
+            return self._token
+        finally:
+            self._refreshing.release()
+
+    def drop(self, token: str) -> bool:
+        """Forget it, unless another has taken its place."""
+        if token == self._token:  # no lock: its holder may wait longer than this thread may
+            self._usable_until = 0.0
+        return True
+
+    def _fetch(self) -> None:
+        try:
+            answer = self._http.send("POST", self._path, form=self._form(), permit=_writes_nothing)
+            if answer.status != 200:
+                cause = Cause.SERVER_ERROR if answer.status >= 500 else Cause.UNREADABLE
+                raise NotDone(_CAUSES.get(answer.status, cause), f"the token endpoint answered {_refusal(answer)}")
+            told = answer.json()
+        except SourceError as error:
+            # Whatever happened to this request, the FHIR server was sent nothing.
+            raise NotDone(error.cause, f"no token: {error.detail}") from None
+        token = told.get("access_token") if isinstance(told, dict) else None
+        if not (isinstance(token, str) and _TOKEN.fullmatch(token) and str(told.get("token_type")).lower() == "bearer"):
+            raise NotDone(Cause.UNREADABLE, "no token: the token endpoint's answer holds no bearer token")
+        life = told.get("expires_in", _DEFAULT_LIFE)
+        life = min(float(life), _LONGEST_LIFE) if type(life) in {int, float} and life > 0 else 0.0
+        self._token, self._usable_until = token, time.monotonic() + life - min(_MARGIN, life / 2)
+
+    def _form(self) -> dict[str, str]:
+        settings = self._config.settings
+        client = settings["client_id"]
+        claims = {
+            "iss": client,
+            "sub": client,
+            "aud": settings["token_url"],
+            "jti": str(uuid.uuid4()),
+            "exp": int((self._config.now() + _ASSERTION_LIFE).timestamp()),
+        }
+        return {
+            "grant_type": "client_credentials",
+            "scope": settings["scope"],
+            "client_assertion_type": _ASSERTION_TYPE,
+            "client_assertion": self._sign(claims),
+        }
+
+
+def credentials(config: SourceConfig) -> Credentials:
+    """The credentials that are configured. Raises ConfigurationError for a key that cannot sign."""
+    token = config.settings["token"]
+    return StaticToken(token.reveal()) if token is not None else ClientCredentials(config, _signer(config))
+
+
+def _signer(config: SourceConfig) -> Callable[[dict[str, Any]], str]:
+    settings = config.settings
+    try:
+        import jwt  # here, because only client credentials need it
+    except ImportError:
+        raise ConfigurationError("client credentials need PyJWT; pip install 'fhir-facade[smart]'") from None
+    algorithm, text = settings["algorithm"], settings["private_key_file"].reveal()
+    try:
+        jwk = json.loads(text) if text.startswith("{") else {}
+        key = jwt.PyJWK.from_dict(jwk, algorithm) if jwk else text
+        jwt.encode({}, key, algorithm)
+    except Exception:  # noqa: BLE001 - it may fail in any way over a wrong key, and its words may hold some of it
+        wrong = f"private_key_file: holds no private key to sign {algorithm} with; give one as PEM or JWK"
+        raise ConfigurationError(wrong) from None
+    key_id = settings.get("key_id", jwk.get("kid"))
+    if not isinstance(key_id, str):
+        raise ConfigurationError("key_id: the private key file does not tell it; give the kid the key is registered by")
+
+    def sign(claims: dict[str, Any]) -> str:
+        return jwt.encode(claims, key, algorithm, {"kid": key_id})
+
+    return sign
+
+
+def _refusal(answer: HttpAnswer) -> str:
+    """The status and, where the endpoint says one, OAuth's word for what is wrong."""
+    try:
+        body = answer.json()
+    except SourceError:
+        body = None
+    word = body.get("error") if isinstance(body, dict) else None
+    known = isinstance(word, str) and word in _ERRORS
+    return f"HTTP {answer.status} {word}" if known else f"HTTP {answer.status}"
+
+
+def _writes_nothing() -> None:
+    """A request for a token writes nothing, so it needs no permit."""

@@ -1,0 +1,71 @@
+"""FHIR as a server has it ↔ FHIR at the seam, pure functions: a cancel request out, an appointment in."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from facade import Appointment, CancelRequest, Cause, Unknown, hl7_reasons
+
+# http://hl7.org/fhir/R4/valueset-appointmentstatus.html
+_STATUSES = frozenset(
+    "proposed pending booked arrived fulfilled cancelled noshow entered-in-error checked-in waitlist".split()
+)
+_ETAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e]{1,64})"')  # http://hl7.org/fhir/R4/http.html#versioning
+
+
+def to_fhir(resource: Any, etag: str, appointment_id: str) -> Appointment:
+    """The resource as the server has it; ``meta.versionId`` is the version to name in ``If-Match``.
+
+    A status that is no R4 code is absent. Raises Unknown for anything but this Appointment.
+    """
+    if not isinstance(resource, dict) or resource.get("resourceType") != "Appointment":
+        raise Unknown(Cause.UNREADABLE, "the answer is no Appointment")
+    if resource.get("id") != appointment_id:
+        raise Unknown(Cause.UNREADABLE, "the answer is another Appointment")
+    told = resource.get("meta")
+    meta = dict(told) if isinstance(told, dict) else {}
+    if tag := _ETAG.fullmatch(etag.strip()):
+        meta["versionId"] = tag[1]
+    appointment: Appointment = {**resource, "meta": meta}
+    if appointment.get("status") not in _STATUSES:
+        appointment.pop("status", None)
+    return appointment
+
+
+def version(appointment: Appointment) -> str | None:
+    """The version to name in ``If-Match``; None where the server told none."""
+    told = appointment.get("meta", {}).get("versionId")
+    return told if isinstance(told, str) and _ETAG.fullmatch(f'"{told}"') else None
+
+
+def why_not(appointment: Appointment, settings: Mapping[str, Any]) -> str:
+    """Why the server would not take a cancel; empty where nothing speaks against it."""
+    if appointment.get("status") not in settings["cancellable_statuses"]:
+        return "its status is not one to cancel from"
+    for extension in appointment.get("extension") or ():
+        is_meant = isinstance(extension, dict) and extension.get("url") == settings["is_cancelable_extension"]
+        if is_meant and extension.get("valueBoolean") is False:
+            return "the server says that it is not cancelable"
+    return ""
+
+
+def to_patch(request: CancelRequest) -> list[dict[str, Any]]:
+    """The JSON Patch (RFC 6902) of a cancel; ``add`` replaces a reason that is there."""
+    return [
+        {"op": "replace", "path": "/status", "value": "cancelled"},
+        {"op": "add", "path": "/cancelationReason", "value": {"coding": [_coding(request)]}},
+    ]
+
+
+def to_update(resource: Mapping[str, Any], request: CancelRequest) -> dict[str, Any]:
+    """The same resource with another status and reason; the rest goes back as it came."""
+    reason: dict[str, Any] = {"coding": [_coding(request)]}
+    if request.note:
+        reason["text"] = request.note
+    return {**resource, "status": "cancelled", "cancelationReason": reason}
+
+
+def _coding(request: CancelRequest) -> dict[str, str]:
+    assert request.native_reason is not None  # noqa: S101 - the declaration has reasons, so the facade set one
+    reasons, code = hl7_reasons(), request.native_reason.code
+    return {"system": reasons.system, "code": code, "display": reasons.codes[code]}

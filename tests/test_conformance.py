@@ -1,0 +1,80 @@
+"""The conformance kit: Heim passes it, and so do sources that are not HTTP; its page lists what it tests."""
+
+import ast
+import re
+from pathlib import Path
+
+from facade.testing.conformance import SourceConformance, base
+from tests import line_source
+
+PAGE = (Path(__file__).parent.parent / "docs" / "conformance.md").read_text("utf-8")
+THEMES = [theme for theme in SourceConformance.__mro__[1:] if issubclass(theme, base.Kit) and theme is not base.Kit]
+
+
+class TestHeim(SourceConformance):
+    plugin = "heim"
+    secrets = {"HEIM_API_KEY": "test_CANARY-key"}
+
+    def settings(self, url):
+        return {"base_url": url, "api_key_env": "HEIM_API_KEY", "environment": "test"}
+
+
+class TestLine(SourceConformance):
+    """Over TCP, and not installed: everything that may be overridden is."""
+
+    plugin = "line"
+    secrets = {"LINE_KEY": "CANARY-key"}
+
+    def settings(self, url):
+        return {"address": url, "key_env": "LINE_KEY"}
+
+    def source_system(self):
+        return line_source.declared()
+
+    def serve(self, simulator):
+        return line_source.served(simulator)
+
+    def readme(self):
+        return line_source.README
+
+
+class TestLineWithoutRead(TestLine):
+    def source_system(self):
+        return line_source.declared_without_read()
+
+
+def kit_tests(theme):
+    return {name: test for name, test in vars(theme).items() if name.startswith("test_")}
+
+
+def listed():
+    """The last section of the page, made from the code: a table for each theme."""
+    text = ""
+    for theme in THEMES:
+        rows = "".join(f"| `{name}` | {test.__doc__} |\n" for name, test in kit_tests(theme).items())
+        text += f"### {theme.__name__}\n{theme.__doc__}\n\n| test | what the author must do |\n|---|---|\n{rows}\n"
+    return text.rstrip() + "\n"
+
+
+def test_the_page_lists_every_test_with_what_its_author_must_do():
+    assert PAGE.split("## The tests\n")[1] == listed()
+
+
+def test_every_test_of_the_kit_says_in_one_sentence_what_the_author_must_do():
+    tests = {name: test for theme in THEMES for name, test in kit_tests(theme).items()}
+    assert len(tests) > 60
+    for name, test in tests.items():
+        assert re.fullmatch(r"[A-Z][^\n]+\.", test.__doc__ or ""), name
+
+
+def test_the_page_shows_the_file_that_the_kit_shows_and_names_what_may_be_overridden():
+    (shown,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    tree = ast.parse(shown)
+    given = {node.targets[0].id for node in ast.walk(tree) if isinstance(node, ast.Assign)}
+    given |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert given == {"plugin", "secrets", "settings"}
+    names = {name for name in vars(base.Kit) if not name.startswith("_")}
+    assert names == {"plugin", "secrets", "settings", "source_system", "serve", "readme", "bench", "trial", "under"}
+    for text in (PAGE, SourceConformance.__doc__):
+        for name in names | {"answers", "ended_id", "odd_status_id"}:
+            assert f"`{name}" in text, name

@@ -1,0 +1,274 @@
+"""The fhir_r4 plugin's way in: tokens by SMART Backend Services, when one is fetched, kept, dropped, and what fails."""
+
+import json
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from urllib.parse import parse_qs
+
+import jwt
+import pytest
+from structlog.testing import capture_logs
+from werkzeug.wrappers import Response
+
+from facade import ConfigurationError, NotDone, SourceConfig, deadline
+from facade.errors import Cause
+from plugins.fhir_r4 import credentials
+from plugins.fhir_r4.adapter import FhirR4Adapter
+from plugins.fhir_r4.settings import FhirR4Settings
+from tests.keys import CLIENT, KEY_ID, key_pair
+
+
+@pytest.fixture
+def client(fhir, tmp_path):
+    """Settings of client credentials that the server knows, as TOML; the key is in a file of its own."""
+
+    def build(algorithm="ES384", *, register=True, text=None, **settings):
+        pair = key_pair(algorithm)
+        (tmp_path / "key.pem").write_text(text if text is not None else pair.private)
+        if register:
+            fhir.clients[CLIENT, KEY_ID] = pair.public
+        table = {
+            "token_url": f"{fhir.url}/token",
+            "client_id": CLIENT,
+            "private_key_file": "key.pem",
+            "key_id": KEY_ID,
+            "algorithm": algorithm,
+            **settings,
+        }
+        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in table.items() if value is not None)
+
+    return build
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The monotonic clock that tokens' ends are judged by."""
+    time = SimpleNamespace(seconds=1000.0)
+    time.monotonic = lambda: time.seconds
+    monkeypatch.setattr(credentials, "time", time)
+    return time
+
+
+def tokens(fhir):
+    return fhir.methods().count("POST")
+
+
+def cancel(caller, appointment_id="apt-1"):
+    return caller.cancel(appointment_id, source="fhir").json
+
+
+def why(answer):
+    return answer["contained"][-1]["issue"][0]["code"]
+
+
+def adapter(fhir, tmp_path, settings):
+    """An adapter alone, with the settings that a configuration file would give it."""
+    import tomllib
+
+    table = {**tomllib.loads(settings), "plugin": "fhir_r4", "base_url": fhir.url}
+    table["private_key_file"] = str(tmp_path / table["private_key_file"])
+    return FhirR4Adapter(SourceConfig(plugin="fhir_r4", name="fhir", settings=FhirR4Settings().load(table)))
+
+
+@pytest.mark.parametrize("algorithm", ["RS384", "ES384"])
+def test_a_cancel_with_client_credentials_signs_in_once_for_read_and_write(fhir_facade, fhir, client, algorithm):
+    assert cancel(fhir_facade(access=client(algorithm)))["status"] == "cancelled"
+    assert fhir.methods() == ["POST", "GET", "PATCH"]
+    _, headers, body = fhir.received[0]
+    form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+    assertion = form.pop("client_assertion")
+    assert headers["CONTENT_TYPE"] == "application/x-www-form-urlencoded"
+    assert form == {
+        "grant_type": "client_credentials",
+        "scope": "system/Appointment.read system/Appointment.write",
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+    }
+    assert jwt.get_unverified_header(assertion) == {"alg": algorithm, "kid": KEY_ID, "typ": "JWT"}
+    assert "AUTHORIZATION" not in headers
+
+
+def test_the_key_may_be_a_jwk_that_names_itself(fhir_facade, fhir, client):
+    text = json.dumps({**key_pair("ES384").jwk, "kid": KEY_ID})
+    assert cancel(fhir_facade(access=client(text=text, key_id=None)))["status"] == "cancelled"
+
+
+def test_a_token_is_kept_until_near_its_end(fhir_facade, fhir, client, clock):
+    caller = fhir_facade(access=client())
+    for seconds, fetched in ((0, 1), (269, 1), (2, 2), (269, 2)):
+        clock.seconds += seconds
+        assert caller.read("apt-1", source="fhir").status_code == 200
+        assert tokens(fhir) == fetched
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [(10, 4.9), ("soon", 0.0), (-1, 0.0), (True, 0.0), (10**9, 86_000.0)],
+    ids=["short", "a word", "over", "no number", "for ever"],
+)
+def test_a_token_whose_end_is_near_or_unreadable_is_not_kept_long(fhir, client, clock, tmp_path, told, kept):
+    body = json.dumps({"access_token": "t", "token_type": "Bearer", "expires_in": told})
+    found = adapter(fhir, tmp_path, client())
+    fhir.canned["POST"] = Response(body)
+    found._credentials.token()
+    clock.seconds += kept
+    found._credentials.token()
+    assert tokens(fhir) == (1 if kept else 2)
+    clock.seconds += 1000
+    found._credentials.token()
+    assert tokens(fhir) == (2 if kept else 3)
+
+
+def test_many_that_need_a_token_wait_for_one_request(fhir, client, tmp_path):
+    found = adapter(fhir, tmp_path, client())
+    all_here = threading.Barrier(8)
+
+    def token(_):
+        all_here.wait()
+        return found._credentials.token()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(token, range(8)))) == 1
+    assert tokens(fhir) == 1
+
+
+def test_whoever_waits_for_another_ones_token_waits_no_longer_than_its_deadline(fhir, client, tmp_path):
+    found = adapter(fhir, tmp_path, client())
+    go_on = threading.Event()
+    fhir.before["POST"] = go_on.wait
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(found._credentials.token)
+        while not found._credentials._refreshing.locked():
+            pass
+        with deadline(0.05), pytest.raises(NotDone) as raised:
+            found._credentials.token()
+        go_on.set()
+        assert first.result()
+    assert raised.value.cause is Cause.TIMEOUT
+
+
+def test_a_401_to_a_read_fetches_a_fresh_token_and_reads_once_more(fhir_facade, fhir, client):
+    caller = fhir_facade(access=client())
+    caller.read("apt-1", source="fhir")
+    fhir.expire_tokens()
+    assert caller.read("apt-1", source="fhir").json["status"] == "booked"
+    assert fhir.methods() == ["POST", "GET", "GET", "POST", "GET"]
+
+
+def test_a_401_to_every_read_ends_after_the_second(fhir_facade, fhir, client):
+    assert why(cancel(fhir_facade(access=client()), "apt-read-unauthorized")) == "security"
+    assert fhir.log.count("read") == 2
+    assert fhir.writes() == 0
+
+
+def test_a_static_token_that_is_refused_is_not_tried_again(fhir_facade, fhir, monkeypatch):
+    monkeypatch.setenv("FHIR_TOKEN", "another")
+    assert why(cancel(fhir_facade())) == "security"
+    assert fhir.methods() == ["GET"]
+
+
+def test_a_401_to_the_write_drops_the_token_and_the_write_is_never_sent_again(fhir_facade, fhir, client):
+    caller = fhir_facade(access=client())
+    fhir.before["PATCH"] = fhir.expire_tokens
+    assert why(cancel(caller)) == "security"
+    assert fhir.methods() == ["POST", "GET", "PATCH", "POST", "GET"]
+    fhir.before.clear()
+    assert cancel(caller)["status"] == "cancelled"
+    assert fhir.writes() == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "issue"),
+    [
+        (Response('{"error": "invalid_client", "error_description": "CANARY"}', 401), "security"),
+        (Response('{"error": "CANARY"}', 400), "security"),
+        (Response('{"error": ["CANARY"]}', 400), "security"),
+        (Response("<html>CANARY</html>", 403), "security"),
+        (Response("CANARY", 500), "transient"),
+        (Response("CANARY", 429), "throttled"),
+        (Response("", 302, {"Location": "/CANARY"}), "processing"),
+        (Response("CANARY", 404), "processing"),
+        (Response("CANARY", 200), "processing"),
+        (Response('["CANARY"]', 200), "processing"),
+        (Response('{"access_token": "CANARY CANARY", "token_type": "bearer"}'), "processing"),
+        (Response('{"access_token": "CANARY", "token_type": "mac"}'), "processing"),
+    ],
+    ids=lambda value: value.get_data(as_text=True)[:40] if isinstance(value, Response) else value,
+)
+def test_without_a_token_the_server_is_asked_nothing_and_nothing_secret_is_told(
+    fhir_facade, fhir, client, answer, issue
+):
+    caller = fhir_facade(access=client())
+    fhir.canned["POST"] = answer
+    with capture_logs() as logs:
+        told = cancel(caller)
+    assert (told["status"], why(told)) == ("proposed", issue)
+    assert fhir.log.count("read") == fhir.writes() == 0
+    assert "CANARY" not in json.dumps([told, logs], default=str)
+    assert "eyJ" not in json.dumps(logs, default=str)  # what a JWT begins with
+    fhir.canned.clear()
+    assert cancel(caller)["status"] == "cancelled"
+
+
+def test_oauths_word_for_what_is_wrong_is_told_to_operators(fhir, client, tmp_path):
+    with pytest.raises(NotDone) as raised:
+        adapter(fhir, tmp_path, client(register=False)).read("apt-1")
+    assert raised.value.cause is Cause.CREDENTIALS
+    assert raised.value.detail == "no token: the token endpoint answered HTTP 401 invalid_client"
+
+
+def test_a_token_endpoint_that_cannot_be_reached_is_said_to_be_unreachable(fhir_facade, fhir, client):
+    assert why(cancel(fhir_facade(access=client(token_url="http://127.0.0.1:9/token")))) == "transient"
+    assert fhir.received == []
+
+
+def test_a_token_endpoint_that_is_silent_costs_no_more_than_the_answers_time(fhir_facade, fhir, client):
+    stop = threading.Event()
+    fhir.before["POST"] = lambda: stop.wait(10)
+    assert why(cancel(fhir_facade(access=client()))) == "timeout"
+    stop.set()
+
+
+def test_the_token_endpoint_is_called_with_its_final_slash_where_it_has_one(fhir, client, tmp_path):
+    found = adapter(fhir, tmp_path, client(token_url=f"{fhir.url}/token/"))
+    with pytest.raises(NotDone):
+        found.read("apt-1")  # the simulator has none there
+    (entry,) = fhir.log.entries()
+    assert entry.path == "/token/"
+
+
+# The key
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "text", "problem"),
+    [
+        ("RS384", "CANARY", "holds no private key to sign RS384 with; give one as PEM or JWK"),
+        ("RS384", '{"kty": "CANARY"}', "holds no private key to sign RS384 with"),
+        ("RS384", "{CANARY", "holds no private key to sign RS384 with"),
+        ("RS384", key_pair("ES384").private, "holds no private key to sign RS384 with"),
+        ("ES384", key_pair("RS384").private, "holds no private key to sign ES384 with"),
+        ("ES384", key_pair("ES384").public, "holds no private key to sign ES384 with"),
+        ("ES384", "", "is empty; write the secret into it"),
+    ],
+)
+def test_a_key_that_cannot_sign_stops_the_start_without_being_shown(fhir_facade, client, algorithm, text, problem):
+    with pytest.raises(ConfigurationError, match=problem) as raised:
+        fhir_facade(access=client(algorithm, text=text))
+    assert "private_key_file" in str(raised.value)
+    assert "CANARY" not in str(raised.value)
+
+
+def test_a_key_without_a_name_needs_key_id(fhir_facade, client):
+    with pytest.raises(ConfigurationError, match="key_id: the private key file does not tell it; give"):
+        fhir_facade(access=client(key_id=None))
+
+
+def test_without_pyjwt_client_credentials_say_what_to_install_and_a_token_does_without(
+    fhir_facade, client, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "jwt", None)
+    with pytest.raises(ConfigurationError, match=r"need PyJWT; pip install 'fhir-facade\[smart\]'"):
+        fhir_facade(access=client())
+    assert fhir_facade().read("apt-1", source="fhir").status_code == 200

@@ -1,0 +1,148 @@
+"""A source that refuses a write for a stale version: read again, one more try, and never a third."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from facade import Can, Capabilities, NotDone, SourceAdapter, StaleVersion, Unknown, hl7_reasons, remaining
+from facade.app import compose
+from facade.cancellation.budget import Budget
+from facade.cancellation.timers import Timers
+from facade.errors import Cause, Unavailable
+from facade.fhir import concept_map, reasons
+from facade.web import create_app
+from tests.conftest import Caller
+
+
+class Versioned(SourceAdapter):
+    """A source in memory; ``changes`` happen to the appointment just before the writes, one each."""
+
+    def __init__(self, *changes):
+        self.version, self.status = 1, "booked"
+        self.changes = list(changes)
+        self.writes = []
+
+    def read(self, appointment_id):
+        return {"id": appointment_id, "status": self.status, "meta": {"versionId": str(self.version)}}
+
+    def cancel(self, request, current, permit):
+        permit()
+        if self.changes:
+            self.status = self.changes.pop(0)
+            self.version += 1
+        self.writes.append(current["meta"]["versionId"])
+        if current["meta"]["versionId"] != str(self.version):
+            raise StaleVersion("HTTP 412")
+        self.status = "cancelled"
+        return self.read(request.appointment_id)
+
+
+@pytest.fixture
+def before(make):
+    """A facade in front of an adapter; what it can is declared unless said otherwise."""
+    built = make().facade
+
+    def build(adapter, capabilities=None):
+        capabilities = capabilities or Capabilities(versioned_writes=Can.YES)
+        source = built.sources["heim"]
+        source = replace(source, adapter=adapter, system=replace(source.system, capabilities=capabilities))
+        timers = Timers.for_answers_within(2.0)
+        facade = compose(built.config, {"heim": source}, built.ledger, timers, Budget(2.0))
+        return Caller(create_app(facade), facade)
+
+    return build
+
+
+def events(caller):
+    return [line["event"] for line in caller.facade.ledger.timeline(("heim", "apt_1"))]
+
+
+def test_a_refused_stale_version_is_read_again_and_written_once_more(before):
+    adapter = Versioned("arrived")
+    caller = before(adapter)
+    answer = caller.cancel("apt_1")
+    assert answer.json["status"] == "cancelled"
+    assert adapter.writes == ["1", "2"]
+    assert events(caller) == ["claim", "send", "stale-version", "send", "proof"]
+    assert caller.facade.ledger.find(("heim", "apt_1")).epoch == 2
+
+
+def test_what_was_cancelled_meanwhile_is_a_success_without_a_second_write(before):
+    adapter = Versioned("cancelled")
+    answer = before(adapter).cancel("apt_1")
+    assert answer.json["status"] == "cancelled"
+    assert adapter.writes == ["1"]
+
+
+def test_there_is_no_third_write(before):
+    adapter = Versioned("arrived", "booked", "arrived")
+    caller = before(adapter)
+    answer = caller.cancel("apt_1")
+    assert answer.json["status"] == "proposed"
+    assert answer.json["contained"][0]["issue"][0]["code"] == "conflict"
+    assert len(adapter.writes) == 2
+    assert caller.facade.ledger.find(("heim", "apt_1")).state == "refused"
+
+
+def test_of_a_source_without_versioned_writes_it_proves_nothing(before):
+    adapter = Versioned("arrived")
+    caller = before(adapter, Capabilities())
+    assert caller.cancel("apt_1").json["status"] == "proposed"
+    assert adapter.writes == ["1"]
+    assert caller.facade.ledger.find(("heim", "apt_1")).state == "in-doubt"
+
+
+def test_a_second_try_takes_a_permit_of_its_own(before):
+    class Hasty(Versioned):
+        def cancel(self, request, current, permit):
+            permit()
+            permit()
+
+    caller = before(Hasty())
+    assert caller.cancel("apt_1").json["status"] == "proposed"
+    assert events(caller) == ["claim", "send", "not-done"]
+
+
+def test_too_little_time_for_a_second_write_means_none(before):
+    class Slow(Versioned):
+        def cancel(self, request, current, permit):
+            permit()
+            self.writes.append(current["meta"]["versionId"])
+            threading.Event().wait(remaining() * 0.9)
+            raise StaleVersion("HTTP 412")
+
+    adapter = Slow()
+    assert before(adapter).cancel("apt_1").json["status"] == "proposed"
+    assert adapter.writes == ["1"]
+
+
+def test_a_ledger_that_fails_in_between_leaves_the_refusal_and_no_second_write(before, monkeypatch):
+    adapter = Versioned("arrived")
+    caller = before(adapter)
+
+    def fail(*_):
+        raise Unavailable("gone")
+
+    monkeypatch.setattr(caller.facade.records, "again", fail)
+    assert caller.cancel("apt_1").json["status"] == "proposed"
+    assert adapter.writes == ["1"]
+
+
+def test_hl7_reasons_pass_through_as_they_are_and_are_told_once():
+    native = hl7_reasons()
+    mapping = concept_map.load(native.concept_map, native, plugin="any", code_systems={}, fallback=None)
+    assert mapping.to_native.keys() == reasons.hl7_codes().keys()
+    for code in reasons.hl7_codes():
+        asked = reasons.Coding(reasons.SYSTEM, code)
+        sent = mapping.choose([asked])
+        assert sent.code == code
+        told = reasons.cancelation_reason([asked], "", sent, None, mapping)
+        assert told == {"coding": [reasons.hl7_coding(code)]}
+    assert mapping.choose([]).code == "other"
+
+
+def test_a_stale_version_is_a_kind_of_not_done():
+    assert isinstance(StaleVersion(), NotDone)
+    assert not isinstance(StaleVersion(), Unknown)
+    assert StaleVersion().cause is Cause.CONFLICT
