@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from facade.cli import main
+from facade.errors import ConfigurationError
 from facade.testing.acceptance.catalogue import catalogue
 from facade.testing.acceptance.run import Run, prove
 from facade.testing.acceptance.sandbox import Sandbox
@@ -28,6 +29,13 @@ PROPOSED = {f"fault-{name}" for name, fault in FAULTS.items() if fault.ends_in =
 CANCELLED = {f"fault-{name}" for name, fault in FAULTS.items() if fault.ends_in == "cancelled"}
 # What is seen only by looking again after the write.
 LOST = CANCELLED - {"fault-answer-twice"}
+
+FHIR = """
+[sources.fhir]
+plugin = "fhir_r4"
+base_url = "{url}"
+token_env = "HEIM_API_KEY"
+"""
 
 EXPECTED = {
     "a-bug-for-a-malformed-body": {"body-comes-before-the-appointment", "body-not-json"},
@@ -75,7 +83,6 @@ EXPECTED = {
     "conflict-while-another-is-under-way": {"at-once-never-a-conflict"},
     "doubt-is-not-looked-into-at-once": {*LOST, "at-once-the-same-answer"},
     "errors-in-html": {"refusals-are-outcomes"},
-    "errors-without-a-code": {"refusals-are-outcomes"},
     "every-repeat-is-sent": {
         "encoded-ids",
         "repeats-send-nothing",
@@ -196,14 +203,13 @@ def stand_in():
 @pytest.fixture(scope="module")
 def process(stand_in, tmp_path_factory):
     """A facade as it is deployed, under a path, in front of the sandbox."""
-    more = NORTH
     path = configuration(
         tmp_path_factory.mktemp("verify"),
         f"{stand_in.url}/heim",
         facade='base_path = "/fhir/r4"\ndefault_source = "heim"',
-        more=more,
+        more=NORTH + FHIR.format(url=f"{stand_in.url}/fhir_r4"),
     )
-    path.write_text(path.read_text("utf-8").replace('["*"]', '["heim"]'), "utf-8")
+    path.write_text(path.read_text("utf-8").replace('["*"]', '["heim", "fhir"]'), "utf-8")
     with facade(path) as found:
         found.base = f"{found.url}/fhir/r4"
         yield found
@@ -238,6 +244,21 @@ def test_a_served_facade_is_green_twice_in_a_row(process, stand_in):
     for answer in run.facade.answers:
         if "resourceType" in answer.resource:
             remember(answer.resource)
+
+
+def test_another_source_of_another_kind_is_green_too(process, stand_in):
+    arguments = ["--source", "fhir", "--simulator", "fhir_r4", "--url", process.base, "--sandbox", stand_in.url]
+    report = json.loads(verify(*arguments, "--out-of-reach", "north", "--json").stdout)
+    assert failed(report) == {}
+    skipped = {check["name"] for check in report["checks"] if check["outcome"] == "skipped"}
+    assert skipped == {"single-source-route", "native-reasons-win", "reads-of-another-id"}
+
+
+def test_a_sandbox_that_goes_away_ends_the_run(process, tmp_path):
+    with sandbox() as gone:
+        run = Run(Target(process.base, "heim", Key(KEY), 8.0), Sandbox(gone.url, "heim"))
+    with pytest.raises(ConfigurationError, match=f"no sandbox at {gone.url} .*nobody listens there"):
+        prove(run, [CHECKS["versions"], CHECKS["app-1"]], parallel=2)
 
 
 def test_the_report_names_every_check_what_failed_and_why_and_sums_up(process, stand_in):
