@@ -122,11 +122,11 @@ def read(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not TOML: {error}; mend it there") from None
     folder = path.resolve().parent
-    absolute: dict[str, Any] = _absolute(document, folder)
-    facade = absolute.setdefault("facade", {})
+    tables: dict[str, Any] = absolute(document, folder)
+    facade = tables.setdefault("facade", {})
     if isinstance(facade, dict):
         facade["store"] = _absolute_store(facade.get("store", DEFAULT_STORE), folder)
-    return absolute
+    return tables
 
 
 def check(document: Mapping[str, Any]) -> Config:
@@ -174,10 +174,11 @@ def _absolute_store(store: Any, folder: Path) -> Any:
     return f"sqlite:///{folder / store.removeprefix('sqlite:///')}"
 
 
-def _absolute(value: Any, folder: Path) -> Any:
+def absolute(value: Any, folder: Path) -> Any:
+    """The same tables with every file setting named from ``folder`` on."""
     if not isinstance(value, dict):
         return value
     return {
-        key: str(folder / member) if key.endswith("_file") and isinstance(member, str) else _absolute(member, folder)
+        key: str(folder / member) if key.endswith("_file") and isinstance(member, str) else absolute(member, folder)
         for key, member in value.items()
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from facade.testing.conformance import SourceConformance, base
 from tests import line_source
+from tests.keys import key_pair
 
 PAGE = (Path(__file__).parent.parent / "docs" / "conformance.md").read_text("utf-8")
 THEMES = [theme for theme in SourceConformance.__mro__[1:] if issubclass(theme, base.Kit) and theme is not base.Kit]
@@ -17,6 +18,20 @@ class TestHeim(SourceConformance):
 
     def settings(self, url):
         return {"base_url": url, "api_key_env": "HEIM_API_KEY", "environment": "test"}
+
+
+class TestFhirR4(SourceConformance):
+    plugin = "fhir_r4"
+    secrets = {"CLINIC_TOKEN": "test_CANARY-token"}
+    files = {"hospital-key.pem": key_pair("RS384").private}
+
+    def settings(self, url):
+        return {"base_url": url, "token_env": "CLINIC_TOKEN"}
+
+
+class TestFhirR4ByUpdate(TestFhirR4):
+    def settings(self, url):
+        return {**super().settings(url), "mode": "update"}
 
 
 class TestLine(SourceConformance):
@@ -74,7 +89,18 @@ def test_the_page_shows_the_file_that_the_kit_shows_and_names_what_may_be_overri
     given |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     assert given == {"plugin", "secrets", "settings"}
     names = {name for name in vars(base.Kit) if not name.startswith("_")}
-    assert names == {"plugin", "secrets", "settings", "source_system", "serve", "readme", "bench", "trial", "under"}
+    assert names == {
+        "plugin",
+        "secrets",
+        "files",
+        "settings",
+        "source_system",
+        "serve",
+        "readme",
+        "bench",
+        "trial",
+        "under",
+    }
     for text in (PAGE, SourceConformance.__doc__):
         for name in names | {"answers", "ended_id", "odd_status_id"}:
             assert f"`{name}" in text, name

@@ -87,7 +87,7 @@ class FhirR4Simulator(Simulator):
             number = int(before["meta"]["versionId"]) + 1 if before else 1
             stamp = {"versionId": str(number), "lastUpdated": self.clock.now().isoformat(timespec="milliseconds")}
             meta = {**(native.get("meta") or {}), **stamp}
-            super().put(appointment_id, {**native, "resourceType": "Appointment", "id": appointment_id, "meta": meta})
+            super().put(appointment_id, {"id": appointment_id, **native, "resourceType": "Appointment", "meta": meta})
 
     def app(self) -> "WSGIApplication":
         """The requests named above; everything else answers 404 or 405 with an OperationOutcome."""

@@ -28,7 +28,8 @@ class SourceConformance(Declared, Ordinary, Answers, Permits, Faulty, Secrecy):
 
     **Must** be given: ``plugin``, the entry point's name; ``settings(url)``, the source's table in the
     configuration without ``plugin``, where ``url`` is where the simulator is reached; ``secrets``, the environment
-    variables that the settings and the README's example name, where there are any.
+    variables that the settings and the README's examples name, and ``files``, name → text, the files that they
+    name, where there are any.
 
     **May** be overridden: ``serve(simulator)``, a context manager that serves the simulator and gives what
     ``settings`` gets, for a source that is not HTTP (serve it with ``TIMINGS``); ``source_system()``, the

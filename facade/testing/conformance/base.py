@@ -75,6 +75,7 @@ class Kit:
 
     plugin: str = ""
     secrets: ClassVar[Mapping[str, str]] = {}
+    files: ClassVar[Mapping[str, str]] = {}
 
     def settings(self, url: str) -> dict[str, Any]:
         """The source's table in the configuration, without ``plugin``; ``url`` is where the simulator is reached."""

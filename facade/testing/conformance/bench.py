@@ -14,7 +14,7 @@ from facade.app import Facade, compose
 from facade.cancellation.budget import Budget
 from facade.cancellation.timers import Timers
 from facade.cancellation.wish import Caller
-from facade.config import Config
+from facade.config import Config, absolute
 from facade.contract import Appointment, Can, CancelRequest, Coding, Permit, SourceSystem
 from facade.deadline import deadline
 from facade.errors import ConfigurationError, NotFound, Unavailable
@@ -52,6 +52,7 @@ class Author(Protocol):
 
     plugin: str
     secrets: ClassVar[Mapping[str, str]]
+    files: ClassVar[Mapping[str, str]]
 
     def settings(self, url: str) -> dict[str, Any]:
         """The source's table in the configuration."""
@@ -163,6 +164,9 @@ class Bench:
             raise ConfigurationError("there is no simulator; name one in the declaration: SourceSystem(simulator=…)")
         self.simulator = self.system.simulator()
         self._stack.enter_context(patch.dict(os.environ, author.secrets))
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        for name, text in author.files.items():
+            (self._folder / name).write_text(text, "utf-8")
         self.url = self._stack.enter_context(author.serve(self.simulator))
 
     def close(self) -> None:
@@ -185,6 +189,7 @@ class Bench:
         """The source that a table of a configuration describes. Raises ConfigurationError."""
         name = self._author.plugin
         system = recorded(self.system, self.simulator, record)
+        table = absolute(table, self._folder)
         return registry.build({name: table}, SOURCE_SYSTEM, lambda _: Plugin(system, "the plugin under test", ""))[name]
 
     @contextmanager

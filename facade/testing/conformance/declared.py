@@ -82,7 +82,7 @@ class Declared(Kit):
             try:
                 bench.build_table(table, Record())
             except ConfigurationError as error:
-                step = "mend the example, or add its variable to secrets"
+                step = "mend the example, or add its variable to secrets, its file to files"
                 fail(f"README.md has an example that does not load ({'; '.join(error.problems)}); {step}")
 
     def test_the_simulators_ids_fit_the_id_pattern(self, bench: Bench) -> None:

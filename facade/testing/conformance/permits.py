@@ -89,9 +89,8 @@ class Permits(Kit):
         """Name the version that was read in the write, and raise StaleVersion where the source has another."""
         _only_if_versioned(trial)
         request, current = prepare(trial, appointment_id := trial.appointment())
-        _touch(trial, appointment_id)
         try:
-            trial.cancel_directly(request, current, lambda: None)
+            trial.cancel_directly(request, current, lambda: _touch(trial, appointment_id))
         except StaleVersion:
             changed = any(entry.changed for entry in trial.entries(appointment_id))
             must(not changed, "a refused version changed the source; let the simulator refuse without executing")
@@ -106,10 +105,10 @@ class Permits(Kit):
         appointment_id = trial.appointment()
 
         def touch(call: Call) -> None:
-            trial.record.after = lambda _: None
-            _touch(trial, call.appointment_id)
+            if len(trial.record.of("cancel")) == 0:
+                _touch(trial, call.appointment_id)
 
-        trial.record.after = touch
+        trial.record.after_permit = touch
         told = trial.outcome(appointment_id)
         must(told == "cancelled", f"a cancel after a stale version is told {told}; take the version from current")
         changes = sum(entry.operation == "cancel" and entry.changed for entry in trial.entries(appointment_id))

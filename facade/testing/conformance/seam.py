@@ -27,15 +27,15 @@ class Call:
 
 
 def _nothing(_: Call) -> None:
-    """Where a test may let something happen between two calls."""
+    """Where a test may let something happen between the permit and the write."""
 
 
 @dataclass
 class Record:
-    """The calls of one adapter, oldest first; ``after`` is called at the end of each."""
+    """The calls of one adapter, oldest first; ``after_permit`` is called when one has taken its permit."""
 
     calls: list[Call] = field(default_factory=list)
-    after: Callable[[Call], None] = _nothing
+    after_permit: Callable[[Call], None] = _nothing
 
     def of(self, operation: Operation) -> list[Call]:
         """The calls of one kind."""
@@ -62,6 +62,7 @@ class Recorder(SourceAdapter):
         def watched() -> None:
             call.permits.append(self._simulator.log.count("cancel", request.appointment_id) - before)
             permit()
+            self._record.after_permit(call)
 
         return self._noted(call, lambda: self._adapter.cancel(request, current, watched))
 
@@ -78,7 +79,6 @@ class Recorder(SourceAdapter):
         finally:
             call.seconds = time.monotonic() - begun
             self._record.calls.append(call)
-            self._record.after(call)
 
 
 def recorded(system: SourceSystem, simulator: BareSimulator, record: Record) -> SourceSystem:
