@@ -1,6 +1,5 @@
 """The control API beside the simulators: copy, put, arm, log, set time; JSON in, JSON out, strict about names."""
 
-import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from facade.errors import BadRequest, NotFound, RequestError
+from facade.testing.copies import renamed
 from facade.testing.faults import FAULTS, Armed
 from facade.testing.simulator import Clock, Native, Simulator
 
@@ -91,7 +91,7 @@ def _appointment_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None
             native = _existing(source, like, simulator.get(like))
         # Like the faults' ids, so that it is one that this source could have.
         appointment_id = appointment_id or simulator.fault_id.format(secrets.token_hex(8))
-        simulator.put(appointment_id, _renamed(native, like, appointment_id))
+        simulator.put(appointment_id, renamed(native, like, appointment_id))
         return jsonify({"id": appointment_id, "appointment": simulator.get(appointment_id)})
 
     @app.get(route)
@@ -202,20 +202,6 @@ def _copy(body: dict[str, Any]) -> tuple[str | None, str | None]:
             f'is seeded, and without "id" under a new one. Send that instead of {body}.'
         )
     return body.get("like"), body.get("id")
-
-
-def _renamed(native: Native, old: str, new: str) -> Native:
-    """The same record with another id, wherever the id stands alone or as a segment of a URL or reference."""
-    whole = re.compile(rf"(?:(?<=/)|\A){re.escape(old)}(?=[/?#]|\Z)")
-
-    def renamed(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: renamed(member) for name, member in value.items()}
-        if isinstance(value, list):
-            return [renamed(member) for member in value]
-        return whole.sub(lambda _: new, value) if isinstance(value, str) else value
-
-    return {name: renamed(member) for name, member in native.items()}
 
 
 def _armed(body: dict[str, Any]) -> Armed:
