@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from facade.errors import BadRequest, NotFound, RequestError
 from facade.testing.copies import renamed
 from facade.testing.faults import FAULTS, Armed
-from facade.testing.simulator import Clock, Native, Simulator
+from facade.testing.simulator import Clock, Simulator
 
 _Found = TypeVar("_Found")
 
