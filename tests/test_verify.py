@@ -361,6 +361,6 @@ def test_the_docs_have_every_check_and_no_other():
     )
     faults = {name for name in CHECKS if name.startswith("fault-")}
     assert rows == {name: check.promise for name, check in CHECKS.items() if name not in faults}
-    assert [line.removeprefix("## ") for line in DOCS.splitlines() if line.startswith("## ")][2:] == list(catalogue())
+    assert [line.removeprefix("## ") for line in DOCS.splitlines() if line.startswith("## ")][3:] == list(catalogue())
     assert "`fault-<name>`" in DOCS
     assert any(fault.commit is Commit.LATE for fault in FAULTS.values())
