@@ -15,6 +15,7 @@ _COMMANDS = {
     "sources": "facade.cli.configured",
     "check": "facade.cli.configured",
     "cancel": "facade.cli.client",
+    "verify": "facade.cli.verify",
     "new-source": "facade.cli.new_source",
     "reconcile": "facade.cli.reconcile",
     "ledger": "facade.cli.ledger",
