@@ -42,12 +42,13 @@ def test_help_says_what_it_is_how_to_try_it_and_every_command():
     assert "Cancel appointments in many source systems through FHIR R4" in shown
     assert "facade sandbox --serve config/sandbox.toml" in shown
     assert "exit code 2" in shown
-    commands = re.findall(r"^  ([a-z]+)  +[A-Z]", shown.split("Commands:\n")[1], re.MULTILINE)
-    assert commands == ["serve", "sandbox", "sources", "check", "cancel", "reconcile", "ledger", "db"]
+    commands = re.findall(r"^  ([a-z-]+)  +[A-Z]", shown.split("Commands:\n")[1], re.MULTILINE)
+    names = "serve sandbox sources check cancel verify new-source reconcile ledger db"
+    assert commands == names.split()
     assert facade("-h").stdout == shown
 
 
-@pytest.mark.parametrize("command", ["serve", "sandbox", "sources", "check", "cancel"])
+@pytest.mark.parametrize("command", ["serve", "sandbox", "sources", "check", "cancel", "verify"])
 def test_each_commands_help_explains_every_option_and_default(command):
     shown = facade(command, "--help").stdout
     for option in main.get_command(None, command).params:
@@ -101,6 +102,7 @@ def test_an_unknown_command_is_an_error_that_names_it():
         (["check", "--config", "x.toml", "--plugin", "heim"], "give --config or --plugin, not both"),
         (["cancel", "heim", "apt_1"], "Missing option '--url'"),
         (["cancel", "heim"], "Missing argument 'ID'"),
+        (["verify"], "Missing option '--url'"),
         (
             ["serve", "--config", "x.toml", "--workers", "0"],
             "Invalid value for '--workers': 0 is not in the range x>=1",
@@ -453,6 +455,8 @@ def test_the_printed_curl_cancels_an_appointment_and_every_faults_id_is_listed(b
     assert json.loads(facade("cancel", "heim", "apt_2", "--json", "--url", url).stdout)["status"] == "cancelled"
     assert "refused     HTTP 404" in facade("cancel", "nowhere", "apt_2", "--url", url, code=1).stdout
     assert "proposed    heim apt_refused" in facade("cancel", "heim", "apt_refused", "--url", url, code=3).stdout
+    named = re.search(r"^Against the contract: facade (verify .*)$", shown, re.MULTILINE)[1]
+    assert "1 passed, 0 failed" in facade(*named.split(), "--only", "example").stdout
 
 
 @needs_curl

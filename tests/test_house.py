@@ -222,6 +222,8 @@ def test_the_wheel_works_in_any_directory(wheel, tmp_path):
     assert "sandbox" in facade("--help")
     assert "\nin order\n" in facade("check", "--config", "config/sandbox.toml")
     assert "from fhir-facade" in facade("sources", "--config", "config/sandbox.toml")
+    assert "pip install -e" in facade("new-source", "paper", "facade-paper")
+    assert (anywhere / "facade-paper" / ".gitignore").is_file()
     command = [sys.executable, "-m", "facade", "sandbox", "--port", "0"]
     with subprocess.Popen(
         command, cwd=anywhere, env={**os.environ, **env}, stdout=subprocess.PIPE, text=True

@@ -520,6 +520,35 @@ def test_appointments_are_put_edited_and_deleted_from_outside(host: SimulatorHos
     assert heim(host, "GET", "apt_new").status_code == 404
 
 
+def test_an_appointment_is_made_anew_like_an_ordinary_one_as_it_was_seeded(host: SimulatorHost) -> None:
+    first = native(host, next(iter(host.simulators["heim"].fault_ids())))
+    control(host, "DELETE", f"/heim/appointments/{first['id']}")
+    made = [control(host, "POST", "/heim/appointments", json={}) for _ in range(2)]
+    for new in made:
+        assert re.fullmatch(r"apt_[0-9a-f]{16}", new["id"])
+        assert new["appointment"] == native(host, new["id"]) == {**first, "id": new["id"]}
+    assert made[0]["id"] != made[1]["id"]
+    cancel(host, made[0]["id"])
+    assert native(host, made[1]["id"])["status"] == "scheduled"
+
+
+def test_an_appointment_is_copied_as_it_stands_under_another_id_wherever_the_id_stands(host: SimulatorHost) -> None:
+    record = {
+        "id": "apt_1",
+        "links": [{"self": "https://heim.example/v1/appointments/apt_1?full"}, {"other": "/appointments/apt_12"}],
+        "note": "apt_1 is not an id here",
+    }
+    control(host, "PUT", "/heim/appointments/apt_1", json=record)
+    copied = control(host, "POST", "/heim/appointments", json={"like": "apt_1", "id": "apt_2"})
+    assert copied["appointment"] == native(host, "apt_2")
+    assert native(host, "apt_2") == {
+        "id": "apt_2",
+        "links": [{"self": "https://heim.example/v1/appointments/apt_2?full"}, {"other": "/appointments/apt_12"}],
+        "note": "apt_1 is not an id here",
+    }
+    assert native(host, "apt_1") == record
+
+
 def test_the_log_keeps_every_request_and_the_native_call(host: SimulatorHost) -> None:
     heim(host, "GET", "apt_1")
     observe(lambda: cancel(host, "apt_reset-after-commit"))
@@ -586,6 +615,9 @@ def test_the_fault_list_tells_a_tester_what_to_expect(host: SimulatorHost) -> No
         ("DELETE", "/heim/appointments/apt_x", None, 404, ('"apt_x"', "PUT")),
         ("PUT", "/heim/appointments/apt_x", [], 400, ("JSON object",)),
         ("PUT", "/heim/appointments/apt_x", None, 400, ("JSON object",)),
+        ("POST", "/heim/appointments", {"like": "apt_x"}, 404, ('"apt_x"', "PUT")),
+        ("POST", "/heim/appointments", {"like": 5}, 400, ('"like"', "5")),
+        ("POST", "/heim/appointments", {"likes": "apt_1"}, 400, ('"like"', "likes")),
         ("POST", "/heim/faults", {"appointment": "apt_1", "fault": "fire"}, 400, ('"fire"', "html-404")),
         ("POST", "/heim/faults", {"appointment": "apt_x", "fault": "refused"}, 404, ('"apt_x"', "PUT")),
         ("POST", "/heim/faults", {"fault": "refused"}, 400, ("appointment",)),

@@ -15,6 +15,8 @@ _COMMANDS = {
     "sources": "facade.cli.configured",
     "check": "facade.cli.configured",
     "cancel": "facade.cli.client",
+    "verify": "facade.cli.verify",
+    "new-source": "facade.cli.new_source",
     "reconcile": "facade.cli.reconcile",
     "ledger": "facade.cli.ledger",
     "db": "facade.cli.ledger",
@@ -29,7 +31,7 @@ class _Commands(click.Group):
         module = _COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command: click.Command = getattr(importlib.import_module(module), cmd_name)
+        command: click.Command = getattr(importlib.import_module(module), cmd_name.replace("-", "_"))
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -57,6 +59,8 @@ def main() -> None:
       facade serve --config config/facade.toml
     Cancel one appointment from the shell:
       facade cancel heim apt_1 --reason pat-mv --url http://127.0.0.1:8080
+    Write a plugin for one more source system:
+      facade new-source front-desk facade-front-desk
 
     A configuration that cannot work ends a command with exit code 2 and one sentence for each problem.
     """

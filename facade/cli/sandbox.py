@@ -92,7 +92,7 @@ def _serve_too(config: Path, port: int, host: SimulatorHost) -> None:
     url = f"http://{_HOST}:{port}"
     with _serving(config, port, url) as process:
         _explain_facade(url, facade.config, host, here)
-        _explain_faults(host, here)
+        _explain_faults(host, here, f"{url}{facade.config.base_path}")
         process.wait()
         raise ConfigurationError(_ENDED)
 
@@ -171,7 +171,7 @@ def _explain_facade(url: str, config: configuration.Config, host: SimulatorHost,
     click.echo(f"  -d '{json.dumps({**_BODY, 'id': appointment_id})}'\n")
 
 
-def _explain_faults(host: SimulatorHost, here: Mapping[str, str]) -> None:
+def _explain_faults(host: SimulatorHost, here: Mapping[str, str], url: str) -> None:
     (_, name), *others = here.items()
     click.echo("Other ids fail as they say; the answer comes within 8 seconds and ends as shown:\n")
     for appointment_id, fault in host.simulators[name].fault_ids().items():
@@ -180,4 +180,7 @@ def _explain_faults(host: SimulatorHost, here: Mapping[str, str]) -> None:
     for source, other in others:
         alike = host.simulators[other].fault_id.format("…")
         click.echo(f"The same of {source}: {alike}, and curl -sS {host.url}/_control/{other}/log")
+    for source, simulator in here.items():
+        named = f"--source {source}" if source == simulator else f"--source {source} --simulator {simulator}"
+        click.echo(f"Against the contract: facade verify --url {url} {named} --sandbox {host.url}")
     click.echo("Ctrl-C stops both.")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from fhir.resources.R4B import get_fhir_model_class
 from fhir.resources.R4B.appointment import Appointment
 from pydantic import ValidationError
 
@@ -31,12 +32,25 @@ _MINIMAL = {
 
 def model_problems(resource: Mapping[str, Any]) -> list[str]:
     """The elements of an Appointment that the R4 model rejects; never their values."""
+    return _rejected(Appointment, resource)
+
+
+def resource_problems(resource: Mapping[str, Any]) -> list[str]:
+    """The elements of a resource of any type that its R4 model rejects; never their values."""
     try:
-        Appointment.model_validate(dict(resource))
+        model = get_fhir_model_class(str(resource.get("resourceType")))
+    except ValueError:
+        return ["resourceType"]
+    return _rejected(model, resource)
+
+
+def _rejected(model: Any, resource: Mapping[str, Any]) -> list[str]:
+    try:
+        model.model_validate(dict(resource))
     except ValidationError as error:
-        return [".".join(str(step) for step in e["loc"]) or "Appointment" for e in error.errors()]
+        return [".".join(str(step) for step in e["loc"]) or model.__name__ for e in error.errors()]
     except Exception:  # noqa: BLE001 - the library trips over some of what it ought to reject
-        return ["Appointment"]
+        return [model.__name__]
     return []
 
 

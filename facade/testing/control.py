@@ -1,5 +1,6 @@
-"""The control API beside the simulators: put, arm, log, set time; JSON in, JSON out, strict about names."""
+"""The control API beside the simulators: copy, put, arm, log, set time; JSON in, JSON out, strict about names."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from facade.errors import BadRequest, NotFound, RequestError
+from facade.testing.copies import renamed
 from facade.testing.faults import FAULTS, Armed
 from facade.testing.simulator import Clock, Simulator
 
@@ -77,6 +79,20 @@ def _host_routes(app: Flask, simulators: Mapping[str, Simulator], clock: Clock) 
 
 def _appointment_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None:
     route = "/<source>/appointments/<appointment_id>"
+
+    @app.post("/<source>/appointments")
+    def copy_appointment(source: str) -> Response:
+        simulator = _simulator(simulators, source)
+        like, appointment_id = _copy(_json_object())
+        if like is None:
+            like = next(iter(simulator.fault_ids()))
+            native = simulator.seeds(simulator.clock.now())[like]
+        else:
+            native = _existing(source, like, simulator.get(like))
+        # Like the faults' ids, so that it is one that this source could have.
+        appointment_id = appointment_id or simulator.fault_id.format(secrets.token_hex(8))
+        simulator.put(appointment_id, renamed(native, like, appointment_id))
+        return jsonify({"id": appointment_id, "appointment": simulator.get(appointment_id)})
 
     @app.get(route)
     def get_appointment(source: str, appointment_id: str) -> Response:
@@ -176,6 +192,16 @@ def _json_object() -> dict[str, Any]:
     if not isinstance(body, dict):
         raise BadRequest(f"{request.method} {request.path} needs a body. Send a JSON object.")
     return body
+
+
+def _copy(body: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Check the body that copies an appointment: which, and under which id."""
+    if body.keys() - {"like", "id"} or not all(isinstance(value, str) and value for value in body.values()):
+        raise BadRequest(
+            'An appointment is copied by {"like": id, "id": id}; without "like" an ordinary one, as it '
+            f'is seeded, and without "id" under a new one. Send that instead of {body}.'
+        )
+    return body.get("like"), body.get("id")
 
 
 def _armed(body: dict[str, Any]) -> Armed:

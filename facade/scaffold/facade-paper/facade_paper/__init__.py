@@ -1,0 +1,45 @@
+"""Paper: what its plugin declares."""
+
+import json
+from collections.abc import Iterable
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from facade import Capabilities, NativeReasons, SourceSystem, hookimpl
+
+from facade_paper import codes
+from facade_paper.adapter import PaperAdapter
+from facade_paper.settings import PaperSettings
+
+if TYPE_CHECKING:
+    from facade.testing.simulator import Simulator
+
+
+def _simulator() -> "Simulator":
+    # Imported when asked for: serving needs no simulator.
+    from facade_paper.simulator import PaperSimulator
+
+    return PaperSimulator()
+
+
+@hookimpl
+def facade_source_systems() -> Iterable[SourceSystem]:
+    """The one source system of this plugin."""
+    concept_map = files("facade_paper").joinpath("conceptmap.json").read_text("utf-8")
+    yield SourceSystem(
+        name="paper",
+        adapter=PaperAdapter,
+        settings=PaperSettings,
+        id_pattern=r"[A-Za-z0-9_-]{1,40}",
+        repeat="errors",
+        reasons=NativeReasons(
+            name="reason",
+            codes=codes.REASONS,
+            concept_map=json.loads(concept_map),
+            fallback="practice",
+        ),
+        capabilities=Capabilities(lacks=frozenset({"slot"})),
+        identifiers=("Patient", "Practitioner"),
+        code_systems=("service", "kind"),
+        simulator=_simulator,
+    )

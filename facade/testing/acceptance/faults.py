@@ -1,0 +1,106 @@
+"""Checks of every fault by name: what a cancel ends in, how many native cancels there were, and what comes later."""
+
+import json
+import time
+
+from facade.testing.acceptance.check import Check, Findings, Skipped, check, differs
+from facade.testing.acceptance.run import Run
+from facade.testing.faults import FAULTS, Answer, Commit, Fault
+
+# In the source's own error shape: surely not done. Everything else that is not applied leaves doubt.
+_REFUSALS = {Answer.UNAUTHORIZED, Answer.REFUSED, Answer.THROTTLED}
+_SLOW = {Answer.SILENCE, Answer.SLOW_DRIP, Answer.ENDLESS}
+_PATIENCE = 60.0  # seconds, for a source that applies a cancel late
+
+
+def _fault(fault: Fault) -> Check:
+    cancels = 1 if fault.operation == "cancel" else 0
+    sends = "exactly one native cancel" if cancels else "no native cancel"
+
+    def prove(run: Run) -> Findings:
+        raw_id, answer = run.meet(fault.name)
+        # A read that keeps this source's failures from being taken for one long outage.
+        run.facade.read(run.cancelled()[0])
+        yield from differs(
+            f"{answer.request} when the source {fault.answer.value}", f"200 {fault.ends_in}", answer.verdict
+        )
+        yield from differs(f"native cancels when the source {fault.answer.value}", cancels, run.sandbox.cancels(raw_id))
+
+    promise = f"{fault.description} A cancel ends in 200 {fault.ends_in}, with {sends}."
+    return Check(name=f"fault-{fault.name}", promise=promise, prove=prove, slow=fault.answer in _SLOW)
+
+
+EVERY_FAULT = tuple(_fault(fault) for fault in FAULTS.values())
+
+
+@check('In doubt, nothing is sent again: one read that says "not cancelled" proves nothing.')
+def doubt_sends_nothing_again(run: Run) -> Findings:
+    """A second request after every fault that leaves doubt."""
+    for fault in FAULTS.values():
+        if fault.operation == "cancel" and fault.commit is Commit.NO and fault.answer not in _REFUSALS:
+            raw_id, _ = run.meet(fault.name)
+            again = run.facade.cancel(raw_id)
+            yield from differs(f"a second cancel after {fault.name}", "200 proposed", again.verdict)
+            yield from differs(f"native cancels after {fault.name}, asked twice", 1, run.sandbox.cancels(raw_id))
+
+
+@check("After a cancel that the source refused in its own words, a new request is a new attempt.")
+def refusals_may_be_asked_again(run: Run) -> Findings:
+    """It was surely not executed."""
+    raw_id = run.sandbox.fresh("refused", times=1)
+    first, second = run.facade.cancel(raw_id), run.facade.cancel(raw_id)
+    yield from differs(
+        "a cancel that the source refuses, and another",
+        "200 proposed, 200 cancelled",
+        f"{first.verdict}, {second.verdict}",
+    )
+
+
+@check(
+    "A cancel that the source applies late is found: cancelled on a later request, with one native cancel.", slow=True
+)
+def late_cancels_are_found(run: Run) -> Findings:
+    """Proposed first; see fault-late-commit."""
+    raw_id, _ = run.meet("late-commit")
+    ends_at = time.monotonic() + _PATIENCE
+    while not any(entry["operation"] == "late-commit" for entry in run.sandbox.log(raw_id)):
+        if time.monotonic() > ends_at:
+            yield f"the source: expected it to apply the cancel within {_PATIENCE:g} s, saw that it did not"
+            return
+        time.sleep(0.1)
+    answer = run.facade.cancel(raw_id)
+    yield from differs("a cancel after the source applied the first", "200 cancelled", answer.verdict)
+    yield from differs("native cancels in all", 1, run.sandbox.cancels(raw_id))
+
+
+@check("A read before the cancel that names another id is not used: 200 proposed, and nothing is sent.")
+def reads_of_another_id(run: Run) -> Findings:
+    """A source that answers about another appointment."""
+    raw_id, other = run.sandbox.fresh(), run.sandbox.fresh()
+    run.sandbox.put(raw_id, run.sandbox.record(other))
+    if other not in json.dumps(run.sandbox.record(raw_id)):
+        raise Skipped("the sandbox's source gives every record the id that it is asked for")
+    answer = run.facade.cancel(raw_id)
+    yield from differs(f"{answer.request}, which the source shows as {other}", "200 proposed", answer.verdict)
+    for asked in (raw_id, other):
+        yield from differs(f"native cancels of {asked}", 0, run.sandbox.cancels(asked))
+
+
+@check("Not found, for an appointment that was read before, is 200 proposed and not 404.")
+def not_found_after_it_was_seen(run: Run) -> Findings:
+    """What was known once cannot become unknown."""
+    raw_id = run.sandbox.fresh("refused", times=1)
+    run.facade.cancel(raw_id)
+    run.sandbox.remove(raw_id)
+    answer = run.facade.cancel(raw_id)
+    yield from differs(f"{answer.request}, which the source has forgotten", "200 proposed", answer.verdict)
+
+
+@check("A GET that the source does not answer is 503 with Retry-After.")
+def reads_that_fail(run: Run) -> Findings:
+    """Never a guess."""
+    for fault in ("read-500", "read-html-404", "read-unauthorized"):
+        answer = run.facade.read(run.sandbox.fresh(fault))
+        yield from differs(f"{answer.request} under {fault}", "503", answer.verdict)
+        if answer.status == 503 and not answer.headers.get("Retry-After"):
+            yield f"{answer.request} under {fault}: expected Retry-After beside 503, saw none"
