@@ -162,7 +162,9 @@ def _explain(host: SimulatorHost) -> None:
 
 def _explain_facade(url: str, config: configuration.Config, host: SimulatorHost, here: Mapping[str, str]) -> None:
     source, name = next(iter(here.items()))
-    appointment_id = host.simulators[name].fault_id.format(1)
+    simulator = host.simulators[name]
+    seeded = simulator.seeds(simulator.clock.now())
+    appointment_id = next(one for one in (simulator.fault_id.format(1), *seeded) if one in seeded)
     click.echo(f"{'facade':<12}{url}{config.base_path}\n\nCancel an appointment:\n")
     click.echo(f"curl -sS {url}{config.base_path}/Appointment/{source}/{appointment_id} \\")
     if config.auth_mode == "api-key":
