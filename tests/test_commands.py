@@ -15,10 +15,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from facade.app import assemble
 from facade.cli import main
+from facade.cli.sandbox import _explain_facade
 from facade.testing.faults import FAULTS
+from facade.testing.host import serve
+from plugins.heim.simulator import HeimSimulator
 from tests.conftest import CONFIG, HEIM_KEY, KEY
-from tests.process import COMMAND, call, eventually
+from tests.process import COMMAND, call, configuration, eventually
 
 ROOT = Path(__file__).parent.parent
 SANDBOX = ROOT / "config" / "sandbox.toml"
@@ -549,6 +553,20 @@ def test_a_host_that_has_no_address_is_one_sentence(tmp_path):
     assert re.fullmatch(
         r"facade: the facade cannot listen on nowhere\.invalid, port 8080: .+; choose another .*\n", told
     )
+
+
+def test_the_curl_to_paste_is_about_an_appointment_that_there_is(tmp_path, capsys):
+    class Numbered(HeimSimulator):
+        fault_id = "{}"
+
+        def seeds(self, now):
+            return {name: native for name, native in super().seeds(now).items() if name.isdigit()}
+
+    with serve({"heim": Numbered()}) as host:
+        config = configuration(tmp_path, host.source_url("heim"))
+        facade_here = assemble(config)
+        _explain_facade("http://facade", facade_here.config, host, {"desk": "heim"})
+    assert "/Appointment/desk/1839594 " in capsys.readouterr().out
 
 
 def test_a_sandbox_that_no_configured_source_stands_in_front_of_is_refused():

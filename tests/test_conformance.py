@@ -12,7 +12,7 @@ from tests import line_source
 from tests.keys import key_pair
 
 PAGE = (Path(__file__).parent.parent / "docs" / "conformance.md").read_text("utf-8")
-THEMES = [theme for theme in SourceConformance.__mro__[1:] if issubclass(theme, base.Kit) and theme is not base.Kit]
+THEMES = [theme for theme in SourceConformance.__mro__[:0:-1] if issubclass(theme, base.Kit) and theme is not base.Kit]
 
 
 class TestHeim(SourceConformance):
@@ -76,6 +76,13 @@ def listed():
 
 def test_the_page_lists_every_test_with_what_its_author_must_do():
     assert PAGE.split("## The tests\n")[1] == listed()
+
+
+def test_the_tests_run_in_the_pages_order(request):
+    """What is red first is what to mend first."""
+    own = [item.originalname for item in request.session.items if item.cls is TestHeim]
+    themes = list(dict.fromkeys(theme for name in own for theme in THEMES if name in vars(theme)))
+    assert themes == [theme for theme in THEMES if theme in themes]
 
 
 def test_every_test_of_the_kit_says_in_one_sentence_what_the_author_must_do():

@@ -70,7 +70,7 @@ def sandbox(context: click.Context, port: int, config: Path | None, serve_port: 
         signal.signal(stop, _stop)
     simulators = _simulators()
     for simulator in simulators.values():
-        simulator.faults.chance = Chance(seed, chaos) if chaos else None
+        simulator.faults.chance = Chance(seed, chaos, simulator.answers) if chaos else None
     try:
         with serve(simulators, host=_HOST, port=port) as host:
             _explain(host)
@@ -162,7 +162,9 @@ def _explain(host: SimulatorHost) -> None:
 
 def _explain_facade(url: str, config: configuration.Config, host: SimulatorHost, here: Mapping[str, str]) -> None:
     source, name = next(iter(here.items()))
-    appointment_id = host.simulators[name].fault_id.format(1)
+    simulator = host.simulators[name]
+    seeded = simulator.seeds(simulator.clock.now())
+    appointment_id = next(one for one in (simulator.fault_id.format(1), *seeded) if one in seeded)
     click.echo(f"{'facade':<12}{url}{config.base_path}\n\nCancel an appointment:\n")
     click.echo(f"curl -sS {url}{config.base_path}/Appointment/{source}/{appointment_id} \\")
     if config.auth_mode == "api-key":

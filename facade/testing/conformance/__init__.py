@@ -11,7 +11,8 @@ from facade.testing.conformance.secrecy import Secrecy
 __all__ = ["TIMINGS", "SourceConformance"]
 
 
-class SourceConformance(Declared, Ordinary, Answers, Permits, Faulty, Secrecy):
+# pytest begins with the last of them: what is declared, and the ordinary, come before what fails.
+class SourceConformance(Secrecy, Faulty, Permits, Answers, Ordinary, Declared):
     """Every test that a source passes, run through the real use case on a real ledger.
 
     A plugin's whole test file::

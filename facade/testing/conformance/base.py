@@ -35,7 +35,8 @@ def must(condition: object, sentence: str) -> None:
 
 def fail(sentence: str) -> NoReturn:
     """Fail with this sentence, which names the thing and the next step."""
-    pytest.fail(sentence, pytrace=False)
+    # Of what led here pytest would print a chain, and the sentence says it.
+    raise pytest.fail.Exception(sentence, pytrace=False) from None
 
 
 def cannot(what: str) -> NoReturn:
