@@ -82,7 +82,8 @@ class SourceAdapter(ABC):
         """Prepare everything, take the permit, write once; return the appointment the write proved.
 
         ``current`` is what ``read`` gave just before, None for a source that cannot read. A returned
-        status other than ``cancelled`` counts as Unknown. Raises NotDone, Unknown.
+        status other than ``cancelled`` counts as Unknown. Raises NotDone, Unknown; a source that cannot be read
+        also AppointmentNotFound, which of any other counts as Unknown.
         """
 
 

@@ -1,7 +1,8 @@
 """How long the work at hand may still take: an ambient deadline that only ever gets nearer.
 
 The use case sets it around every call to an adapter; ``HttpClient`` obeys it without being told. An
-adapter that does its own input and output asks ``remaining()`` before each wait.
+adapter that does its own input and output asks ``remaining()`` before each wait. A thread that it starts begins
+without the deadline; run it in ``contextvars.copy_context()``.
 """
 
 import time

@@ -457,6 +457,13 @@ def test_faults_by_chance_are_the_same_for_the_same_seed_and_requests() -> None:
     assert all(FAULTS[name].operation == ("cancel" if n % 2 else "read") for n, name in enumerate(drawn(7, 1.0)))
 
 
+def test_chance_draws_only_what_the_transport_can_show() -> None:
+    chance = Chance(7, 1.0, frozenset({Answer.SILENCE}))
+    drawn = {chance.draw("apt_1", "cancel", number) for number in range(50)}
+    assert {fault.answer for fault in drawn if fault} == {Answer.SILENCE}
+    assert Chance(7, 1.0, frozenset()).draw("apt_1", "read", 1) is None
+
+
 def test_a_reset_begins_the_chances_anew_and_an_armed_fault_comes_first() -> None:
     faults = ArmedFaults()
     faults.chance = Chance(7, 1.0)

@@ -70,7 +70,7 @@ def sandbox(context: click.Context, port: int, config: Path | None, serve_port: 
         signal.signal(stop, _stop)
     simulators = _simulators()
     for simulator in simulators.values():
-        simulator.faults.chance = Chance(seed, chaos) if chaos else None
+        simulator.faults.chance = Chance(seed, chaos, simulator.answers) if chaos else None
     try:
         with serve(simulators, host=_HOST, port=port) as host:
             _explain(host)

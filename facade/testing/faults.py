@@ -145,18 +145,21 @@ class Chance:
     """Faults by chance: this share of the requests that meet no armed one, from 0 to 1.
 
     Which request meets which is decided by the seed, the appointment, the operation and how many such
-    requests there were before, so that a run can be repeated whatever its threads do.
+    requests there were before, so that a run can be repeated whatever its threads do. ``answers`` is what
+    the source's transport can show.
     """
 
     seed: int
     share: float
+    answers: frozenset[Answer] = frozenset(Answer)
 
     def draw(self, appointment_id: str, operation: Operation, number: int) -> Fault | None:
         """The fault of the ``number``-th such request, or none."""
         chance = random.Random(f"{self.seed}/{appointment_id}/{operation}/{number}")  # noqa: S311 - a tester's dice
         if chance.random() >= self.share:
             return None
-        return chance.choice([fault for fault in FAULTS.values() if fault.operation == operation])
+        possible = [fault for fault in FAULTS.values() if fault.operation == operation and fault.answer in self.answers]
+        return chance.choice(possible) if possible else None
 
 
 class ArmedFaults:

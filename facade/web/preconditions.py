@@ -6,7 +6,8 @@ from flask import Request
 
 from facade.errors import BadRequest
 
-_LIST = re.compile(r'\s*(?:W/)?"[^"\s]*"\s*(?:,\s*(?:W/)?"[^"\s]*"\s*)*')
+LIST = re.compile(r'\s*(?:W/)?"[^"\s]*"\s*(?:,\s*(?:W/)?"[^"\s]*"\s*)*')
+"""Entity tags, one or more."""
 _TAG = re.compile(r'"([^"]*)"')
 
 
@@ -20,6 +21,6 @@ def if_match(request: Request) -> frozenset[str] | None:
         return None
     if value.strip() == "*":
         return frozenset({"*"})
-    if not _LIST.fullmatch(value):
+    if not LIST.fullmatch(value):
         raise BadRequest('If-Match is malformed; send a version as it came in an ETag: W/"0".')
     return frozenset(_TAG.findall(value))

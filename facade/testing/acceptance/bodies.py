@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from facade.testing.acceptance.check import Check, Findings, check, differs
+from facade.testing.acceptance.check import Check, Findings, answered, check, differs
 from facade.testing.acceptance.run import Run
 from facade.testing.acceptance.target import CANCEL, with_reason
 
@@ -19,7 +19,7 @@ def _refusal(name: str, promise: str, status: int, *bodies: Callable[[str], byte
         appointment_id = run.sandbox.fresh()
         for number, body in enumerate(bodies, start=1):
             answer = run.facade.cancel(appointment_id, body(appointment_id))
-            yield from differs(f"{answer.request} with body {number} of {len(bodies)}", str(status), answer.verdict)
+            yield from answered(f"{answer.request} with body {number} of {len(bodies)}", str(status), answer)
         yield from differs("native requests for a body that is refused", 0, len(run.sandbox.log(appointment_id)))
 
     return Check(name=name, promise=promise, prove=prove)
@@ -108,7 +108,7 @@ def body_size(run: Run) -> Findings:
         appointment_id = run.sandbox.fresh()
         frame = json.dumps({**CANCEL, "x-verify": ""})
         answer = run.facade.cancel(appointment_id, frame.replace('""', f'"{"x" * (size - len(frame))}"').encode())
-        yield from differs(f"{answer.request} with {size} bytes", expected, answer.verdict)
+        yield from answered(f"{answer.request} with {size} bytes", expected, answer)
         if expected == "413":
             yield from differs("native requests for a body too large", 0, len(run.sandbox.log(appointment_id)))
 
@@ -117,7 +117,7 @@ def body_size(run: Run) -> Findings:
 def unknown_elements_are_ignored(run: Run) -> Findings:
     """A partial Appointment with more in it than the facade knows."""
     answer = run.facade.cancel(run.sandbox.fresh(), with_reason("pat", **{"x-verify": {"deep": [1, None, 2.5]}}))
-    yield from differs(answer.request, "200 cancelled", answer.verdict)
+    yield from answered(answer.request, "200 cancelled", answer)
 
 
 @check("application/json is read too, in any spelling that HTTP allows.")
@@ -125,7 +125,7 @@ def plain_json_is_read(run: Run) -> Findings:
     """As schedulers send it."""
     for content_type in ("Application/JSON", "application/fhir+json; fhirVersion=4.0; charset=UTF-8"):
         answer = run.facade.cancel(run.sandbox.fresh(), headers={"Content-Type": content_type})
-        yield from differs(f"{answer.request} as {content_type}", "200 cancelled", answer.verdict)
+        yield from answered(f"{answer.request} as {content_type}", "200 cancelled", answer)
 
 
 @check("A body in another format or another FHIR version is 415 and goes nowhere.")
@@ -134,7 +134,7 @@ def unsupported_media_types(run: Run) -> Findings:
     appointment_id = run.sandbox.fresh()
     for content_type in ("application/fhir+xml", "text/plain", "application/fhir+json; fhirVersion=3.0", None):
         answer = run.facade.cancel(appointment_id, headers={"Content-Type": content_type})
-        yield from differs(f"{answer.request} as {content_type}", "415", answer.verdict)
+        yield from answered(f"{answer.request} as {content_type}", "415", answer)
     yield from differs("native requests for a body of another type", 0, len(run.sandbox.log(appointment_id)))
 
 
@@ -155,7 +155,7 @@ def formats_that_are_not_written(run: Run) -> Findings:
             headers={"Accept": accept},
             about=appointment_id,
         )
-        yield from differs(f"{answer.request} with Accept {accept}", "406", answer.verdict)
+        yield from answered(f"{answer.request} with Accept {accept}", "406", answer)
     yield from differs("native requests for a format that is not written", 0, len(run.sandbox.log(appointment_id)))
 
 

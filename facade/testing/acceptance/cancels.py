@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from facade.fhir import ids
-from facade.testing.acceptance.check import Findings, Skipped, check, differs
+from facade.testing.acceptance.check import Findings, Skipped, answered, check, differs
 from facade.testing.acceptance.run import Run
 from facade.testing.acceptance.target import CANCEL
 from facade.testing.acceptance.wire import Answer
@@ -42,7 +42,7 @@ def _example(run: Run) -> tuple[str, Answer, Answer, Answer]:
 def example(run: Run) -> Findings:
     """As printed, for an appointment of the sandbox."""
     raw_id, _, answer, _ = _example(run)
-    yield from differs(f"{answer.request} with the guide's example", "200 cancelled", answer.verdict)
+    yield from answered(f"{answer.request} with the guide's example", "200 cancelled", answer)
     yield from differs("native cancels for it", 1, run.sandbox.cancels(raw_id))
 
 
@@ -53,7 +53,7 @@ def single_source_route(run: Run) -> Findings:
     answer = run.facade.request("POST", f"/Appointment/{ids.encode(raw_id)}", body=CANCEL, about=raw_id)
     if answer.status == 404:
         raise Skipped(f"{run.facade.source} is neither the only source nor the default")
-    yield from differs(answer.request, "200 cancelled", answer.verdict)
+    yield from answered(answer.request, "200 cancelled", answer)
     yield from differs("native cancels for it", 1, run.sandbox.cancels(raw_id))
 
 
@@ -62,8 +62,8 @@ def reads(run: Run) -> Findings:
     """GET of the same path."""
     _, before, _, after = _example(run)
     if before.status != 200 or before.resource.get("status") in {None, "cancelled"}:
-        yield f"{before.request} before the cancel: expected 200 and not cancelled, saw {before.verdict}"
-    yield from differs(f"{after.request} after the cancel", "200 cancelled", after.verdict)
+        yield f"{before.request} before the cancel: expected 200 and not cancelled, saw {before.told}"
+    yield from answered(f"{after.request} after the cancel", "200 cancelled", after)
 
 
 @check("A read carries the recorded cancellation state as an extension.")
@@ -91,7 +91,7 @@ def encoded_ids(run: Run) -> Findings:
     for in_path, in_body in ((encoded, raw_id), (raw_id, encoded), (encoded, encoded)):
         path = f"/Appointment/{run.facade.source}/{in_path}"
         answer = run.facade.request("POST", path, body={**CANCEL, "id": in_body}, about=raw_id)
-        yield from differs(f"{answer.request} with id {in_body}", "200 cancelled", answer.verdict)
+        yield from answered(f"{answer.request} with id {in_body}", "200 cancelled", answer)
     yield from differs("native cancels for its forms", 1, run.sandbox.cancels(raw_id))
 
 
@@ -116,7 +116,7 @@ def _unsupported(run: Run, *bodies: dict[str, Any]) -> Findings:
     raw_id = run.sandbox.fresh()
     for body in bodies:
         answer = run.facade.cancel(raw_id, body)
-        yield from differs(f"{answer.request} with {json.dumps(body)}", "200 proposed", answer.verdict)
+        yield from answered(f"{answer.request} with {json.dumps(body)}", "200 proposed", answer)
         codes = [issue.get("code") for why in answer.resource.get("contained", []) for issue in why.get("issue", [])]
         if codes and codes != ["not-supported"]:
             yield f"the issue code for {json.dumps(body)}: expected not-supported, saw {', '.join(map(str, codes))}"
@@ -132,7 +132,7 @@ def if_match_malformed(run: Run) -> Findings:
     raw_id = run.sandbox.fresh()
     for value in ("0", "W/0", '"0', 'W/"0" W/"1"'):
         answer = run.facade.cancel(raw_id, headers={"If-Match": value})
-        yield from differs(f"{answer.request} with If-Match: {value}", "400", answer.verdict)
+        yield from answered(f"{answer.request} with If-Match: {value}", "400", answer)
     yield from differs("native cancels with a malformed If-Match", 0, run.sandbox.cancels(raw_id))
 
 
@@ -141,7 +141,7 @@ def if_match_stale(run: Run) -> Findings:
     """Another version than the recorded one."""
     raw_id = run.sandbox.fresh()
     answer = run.facade.cancel(raw_id, headers={"If-Match": _FAR_VERSION})
-    yield from differs(f"{answer.request} with If-Match: {_FAR_VERSION}", "412", answer.verdict)
+    yield from answered(f"{answer.request} with If-Match: {_FAR_VERSION}", "412", answer)
     yield from differs("native cancels with a stale If-Match", 0, run.sandbox.cancels(raw_id))
 
 
@@ -150,7 +150,7 @@ def if_match_current(run: Run) -> Findings:
     """W/"0" before anything is recorded, and *."""
     for value in ('W/"0"', "*"):
         answer = run.facade.cancel(run.sandbox.fresh(), headers={"If-Match": value})
-        yield from differs(f"{answer.request} with If-Match: {value}", "200 cancelled", answer.verdict)
+        yield from answered(f"{answer.request} with If-Match: {value}", "200 cancelled", answer)
 
 
 @check("Already cancelled wins over a stale If-Match.")
@@ -159,9 +159,7 @@ def if_match_stale_after_the_cancel(run: Run) -> Findings:
     raw_id, _ = run.cancelled()
     for value in ('W/"0"', _FAR_VERSION):
         answer = run.facade.cancel(raw_id, headers={"If-Match": value})
-        yield from differs(
-            f"{answer.request}, cancelled before, with If-Match: {value}", "200 cancelled", answer.verdict
-        )
+        yield from answered(f"{answer.request}, cancelled before, with If-Match: {value}", "200 cancelled", answer)
 
 
 @check("Prefer: return=minimal and respond-async are answered in full.")
@@ -169,4 +167,4 @@ def preferences(run: Run) -> Findings:
     """A single cancel is never put off."""
     for value in ("return=minimal", "respond-async"):
         answer = run.facade.cancel(run.sandbox.fresh(), headers={"Prefer": value})
-        yield from differs(f"{answer.request} with Prefer: {value}", "200 cancelled", answer.verdict)
+        yield from answered(f"{answer.request} with Prefer: {value}", "200 cancelled", answer)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from facade.testing.acceptance.wire import Answer
+
 if TYPE_CHECKING:
     from facade.testing.acceptance.run import Run
 
@@ -41,6 +43,12 @@ def check(
         return Check(name=name, promise=promise, prove=prove, slow=slow, alone=alone, end=end)
 
     return made
+
+
+def answered(what: str, expected: str, answer: Answer) -> Findings:
+    """A finding unless the answer has this verdict: the HTTP status, and an Appointment's own."""
+    if answer.verdict != expected:
+        yield f"{what}: expected {expected}, saw {answer.told}"
 
 
 def differs(what: str, expected: object, seen: object) -> Findings:

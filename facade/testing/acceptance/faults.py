@@ -3,7 +3,7 @@
 import json
 import time
 
-from facade.testing.acceptance.check import Check, Findings, Skipped, check, differs
+from facade.testing.acceptance.check import Check, Findings, Skipped, answered, check, differs
 from facade.testing.acceptance.run import Run
 from facade.testing.faults import FAULTS, Answer, Commit, Fault
 
@@ -21,9 +21,7 @@ def _fault(fault: Fault) -> Check:
         raw_id, answer = run.meet(fault.name)
         # A read that keeps this source's failures from being taken for one long outage.
         run.facade.read(run.cancelled()[0])
-        yield from differs(
-            f"{answer.request} when the source {fault.answer.value}", f"200 {fault.ends_in}", answer.verdict
-        )
+        yield from answered(f"{answer.request} when the source {fault.answer.value}", f"200 {fault.ends_in}", answer)
         yield from differs(f"native cancels when the source {fault.answer.value}", cancels, run.sandbox.cancels(raw_id))
 
     promise = f"{fault.description} A cancel ends in 200 {fault.ends_in}, with {sends}."
@@ -40,7 +38,7 @@ def doubt_sends_nothing_again(run: Run) -> Findings:
         if fault.operation == "cancel" and fault.commit is Commit.NO and fault.answer not in _REFUSALS:
             raw_id, _ = run.meet(fault.name)
             again = run.facade.cancel(raw_id)
-            yield from differs(f"a second cancel after {fault.name}", "200 proposed", again.verdict)
+            yield from answered(f"a second cancel after {fault.name}", "200 proposed", again)
             yield from differs(f"native cancels after {fault.name}, asked twice", 1, run.sandbox.cancels(raw_id))
 
 
@@ -69,7 +67,7 @@ def late_cancels_are_found(run: Run) -> Findings:
             return
         time.sleep(0.1)
     answer = run.facade.cancel(raw_id)
-    yield from differs("a cancel after the source applied the first", "200 cancelled", answer.verdict)
+    yield from answered("a cancel after the source applied the first", "200 cancelled", answer)
     yield from differs("native cancels in all", 1, run.sandbox.cancels(raw_id))
 
 
@@ -81,7 +79,7 @@ def reads_of_another_id(run: Run) -> Findings:
     if other not in json.dumps(run.sandbox.record(raw_id)):
         raise Skipped("the sandbox's source gives every record the id that it is asked for")
     answer = run.facade.cancel(raw_id)
-    yield from differs(f"{answer.request}, which the source shows as {other}", "200 proposed", answer.verdict)
+    yield from answered(f"{answer.request}, which the source shows as {other}", "200 proposed", answer)
     for asked in (raw_id, other):
         yield from differs(f"native cancels of {asked}", 0, run.sandbox.cancels(asked))
 
@@ -93,7 +91,7 @@ def not_found_after_it_was_seen(run: Run) -> Findings:
     run.facade.cancel(raw_id)
     run.sandbox.remove(raw_id)
     answer = run.facade.cancel(raw_id)
-    yield from differs(f"{answer.request}, which the source has forgotten", "200 proposed", answer.verdict)
+    yield from answered(f"{answer.request}, which the source has forgotten", "200 proposed", answer)
 
 
 @check("A GET that the source does not answer is 503 with Retry-After.")
@@ -101,6 +99,6 @@ def reads_that_fail(run: Run) -> Findings:
     """Never a guess."""
     for fault in ("read-500", "read-html-404", "read-unauthorized"):
         answer = run.facade.read(run.sandbox.fresh(fault))
-        yield from differs(f"{answer.request} under {fault}", "503", answer.verdict)
+        yield from answered(f"{answer.request} under {fault}", "503", answer)
         if answer.status == 503 and not answer.headers.get("Retry-After"):
             yield f"{answer.request} under {fault}: expected Retry-After beside 503, saw none"

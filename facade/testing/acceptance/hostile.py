@@ -1,7 +1,7 @@
 """Checks of ids that mean harm: they are 404, and not one byte of them reaches the source."""
 
 from facade.fhir import ids
-from facade.testing.acceptance.check import Findings, check, differs
+from facade.testing.acceptance.check import Findings, answered, check
 from facade.testing.acceptance.run import Run
 from facade.testing.acceptance.target import CANCEL
 from facade.testing.acceptance.wire import Answer
@@ -53,7 +53,7 @@ def _hexadecimal(raw: str) -> str:
 def hostile_ids_are_not_found(run: Run) -> Findings:
     """Row 5."""
     for answer in _asked(run)[1]:
-        yield from differs(answer.request, "404", answer.verdict)
+        yield from answered(answer.request, "404", answer)
 
 
 @check("Hostile ids send no byte to the source.", alone=True)
@@ -69,4 +69,4 @@ def ids_too_long(run: Run) -> Findings:
     for raw_id in ("_" * 25, "a" * 65):
         for path in (raw_id, ids.encode(raw_id)):
             answer = run.facade.request("POST", f"/Appointment/{run.facade.source}/{path}", body=CANCEL)
-            yield from differs(answer.request, "404", answer.verdict)
+            yield from answered(answer.request, "404", answer)

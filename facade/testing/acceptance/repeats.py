@@ -4,7 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from facade.fhir import ids
-from facade.testing.acceptance.check import Findings, check, differs
+from facade.testing.acceptance.check import Findings, answered, check, differs
 from facade.testing.acceptance.run import Run
 from facade.testing.acceptance.target import CANCEL, with_reason
 from facade.testing.acceptance.wire import Answer
@@ -50,7 +50,7 @@ def other_statuses_change_nothing(run: Run) -> Findings:
     raw_id, first, _, _ = _repeated(run)
     path = f"/Appointment/{run.facade.source}/{ids.encode(raw_id)}"
     other = run.facade.request("POST", path, body={**CANCEL, "status": "booked"}, about=raw_id)
-    yield from differs(f"{other.request} of what is cancelled, with another status", first.verdict, other.verdict)
+    yield from answered(f"{other.request} of what is cancelled, with another status", first.verdict, other)
 
 
 @check("Once cancelled, always cancelled: also when the source has forgotten the appointment or cannot be read.")
@@ -63,7 +63,7 @@ def cancelled_stays_cancelled(run: Run) -> Findings:
     run.sandbox.arm(silent, "read-500")
     for raw_id, why in ((forgotten, "that the source forgot"), (silent, "that the source does not show")):
         for answer in (run.facade.cancel(raw_id), run.facade.read(raw_id)):
-            yield from differs(f"{answer.request}, cancelled, {why}", "200 cancelled", answer.verdict)
+            yield from answered(f"{answer.request}, cancelled, {why}", "200 cancelled", answer)
 
 
 def _same(first: Answer, other: Answer, what: str) -> Findings:
@@ -133,7 +133,7 @@ def cancelled_by_another(run: Run) -> Findings:
     """Before the facade ever heard of it."""
     raw_id = run.sandbox.fresh(like=_cancelled_natively(run))
     answer = run.facade.cancel(raw_id)
-    yield from differs(f"{answer.request} of what another has cancelled", "200 cancelled", answer.verdict)
+    yield from answered(f"{answer.request} of what another has cancelled", "200 cancelled", answer)
     yield from differs("native cancels of what another has cancelled", 0, run.sandbox.cancels(raw_id))
 
 
@@ -144,7 +144,7 @@ def doubt_ends_when_another_cancels(run: Run) -> Findings:
     run.facade.cancel(raw_id)
     run.sandbox.replace(raw_id, like=_cancelled_natively(run))
     answer = run.facade.cancel(raw_id)
-    yield from differs(f"{answer.request} in doubt, cancelled by another", "200 cancelled", answer.verdict)
+    yield from answered(f"{answer.request} in doubt, cancelled by another", "200 cancelled", answer)
     yield from differs("native cancels in all", 1, run.sandbox.cancels(raw_id))
 
 

@@ -51,6 +51,14 @@ class Answer:
         """The HTTP status, and an Appointment's own."""
         return f"{self.status} {self.resource.get('status')}" if self.is_appointment else str(self.status)
 
+    @property
+    def told(self) -> str:
+        """The verdict, and the reasons that OperationOutcomes give for it."""
+        outcomes = [self.resource, *self.resource.get("contained", [])]
+        issues = [issue for outcome in outcomes for issue in outcome.get("issue", [])]
+        texts = [str(issue.get("details", {}).get("text", issue.get("code"))) for issue in issues]
+        return " ".join([self.verdict, *(f'"{text}"' for text in texts)])
+
 
 def exchange(
     base_url: str,

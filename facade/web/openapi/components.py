@@ -12,6 +12,7 @@ from facade.fhir.outcome import of_failure, of_request_error
 from facade.web import exchange
 from facade.web.formats import WORDS
 from facade.web.openapi import examples
+from facade.web.preconditions import LIST
 from facade.web.routes import capabilities
 
 OPENAPI = "3.1.0"
@@ -43,7 +44,7 @@ _PARAMETERS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
         "header",
         "If-Match",
         "The version that is meant, as it came in an `ETag`; `*` for any. A repeat of a cancel may carry an old one.",
-        {"anyOf": [{"const": "*"}, {"pattern": _ETAG}]},
+        {"anyOf": [{"const": "*"}, {"pattern": f"^{LIST.pattern}$"}]},
     ),
     "requestId": ("header", "X-Request-Id", "Echoed, if it is sane.", {}),
     "correlationId": ("header", "X-Correlation-Id", "Echoed, if it is sane.", {}),
