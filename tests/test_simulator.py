@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from facade.errors import ConfigurationError
+from facade.testing.copies import renamed
 from facade.testing.faults import FAULTS, Answer, ArmedFaults, Chance, Commit
 from facade.testing.host import SimulatorHost, serve
 from facade.testing.transport import Timings
@@ -472,6 +473,16 @@ def test_a_reset_begins_the_chances_anew_and_an_armed_fault_comes_first() -> Non
     assert [faults.take("apt_1", "cancel") for _ in range(5)] == first
     faults.arm("apt_1", FAULTS["refused"], times=1)
     assert faults.take("apt_1", "cancel") is FAULTS["refused"]
+
+
+# Copies
+
+
+def test_a_copy_has_its_new_id_wherever_the_old_one_stood_alone() -> None:
+    native = {"visit": 500001, "links": [{"self": "/visits/500001?x=500001"}], "note": "500001 steps", "rooms": 5000012}
+    copied = {"visit": 7, "links": [{"self": "/visits/7?x=500001"}], "note": "500001 steps", "rooms": 5000012}
+    assert renamed(native, "500001", "7") == copied
+    assert renamed({"visit": 500001}, "500001", "a7") == {"visit": 500001}
 
 
 # Control API
