@@ -387,8 +387,24 @@ def test_an_answer_that_is_not_this_appointment_is_unreadable(native):
     assert raised.value.cause is Cause.UNREADABLE
 
 
-def test_a_status_that_is_no_r4_code_is_absent():
-    assert "status" not in translate.to_fhir({"resourceType": "Appointment", "id": "a", "status": "gone"}, "", "a")
+@pytest.mark.parametrize("status", ["gone", None, True, 7, [], ["booked"], {"value": "booked"}])
+def test_a_status_that_is_no_r4_code_is_absent(status):
+    assert "status" not in translate.to_fhir({"resourceType": "Appointment", "id": "a", "status": status}, "", "a")
+
+
+@MODES
+@pytest.mark.parametrize("extension", [True, 7, "x", {"url": "x"}, [True, ["x"]]])
+def test_extensions_in_a_wrong_shape_stand_against_nothing(fhir_facade, fhir, mode, extension):
+    fhir.canned["GET"] = an_answer(json.dumps({**fhir.get("apt-1"), "extension": extension}), ETag='W/"1"')
+    assert cancel(fhir_facade(mode), "apt-1")["status"] == "cancelled"
+
+
+@MODES
+@pytest.mark.parametrize("status", [["booked"], {"value": "booked"}])
+def test_a_status_in_a_wrong_shape_is_not_one_to_cancel_from(fhir_facade, fhir, mode, status):
+    fhir.canned["GET"] = an_answer(json.dumps({**fhir.get("apt-1"), "status": status}), ETag='W/"1"')
+    assert why(cancel(fhir_facade(mode), "apt-1")) == "business-rule"
+    assert fhir.writes() == 0
 
 
 # Settings

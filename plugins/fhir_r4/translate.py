@@ -27,7 +27,8 @@ def to_fhir(resource: Any, etag: str, appointment_id: str) -> Appointment:
     if tag := _ETAG.fullmatch(etag.strip()):
         meta["versionId"] = tag[1]
     appointment: Appointment = {**resource, "meta": meta}
-    if appointment.get("status") not in _STATUSES:
+    status = appointment.get("status")
+    if not (isinstance(status, str) and status in _STATUSES):
         appointment.pop("status", None)
     return appointment
 
@@ -42,7 +43,8 @@ def why_not(appointment: Appointment, settings: Mapping[str, Any]) -> str:
     """Why the server would not take a cancel; empty where nothing speaks against it."""
     if appointment.get("status") not in settings["cancellable_statuses"]:
         return "its status is not one to cancel from"
-    for extension in appointment.get("extension") or ():
+    extensions = appointment.get("extension")
+    for extension in extensions if isinstance(extensions, list) else ():
         is_meant = isinstance(extension, dict) and extension.get("url") == settings["is_cancelable_extension"]
         if is_meant and extension.get("valueBoolean") is False:
             return "the server says that it is not cancelable"
