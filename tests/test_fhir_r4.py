@@ -265,6 +265,22 @@ def test_a_stale_version_is_read_again_and_written_once_more(fhir_facade, fhir, 
     assert [headers["IF_MATCH"] for method, headers, _ in fhir.received if method == "PATCH"] == ['W/"1"', 'W/"2"']
 
 
+@MODES
+def test_a_strong_tag_is_sent_back_as_a_strong_one_and_shown_to_nobody(fhir_facade, fhir, mode):
+    fhir.strong_tags = True
+    answer = cancel(fhir_facade(mode), "apt-1")
+    assert (answer["status"], answer["meta"]["versionId"]) == ("cancelled", "1")
+    assert [headers["IF_MATCH"] for _, headers, _ in fhir.received if "IF_MATCH" in headers] == ['"1"']
+
+
+@MODES
+def test_a_strong_tag_that_is_stale_is_read_again_and_sent_strong_once_more(fhir_facade, fhir, mode):
+    fhir.strong_tags = True
+    fhir.before["PUT" if mode else "PATCH"] = lambda: fhir.writes() or fhir.patch("apt-1", {"comment": "edited"})
+    assert cancel(fhir_facade(mode), "apt-1")["status"] == "cancelled"
+    assert [headers["IF_MATCH"] for _, headers, _ in fhir.received if "IF_MATCH" in headers] == ['"1"', '"2"']
+
+
 def test_a_version_that_is_always_stale_is_not_written_a_third_time(fhir_facade, fhir):
     assert why(cancel(fhir_facade(), "apt-stale-always")) == "conflict"
     assert fhir.writes() == 2
@@ -361,21 +377,22 @@ def test_a_sparse_appointment_is_completed(fhir_facade, fhir):
 
 
 @pytest.mark.parametrize(
-    ("etag", "meta", "version"),
+    ("etag", "meta", "tag"),
     [
-        ('W/"3"', "2", "3"),
-        ('"3"', "2", "3"),
-        ("", "2", "2"),
-        ("3", "2", "2"),
-        ('W/""', "2", "2"),
+        ('W/"3"', "2", 'W/"3"'),
+        ('"3"', "2", '"3"'),
+        ("", "2", 'W/"2"'),
+        ("3", "2", 'W/"2"'),
+        ('W/""', "2", 'W/"2"'),
         ("", None, None),
         ("", 'a"b', None),
+        ("", '"2"', None),
         ("", 7, None),
     ],
 )
-def test_the_version_is_the_etags_or_else_the_metas(etag, meta, version):
+def test_the_tag_is_the_etag_as_it_came_or_else_the_metas_version_as_a_weak_one(etag, meta, tag):
     native = {"resourceType": "Appointment", "id": "a", "meta": {} if meta is None else {"versionId": meta}}
-    assert translate.version(translate.to_fhir(native, etag, "a")) == version
+    assert translate.entity_tag(translate.to_fhir(native, etag, "a")) == tag
 
 
 @pytest.mark.parametrize(
