@@ -224,6 +224,14 @@ class TestBelievesAny2xx(Heim):
             return super().read(appointment_id)
 
 
+class TestSaysCancelledWithoutEvidence(Heim):
+    fails = {"test_the_caller_is_told_the_truth"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            return {**super().cancel(request, current, permit), "status": "cancelled"}
+
+
 class TestBelievesAlreadyCancelled(Heim):
     fails = {"test_a_second_native_cancel_does_what_is_declared"}
 
