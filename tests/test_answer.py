@@ -2,7 +2,7 @@
 
 import pytest
 
-from facade.cancellation.native import overlay
+from facade.cancellation.native import checked, overlay
 from facade.contract import Coding, NativeReason
 from facade.fhir import check, data_absent, reasons
 from facade.fhir.appointment import Identity, complete
@@ -466,3 +466,12 @@ def test_the_single_source_routes_need_one_source_or_a_default(make):
     assert make(more=north).request("POST", "/Appointment/apt_2", data="{}").status_code == 404
     default = make(more=north, facade='default_source = "heim"')
     assert default.request("GET", "/Appointment/apt_2").json["identifier"][0]["value"] == "heim"
+
+
+def test_of_an_appointment_too_large_to_check_in_time_the_largest_elements_are_left_out(caller):
+    many = [{"url": f"urn:x:{n}", "valueString": "x" * 20} for n in range(10_000)]
+    told = {"id": "a", "status": "cancelled", "extension": many, "comment": "said"}
+    kept = checked(told, "a")
+    assert kept == {"id": "a", "status": "cancelled", "comment": "said"}
+    few = {**told, "extension": many[:100]}
+    assert checked(few, "a") == few

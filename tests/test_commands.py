@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from facade.app import assemble
 from facade.cli import main
 from facade.cli.sandbox import _explain_facade
+from facade.http_client import HttpAnswer
 from facade.testing.faults import FAULTS
 from facade.testing.host import serve
 from plugins.heim.simulator import HeimSimulator
@@ -299,6 +300,24 @@ def test_every_fault_is_listed_with_what_it_ends_in():
 def test_what_the_sandbox_does_not_know_is_one_sentence(sandbox, arguments, told):
     result = sandbox(*arguments, code=1)
     assert result.stderr.startswith(f"Error: {told}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--port", "9000", "reset"], "--port: only for serving; `reset` takes --url"),
+        (["log", "heim", ".."], "id is not usable in a URL; give a source and an id that a URL can hold"),
+        (["move", "heim", "apt_1", "--hours", "nan"], "--hours must be a number"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_sandbox_is_a_wrong_call(arguments, told):
+    assert f"Error: {told}\n" in facade("sandbox", *arguments, code=2).stderr
+
+
+def test_what_answers_like_no_sandbox_is_told_so(sandbox, monkeypatch):
+    monkeypatch.setattr(HttpAnswer, "json", lambda self: ["a list"])
+    assert "answers HTTP 200 as no sandbox does; is one served there?" in sandbox("log", "heim", code=1).stderr
+    assert "answers HTTP 404 as no sandbox does" in sandbox("log", "nowhere", code=1).stderr
 
 
 def test_a_sandbox_that_is_not_served_is_one_sentence():

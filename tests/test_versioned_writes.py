@@ -1,6 +1,7 @@
 """A source that refuses a write for a stale version: read again, one more try, and never a third."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from facade.errors import Cause, Unavailable
 from facade.fhir import concept_map, reasons
 from facade.web import create_app
 from tests.conftest import Caller
+from tests.process import eventually
 
 
 class Versioned(SourceAdapter):
@@ -43,12 +45,12 @@ def before(make):
     """A facade in front of an adapter; what it can is declared unless said otherwise."""
     built = make().facade
 
-    def build(adapter, capabilities=None):
+    def build(adapter, capabilities=None, within=2.0):
         capabilities = capabilities or Capabilities(versioned_writes=Can.YES)
         source = built.sources["heim"]
         source = replace(source, adapter=adapter, system=replace(source.system, capabilities=capabilities))
-        timers = Timers.for_answers_within(2.0)
-        facade = compose(built.config, {"heim": source}, built.ledger, timers, Budget(2.0))
+        timers = Timers.for_answers_within(within)
+        facade = compose(built.config, {"heim": source}, built.ledger, timers, Budget(within))
         return Caller(create_app(facade), facade)
 
     return build
@@ -65,7 +67,26 @@ def test_a_refused_stale_version_is_read_again_and_written_once_more(before):
     assert answer.json["status"] == "cancelled"
     assert adapter.writes == ["1", "2"]
     assert events(caller) == ["claim", "send", "stale-version", "send", "proof"]
-    assert caller.facade.ledger.find(("heim", "apt_1")).epoch == 2
+    assert caller.facade.ledger.find(("heim", "apt_1")).epoch == 1
+
+
+def test_whoever_waits_gets_the_first_ones_answer_and_writes_nothing(before):
+    class Gated(Versioned):
+        def cancel(self, request, current, permit):
+            if not self.writes:
+                joined.wait(10)
+            return super().cancel(request, current, permit)
+
+    adapter, joined = Gated("arrived", "booked", "arrived"), threading.Event()
+    caller = before(adapter, within=60.0)
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(caller.cancel, "apt_1") for _ in range(4)]
+        eventually(lambda: events(caller).count("repeat") == 3)
+        joined.set()
+        told = [answer.result().json["status"] for answer in answers]
+    assert told == ["proposed"] * 4
+    assert len(adapter.writes) == 2
+    assert events(caller).count("claim") == 1
 
 
 def test_what_was_cancelled_meanwhile_is_a_success_without_a_second_write(before):

@@ -67,7 +67,7 @@ class Attempt:
         *,
         again: bool = False,
     ) -> None:
-        self._again = again  # the write of the epoch before was refused for a stale version
+        self._again = again  # its first write was refused for a stale version
         self._source = source
         self._request = request
         self._caller = caller
@@ -180,7 +180,7 @@ class Attempt:
             return self._prove(current, by_us=True)
         given = self._proposed(doubt, current)
         return self._recorded(
-            given, given, lambda: self._means.records.doubt(self._row, given.cause, given, self._audit(given))
+            given, lambda: self._means.records.doubt(self._row, given.cause, given, self._audit(given))
         )
 
     def _prove(self, evidence: Appointment, *, by_us: bool) -> Answer:
@@ -188,9 +188,10 @@ class Attempt:
         self._means.crash_point("before-record")
         given = answer.cancelled(self._source, self._request, evidence, by_us=by_us, version=1)
         told, by = native.told(evidence), "us" if by_us else "another"
-        unrecorded = self._proposed(Unknown(Cause.UNPROVEN, "the evidence could not be recorded"), evidence)
         return self._recorded(
-            given, unrecorded, lambda: self._means.records.proof(self._row, given, told, self._audit(given), by)
+            given,
+            lambda: self._means.records.proof(self._row, given, told, self._audit(given), by),
+            lambda: self._proposed(Unknown(Cause.UNPROVEN, "the evidence could not be recorded"), evidence),
         )
 
     def _not_done(self, error: NotDone, current: Appointment | None, *, cause: str = "") -> Answer:
@@ -199,7 +200,6 @@ class Attempt:
         given = replace(given, cause=cause) if cause else given
         read_before = self._row.read_before or current is not None
         return self._recorded(
-            given,
             given,
             lambda: self._means.records.not_done(self._row, given, self._audit(given), read_before=read_before),
         )
@@ -213,8 +213,13 @@ class Attempt:
             return given
         raise NotFound(NOT_KNOWN)
 
-    def _recorded(self, given: Answer, otherwise: Answer, transition: Callable[[], bool]) -> Answer:
-        """``given`` if the transition is made; what is recorded if another was first; else ``otherwise``."""
+    def _recorded(
+        self, given: Answer, transition: Callable[[], bool], unrecorded: Callable[[], Answer] | None = None
+    ) -> Answer:
+        """``given`` if the transition is made; what is recorded if another was first.
+
+        Where neither can be: ``unrecorded``, or ``given``.
+        """
         try:
             if transition():
                 self._means.crash_point("after-record")
@@ -225,7 +230,7 @@ class Attempt:
         except Unavailable:
             # The row stays as it is and is settled by reading, once the ledger is back.
             log.error("outcome-not-recorded", source=self._source.name, outcome=given.outcome)
-        return otherwise
+        return unrecorded() if unrecorded is not None else given
 
     def _proposed(self, error: SourceError, known: Appointment | None) -> Answer:
         return answer.proposed(self._source, self._row.appointment_id, error, known, explain=self._means.explain)

@@ -15,6 +15,8 @@ from facade.registry import Source
 
 log = structlog.get_logger()
 
+MAX_SIZE = 128 * 1024  # bytes, as JSON: some thousands of elements, checked in some tenths of a second
+
 
 def read(source: Source, appointment_id: str, seconds: float) -> Appointment:
     """The appointment as the source has it, within ``seconds``. Raises SourceError and nothing else."""
@@ -35,24 +37,31 @@ def checked(native: Any, appointment_id: str) -> Appointment:
     """An Appointment of this id, as JSON and nothing else. Raises Unknown for anything else.
 
     Members that are not JSON are left out, and so are a reason and extensions that are not R4: the rest is
-    checked when the answer is completed, and none of it may cost the evidence.
+    checked when the answer is completed, and none of it may cost the evidence. So are the largest members
+    of an Appointment over MAX_SIZE: to check them would take longer than a caller waits.
     """
     if not isinstance(native, dict):
         raise Unknown(Cause.INTERNAL, "the adapter returned no Appointment; mend its return statement")
     if native.get("id") != appointment_id:
         raise Unknown(Cause.UNREADABLE, "the source answered with another appointment's id")
-    kept: Appointment = {name: value for name, value in native.items() if isinstance(name, str) and _is_json(value)}
+    sizes = {name: _size(value) for name, value in native.items() if isinstance(name, str)}
+    left = MAX_SIZE
+    kept: Appointment = {}
+    for name, size in sorted(sizes.items(), key=lambda found: found[1] or 0):
+        if size is not None and size <= left:
+            kept[name] = native[name]
+            left -= size
     looked_into: Appointment = {name: kept.pop(name) for name in ("cancelationReason", "extension") if name in kept}
     usable, _ = check.usable_elements(looked_into)
     return kept | usable
 
 
-def _is_json(value: Any) -> bool:
+def _size(value: Any) -> int | None:
+    """In bytes as JSON; None for what is none."""
     try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        return len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())  # half a surrogate pair is no text
     except (TypeError, ValueError, RecursionError):
-        return False
-    return True
+        return None
 
 
 def is_cancelled(native: Appointment) -> bool:
@@ -71,9 +80,8 @@ def overlay(before: Appointment | None, after: Appointment) -> Appointment:
         merged["meta"] = {name: value for meta in metas for name, value in meta.items()}
     if before is not None and before.get("status") != merged.get("status") and merged.get("text") == before.get("text"):
         merged.pop("text", None)
-    kept = [
-        e for e in (before or {}).get("extension", []) if e["url"] not in {x["url"] for x in after.get("extension", [])}
-    ]
+    told_anew = {extension["url"] for extension in after.get("extension", [])}
+    kept = [extension for extension in (before or {}).get("extension", []) if extension["url"] not in told_anew]
     extensions = [*kept, *after.get("extension", [])]
     return {**merged, "extension": extensions} if extensions else merged
 

@@ -61,14 +61,16 @@ class Records:
         return replace(claimed, **values) if done else None
 
     def again(self, refused: Row) -> Row | None:
-        """Begin a new epoch after a refusal for a stale version; None where others took the silence for doubt."""
+        """Begin again after a refusal for a stale version; None where others took the silence for doubt.
+
+        The epoch stays: it is the same wish and owner, and whoever waits for it goes on waiting.
+        """
         values: dict[str, Any] = {
             "state": TRANSITIONS[State.SENDING, Event.STALE],
-            "epoch": refused.epoch + 1,
             "lease_until": self._clock.now() + self._timers.lease,
             "sending_at": None,
         }
-        entry = Entry(event=Event.STALE, state=State.CLAIMED, epoch=values["epoch"])
+        entry = Entry(event=Event.STALE, state=State.CLAIMED, epoch=refused.epoch)
         expected = {"state": State.SENDING, "epoch": refused.epoch}
         done = self.ledger.change(refused.key, expected, values, entry)
         return replace(refused, **values) if done else None

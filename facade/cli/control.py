@@ -1,6 +1,7 @@
 """``facade sandbox arm | log | …``: a sandbox's control API from the shell."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import click
 from marshmallow import ValidationError
 
 from facade.deadline import deadline
-from facade.errors import SourceError
+from facade.errors import Cause, SourceError
 from facade.http_client import HttpClient
 from facade.settings import BaseUrl
 from facade.testing.faults import FAULTS
@@ -41,7 +42,7 @@ def arm(source: str, id: str, fault: str, times: int | None, url: str) -> None: 
 @_url
 def disarm(source: str, id: str | None, url: str) -> None:  # noqa: A002 - click passes by name
     """Forget the faults armed for the appointment ID of SOURCE, or for all of its appointments."""
-    left = _ask(url, "DELETE", "/{source}/faults" + _about(id), source=source, id=id)
+    left = _ask(url, "DELETE", "/{source}/faults" + _about(id), kind=list, source=source, id=id)
     click.echo(f"{source}: {len(left)} faults armed")
 
 
@@ -84,6 +85,8 @@ def move(source: str, id: str, hours: float, url: str) -> None:  # noqa: A002 - 
 
     The facade keeps real time, so this is how an appointment comes nearer for it.
     """
+    if not math.isfinite(hours):
+        raise click.UsageError("--hours must be a number")
     native = _ask(url, "POST", "/{source}/appointments/{id}/move", {"seconds": hours * 3600}, source=source, id=id)
     click.echo(json.dumps(native, indent=2, ensure_ascii=False))
 
@@ -117,8 +120,16 @@ def _about(appointment_id: str | None) -> str:
     return "?appointment={id}" if appointment_id else ""
 
 
-def _ask(url: str, method: str, path: str, body: Mapping[str, Any] | None = None, **ids: str | None) -> Any:
-    """The control API's answer. Raises click's errors with a sentence for the tester."""
+def _ask(
+    url: str,
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    kind: type = dict,
+    **ids: str | None,
+) -> Any:
+    """The control API's answer, of this kind. Raises click's errors with a sentence for the tester."""
     try:
         http = HttpClient(BaseUrl().deserialize(url))
     except ValidationError as error:
@@ -130,7 +141,11 @@ def _ask(url: str, method: str, path: str, body: Mapping[str, Any] | None = None
             answer = http.send(method, f"/_control{path}", permit=permit, json=body, **given)
             told = answer.json()
     except SourceError as error:
+        if error.cause is Cause.INTERNAL:  # our own refusal: nothing was asked
+            raise click.UsageError(f"{error.detail}; give a source and an id that a URL can hold") from None
         raise click.ClickException(f"no answer from {url} ({error}); is a sandbox served there?") from None
-    if answer.status != 200:
-        raise click.ClickException(told.get("error", f"HTTP {answer.status}"))
+    if answer.status != 200 and isinstance(told, dict) and "error" in told:
+        raise click.ClickException(told["error"])
+    if answer.status != 200 or not isinstance(told, kind):
+        raise click.ClickException(f"{url} answers HTTP {answer.status} as no sandbox does; is one served there?")
     return told

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+from click.core import ParameterSource
 
 from facade import config as configuration
 from facade import registry
@@ -65,6 +66,10 @@ def sandbox(context: click.Context, port: int, config: Path | None, serve_port: 
     to a sandbox that is being served.
     """
     if context.invoked_subcommand is not None:
+        params = context.command.params
+        given = [o.opts[0] for o in params if context.get_parameter_source(o.name or "") is ParameterSource.COMMANDLINE]
+        if given:
+            raise click.UsageError(f"{', '.join(given)}: only for serving; `{context.invoked_subcommand}` takes --url")
         return
     for stop in _STOPS:
         signal.signal(stop, _stop)
