@@ -175,6 +175,7 @@ class LineSimulator(BareSimulator):
 
     answers = frozenset(Answer) - {
         Answer.HTML_404,
+        Answer.JSON_404,
         Answer.HTML_502,
         Answer.HTML_200,
         Answer.ACCEPTED_202,

@@ -19,6 +19,7 @@ ISSUE_CODES = {
     Answer.RESET: "transient",
     Answer.SERVER_ERROR: "transient",
     Answer.HTML_404: "processing",
+    Answer.JSON_404: "processing",
     Answer.HTML_502: "transient",
     Answer.UNAUTHORIZED: "security",
     Answer.REFUSED: "business-rule",

@@ -208,12 +208,12 @@ def test_the_seeds_cover_every_case(host: SimulatorHost) -> None:
 def test_the_fault_names_are_the_published_ones() -> None:
     assert " ".join(CANCEL_FAULTS) == (
         "timeout-before-commit timeout-after-commit reset-before-commit reset-after-commit 500-before-commit "
-        "500-after-commit html-404 html-502 unauthorized refused throttled accepted-202 empty-200 html-200 "
+        "500-after-commit html-404 json-404 html-502 unauthorized refused throttled accepted-202 empty-200 html-200 "
         "garbage-200 other-json-200 unchanged-200 error-200 cut-headers cut-body slow-drip endless answer-twice "
         "redirect late-commit"
     )
     assert " ".join(READ_FAULTS) == (
-        "read-timeout read-reset read-500 read-html-404 read-html-502 read-unauthorized read-refused "
+        "read-timeout read-reset read-500 read-html-404 read-json-404 read-html-502 read-unauthorized read-refused "
         "read-throttled read-accepted-202 read-empty-200 read-html-200 read-garbage-200 read-other-json-200 "
         "read-error-200 read-cut-headers read-cut-body read-slow-drip read-endless read-redirect"
     )
@@ -238,6 +238,7 @@ SEEN = {
     Answer.RESET: "reset",
     Answer.SERVER_ERROR: r"500 text/plain \d+",
     Answer.HTML_404: r"404 text/html \d+",
+    Answer.JSON_404: r"404 application/json \d+",
     Answer.HTML_502: r"502 text/html \d+",
     Answer.UNAUTHORIZED: r"401 application/json \d+",
     Answer.REFUSED: r"422 application/json \d+",

@@ -332,6 +332,17 @@ class TestTakesAnyErrorForTheSourcesOwn(Heim):
             return True
 
 
+class TestTakesAnyJsonForTheSourcesOwnError(Heim):
+    fails = {"test_the_caller_is_told_the_truth", "test_not_done_is_said_only_where_it_is_sure"}
+
+    class Adapter(HeimAdapter):
+        def _own_error(self, answer):
+            try:
+                return isinstance(answer.json(), dict)
+            except SourceError:
+                return False
+
+
 class TestDoubtsARefusal(Line):
     fails = {"test_a_refusal_in_the_sources_own_words_is_not_done"}
 

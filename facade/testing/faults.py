@@ -26,6 +26,7 @@ class Answer(Enum):
     RESET = "resets the connection"
     SERVER_ERROR = "answers 500"
     HTML_404 = "is hidden behind a gateway's HTML 404"
+    JSON_404 = "is hidden behind a gateway's JSON 404"
     HTML_502 = "is hidden behind a gateway's HTML 502"
     UNAUTHORIZED = "rejects the credentials, in its own error shape"
     REFUSED = "refuses by a business rule, in its own error shape"
@@ -84,6 +85,7 @@ _CANCEL = (
     ("500-before-commit", Commit.NO, Answer.SERVER_ERROR),
     ("500-after-commit", Commit.YES, Answer.SERVER_ERROR),
     ("html-404", Commit.NO, Answer.HTML_404),
+    ("json-404", Commit.NO, Answer.JSON_404),
     ("html-502", Commit.NO, Answer.HTML_502),
     ("unauthorized", Commit.NO, Answer.UNAUTHORIZED),
     ("refused", Commit.NO, Answer.REFUSED),
@@ -109,6 +111,7 @@ _READ = (
     ("read-reset", Answer.RESET),
     ("read-500", Answer.SERVER_ERROR),
     ("read-html-404", Answer.HTML_404),
+    ("read-json-404", Answer.JSON_404),
     ("read-html-502", Answer.HTML_502),
     ("read-unauthorized", Answer.UNAUTHORIZED),
     ("read-refused", Answer.REFUSED),

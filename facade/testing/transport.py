@@ -24,6 +24,7 @@ _PAGE = "<!doctype html><html><head><title>{0}</title></head><body><h1>{0}</h1><
 _CANNED: dict[Answer, tuple[int, str, str | bytes]] = {
     Answer.SERVER_ERROR: (500, "text/plain", "Internal Server Error"),
     Answer.HTML_404: (404, "text/html", _PAGE.format("404 Not Found")),
+    Answer.JSON_404: (404, "application/json", '{"message": "no route matched these values"}'),
     Answer.HTML_502: (502, "text/html", _PAGE.format("502 Bad Gateway")),
     Answer.ACCEPTED_202: (202, "application/json", "{}"),
     Answer.EMPTY_200: (200, "application/json", ""),

@@ -94,7 +94,10 @@ class Kit:
 
     def source_system(self) -> SourceSystem:
         """The declaration under test: the installed plugin's."""
-        return load_plugin(self.plugin).system
+        try:
+            return load_plugin(self.plugin).system
+        except ConfigurationError as error:
+            fail("; and ".join(error.problems))
 
     @contextmanager
     def serve(self, simulator: BareSimulator) -> Iterator[str]:

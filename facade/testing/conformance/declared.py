@@ -87,11 +87,13 @@ class Declared(Kit):
 
     def test_the_simulators_ids_fit_the_id_pattern(self, bench: Bench) -> None:
         """Seed only ids that id_pattern accepts, or widen it to the source's real ids."""
-        for appointment_id in bench.simulator.seeds(bench.simulator.clock.now()):
+        simulator = bench.simulator
+        for appointment_id in (*simulator.seeds(simulator.clock.now()), simulator.new_id()):
             try:
                 ids.resolve(appointment_id, bench.system.id_pattern)
             except NotFound:
-                fail(f"the seeded id {appointment_id!r} does not fit id_pattern; widen the pattern or seed another id")
+                step = "widen the pattern, seed another id, or override new_id"
+                fail(f"the simulator's id {appointment_id!r} does not fit id_pattern; {step}")
 
     @pytest.mark.parametrize("kind", HOSTILE)
     def test_an_id_that_could_lead_elsewhere_does_not_fit_the_id_pattern(self, bench: Bench, kind: str) -> None:
@@ -143,7 +145,7 @@ class Declared(Kit):
                 try:
                     trial.cancel_directly(request, current, lambda: None)
                 except SourceError as error:
-                    told = f" ({type(error).__name__})"
+                    told = f" ({type(error).__name__}: {error})"
                 else:
                     told = ""
                 sent = [entry for entry in trial.entries(appointment_id) if entry.operation == "cancel"]
@@ -161,6 +163,7 @@ class Declared(Kit):
             cannot("this source takes no reason (SourceSystem.reasons)")
         trial.cancel(appointment_id)
         bodies = [json.dumps(e.body, default=str) for e in trial.entries(appointment_id) if e.operation == "cancel"]
+        must(bodies, "an ordinary cancel sends nothing; make it work first")
         code = request.native_reason.code
         sent = any(re.search(rf"(?<![\w-]){re.escape(code)}(?![\w-])", body) for body in bodies)
         must(sent, f'the native code "{code}" is not in what was sent; send request.native_reason.code')
