@@ -76,7 +76,8 @@ class HttpAnswer:
     def json(self, *, exact: bool = False) -> Any:
         """The body as JSON. Raises Unknown for a body that is empty, cut or ambiguous.
 
-        ``exact`` keeps numbers as they are written, so that ``HttpClient.send`` writes them back digit by digit.
+        ``exact`` keeps numbers as they are written, so that ``HttpClient.send`` writes them back digit by digit;
+        NaN and infinities, which cannot be written back, are unreadable then.
         """
         try:
             return strict_json.loads_native(self.body, exact=exact)

@@ -28,6 +28,9 @@ class Secret:
 
     _value: str = field(repr=False)
 
+    def __str__(self) -> str:
+        raise TypeError("a Secret is no text; call its reveal() where it is used")
+
     def reveal(self) -> str:
         """The value itself."""
         return self._value

@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,9 @@ MAX_NATIVE_DEPTH = 400  # the parser recurses; the interpreter's limit is 1000 f
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")
 # Python's encoder has no way to write a number by its digits, so they travel through it in a string that nothing
-# else is: U+FDD0 is a noncharacter, for a program's own use (Unicode, section 23.7).
-_MARK = "\ufdd0number:"
-_MARKED = re.compile(r'"\\ufdd0number:([0-9eE.+-]+)"')
+# else is: no source can know the mark.
+_MARK = f"number-{uuid.uuid4()}:"
+_MARKED = re.compile(rf'"{_MARK}([0-9eE.+-]+)"')
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def loads_native(body: bytes, *, exact: bool = False) -> Any:
     """Parse a source's JSON, tolerantly: in what is not used of it, anything that JSON parsers write is borne.
 
     A byte order mark is skipped, numbers may be long, NaN is null. What would be ambiguous evidence (duplicate
-    members) or end the interpreter (nesting) is refused as above. ``exact`` reads every number as a Number.
+    members) or end the interpreter (nesting) is refused as above. ``exact`` is for what is written back: it reads
+    every number as a Number and refuses NaN and infinities, which cannot be.
     """
     body = body.removeprefix(b"\xef\xbb\xbf")
     if _depth(body) > MAX_NATIVE_DEPTH:
@@ -73,7 +75,7 @@ def loads_native(body: bytes, *, exact: bool = False) -> Any:
         return json.loads(
             body.decode("utf-8"),
             object_pairs_hook=_unique,
-            parse_constant=lambda _: None,
+            parse_constant=_no_constant if exact else lambda _: None,
             parse_int=Number if exact else _any_integer,
             parse_float=Number if exact else float,
         )

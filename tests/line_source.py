@@ -232,7 +232,8 @@ class _Handler(socketserver.StreamRequestHandler):
             revision, epoch = simulator.revision, simulator.epoch
             fault = simulator.faults.take(ref, operation)
             acts = fault is None or fault.operation == "read" or fault.commit is Commit.YES
-            own = simulator.act(operation, ref, why, version) if acts else ""
+            shows = fault is not None and fault.answer is Answer.UNCHANGED_200
+            own = simulator.act("read" if shows else operation, ref, why, version) if acts or shows else ""
             simulator.log.record(replace(entry, fault=fault and fault.name, changed=simulator.revision != revision))
         if fault and fault.commit is Commit.LATE:
             waiting = (entry, version, fault, epoch)

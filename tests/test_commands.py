@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from facade import registry
 from facade.app import assemble
 from facade.cli import main
-from facade.cli.sandbox import _explain_facade
+from facade.cli.sandbox import _explain_facade, _simulators
 from facade.http_client import HttpAnswer
 from facade.testing.faults import FAULTS
 from facade.testing.host import serve
@@ -207,8 +208,10 @@ def test_check_online_reads_the_appointment_that_is_named(heim, simulator, tmp_p
 
 
 def test_check_online_does_not_ask_for_an_id_that_the_source_cannot_have(heim, simulator, tmp_path):
-    told = online(heim, tmp_path, "--id", "a/b", code=2)
-    assert told == "problem: --id does not match its id pattern [A-Za-z0-9_.-]{1,64}"
+    path = tmp_path / "facade.toml"
+    path.write_text(CONFIG.format(facade="", clients="", settings="", more="", heim=heim.source_url("heim")), "utf-8")
+    told = facade("check", "--config", path, "--online", "--id", "a/b", code=2).stderr
+    assert "Error: --id a/b fits the id pattern of no configured source" in told
     assert simulator.log.entries() == []
 
 
@@ -279,8 +282,26 @@ def test_the_sandboxs_clock_and_state_are_set_from_the_shell(sandbox, caller, si
     assert not sandbox("time", "--real").stdout.startswith("2026-12-01T10:00:0")
     assert "give one of --now" in sandbox("time", "--real", "--advance", "1", code=2).stderr
     caller.cancel("apt_1")
-    assert sandbox("reset").stdout == "as seeded: heim\n"
+    assert sandbox("reset").stdout.startswith("as seeded: heim\nA facade before it still has its record")
     assert simulator.get("apt_1")["status"] == "scheduled"
+
+
+def test_a_new_appointment_has_no_record_and_the_shape_that_was_asked_for(sandbox, caller, simulator):
+    ordinary = sandbox("new", "heim").stdout.strip()
+    assert caller.cancel(ordinary).json["status"] == "cancelled"
+    assert sandbox("new", "heim", "--like", "apt_completed", "--id", "apt_x").stdout == "apt_x\n"
+    assert simulator.get("apt_x")["status"] == "completed"
+
+
+def test_a_misspelt_fault_is_told_the_one_that_was_meant(sandbox):
+    told = sandbox("arm", "heim", "apt_1", "reset-after-comit", code=2).stderr
+    assert "there is no fault reset-after-comit; did you mean reset-after-commit?" in told
+
+
+def test_a_plugin_that_cannot_be_used_is_left_out_of_the_sandbox(monkeypatch, capsys):
+    monkeypatch.setattr(registry, "installed", lambda: ["heim", "nowhere"])
+    assert list(_simulators()) == ["heim"]
+    assert capsys.readouterr().err.startswith('left out: plugin "nowhere" is not installed')
 
 
 def test_every_fault_is_listed_with_what_it_ends_in():
@@ -592,7 +613,8 @@ def test_a_sandbox_that_no_configured_source_stands_in_front_of_is_refused():
     with free_port() as port:
         told = not_started("sandbox", "--port", port, "--serve", SANDBOX)
     urls = f"http://127.0.0.1:{port}/fhir_r4 or http://127.0.0.1:{port}/heim"
-    assert told == f"facade: {SANDBOX} has no source with the base_url {urls}; give it one, or --port\n"
+    advice = "give it one, or serve the sandbox with --port where its sources look"
+    assert told == f"facade: {SANDBOX} has no source with the base_url {urls}; {advice}\n"
 
 
 def test_the_facade_says_where_it_serves(start, tmp_path):

@@ -28,6 +28,7 @@ ISSUE_CODES = {
     Answer.HTML_200: "processing",
     Answer.GARBAGE_200: "processing",
     Answer.OTHER_JSON_200: "processing",
+    Answer.UNCHANGED_200: "processing",
     Answer.ERROR_200: "processing",
     Answer.CUT_HEADERS: "processing",
     Answer.CUT_BODY: "transient",

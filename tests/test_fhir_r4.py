@@ -265,6 +265,22 @@ def test_a_stale_version_is_read_again_and_written_once_more(fhir_facade, fhir, 
     assert [headers["IF_MATCH"] for method, headers, _ in fhir.received if method == "PATCH"] == ['W/"1"', 'W/"2"']
 
 
+@MODES
+def test_a_strong_tag_is_sent_back_as_a_strong_one_and_shown_to_nobody(fhir_facade, fhir, mode):
+    fhir.strong_tags = True
+    answer = cancel(fhir_facade(mode), "apt-1")
+    assert (answer["status"], answer["meta"]["versionId"]) == ("cancelled", "1")
+    assert [headers["IF_MATCH"] for _, headers, _ in fhir.received if "IF_MATCH" in headers] == ['"1"']
+
+
+@MODES
+def test_a_strong_tag_that_is_stale_is_read_again_and_sent_strong_once_more(fhir_facade, fhir, mode):
+    fhir.strong_tags = True
+    fhir.before["PUT" if mode else "PATCH"] = lambda: fhir.writes() or fhir.patch("apt-1", {"comment": "edited"})
+    assert cancel(fhir_facade(mode), "apt-1")["status"] == "cancelled"
+    assert [headers["IF_MATCH"] for _, headers, _ in fhir.received if "IF_MATCH" in headers] == ['"1"', '"2"']
+
+
 def test_a_version_that_is_always_stale_is_not_written_a_third_time(fhir_facade, fhir):
     assert why(cancel(fhir_facade(), "apt-stale-always")) == "conflict"
     assert fhir.writes() == 2
@@ -361,21 +377,22 @@ def test_a_sparse_appointment_is_completed(fhir_facade, fhir):
 
 
 @pytest.mark.parametrize(
-    ("etag", "meta", "version"),
+    ("etag", "meta", "tag"),
     [
-        ('W/"3"', "2", "3"),
-        ('"3"', "2", "3"),
-        ("", "2", "2"),
-        ("3", "2", "2"),
-        ('W/""', "2", "2"),
+        ('W/"3"', "2", 'W/"3"'),
+        ('"3"', "2", '"3"'),
+        ("", "2", 'W/"2"'),
+        ("3", "2", 'W/"2"'),
+        ('W/""', "2", 'W/"2"'),
         ("", None, None),
         ("", 'a"b', None),
+        ("", '"2"', None),
         ("", 7, None),
     ],
 )
-def test_the_version_is_the_etags_or_else_the_metas(etag, meta, version):
+def test_the_tag_is_the_etag_as_it_came_or_else_the_metas_version_as_a_weak_one(etag, meta, tag):
     native = {"resourceType": "Appointment", "id": "a", "meta": {} if meta is None else {"versionId": meta}}
-    assert translate.version(translate.to_fhir(native, etag, "a")) == version
+    assert translate.entity_tag(translate.to_fhir(native, etag, "a")) == tag
 
 
 @pytest.mark.parametrize(
@@ -387,8 +404,24 @@ def test_an_answer_that_is_not_this_appointment_is_unreadable(native):
     assert raised.value.cause is Cause.UNREADABLE
 
 
-def test_a_status_that_is_no_r4_code_is_absent():
-    assert "status" not in translate.to_fhir({"resourceType": "Appointment", "id": "a", "status": "gone"}, "", "a")
+@pytest.mark.parametrize("status", ["gone", None, True, 7, [], ["booked"], {"value": "booked"}])
+def test_a_status_that_is_no_r4_code_is_absent(status):
+    assert "status" not in translate.to_fhir({"resourceType": "Appointment", "id": "a", "status": status}, "", "a")
+
+
+@MODES
+@pytest.mark.parametrize("extension", [True, 7, "x", {"url": "x"}, [True, ["x"]]])
+def test_extensions_in_a_wrong_shape_stand_against_nothing(fhir_facade, fhir, mode, extension):
+    fhir.canned["GET"] = an_answer(json.dumps({**fhir.get("apt-1"), "extension": extension}), ETag='W/"1"')
+    assert cancel(fhir_facade(mode), "apt-1")["status"] == "cancelled"
+
+
+@MODES
+@pytest.mark.parametrize("status", [["booked"], {"value": "booked"}])
+def test_a_status_in_a_wrong_shape_is_not_one_to_cancel_from(fhir_facade, fhir, mode, status):
+    fhir.canned["GET"] = an_answer(json.dumps({**fhir.get("apt-1"), "status": status}), ETag='W/"1"')
+    assert why(cancel(fhir_facade(mode), "apt-1")) == "business-rule"
+    assert fhir.writes() == 0
 
 
 # Settings

@@ -3,7 +3,7 @@
 import json
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from types import SimpleNamespace
 from urllib.parse import parse_qs
 
@@ -104,8 +104,17 @@ def test_a_token_is_kept_until_near_its_end(fhir_facade, fhir, client, clock):
 
 @pytest.mark.parametrize(
     ("told", "kept"),
-    [(10, 4.9), ("soon", 0.0), (-1, 0.0), (True, 0.0), (10**9, 86_000.0)],
-    ids=["short", "a word", "over", "no number", "for ever"],
+    [
+        (10, 4.9),
+        ("3600", 3569.0),
+        ("soon", 0.0),
+        ("1" * 10, 0.0),
+        ("\u0663", 0.0),
+        (-1, 0.0),
+        (True, 0.0),
+        (10**9, 86_000.0),
+    ],
+    ids=["short", "digits", "a word", "too many digits", "other digits", "over", "no number", "for ever"],
 )
 def test_a_token_whose_end_is_near_or_unreadable_is_not_kept_long(fhir, client, clock, tmp_path, told, kept):
     body = json.dumps({"access_token": "t", "token_type": "Bearer", "expires_in": told})
@@ -133,19 +142,42 @@ def test_many_that_need_a_token_wait_for_one_request(fhir, client, tmp_path):
     assert tokens(fhir) == 1
 
 
-def test_whoever_waits_for_another_ones_token_waits_no_longer_than_its_deadline(fhir, client, tmp_path):
-    found = adapter(fhir, tmp_path, client())
+def test_a_token_that_comes_too_late_for_whoever_asked_is_there_for_the_next(fhir, client, tmp_path):
+    found = adapter(fhir, tmp_path, client(concurrent_calls=1))._credentials
     go_on = threading.Event()
     fhir.before["POST"] = go_on.wait
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(found._credentials.token)
-        while not found._credentials._refreshing.locked():
-            pass
+    for _ in range(2):
         with deadline(0.05), pytest.raises(NotDone) as raised:
-            found._credentials.token()
+            found.token()
+        assert raised.value.cause is Cause.TIMEOUT
+    go_on.set()
+    assert found.token()
+    assert tokens(fhir) == 1
+
+
+def test_one_more_than_may_wait_for_a_token_is_refused_at_once(fhir, client, tmp_path):
+    found = adapter(fhir, tmp_path, client(concurrent_calls=2))._credentials
+    go_on = threading.Event()
+    fhir.before["POST"] = go_on.wait
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(found.token) for _ in range(3)]
+        done, waiting = wait(asked, return_when=FIRST_COMPLETED)
         go_on.set()
-        assert first.result()
+        assert [refused.exception().cause for refused in done] == [Cause.THROTTLED]
+        assert len({waited.result() for waited in waiting}) == 1
+
+
+def test_a_hung_token_endpoint_is_given_up_and_asked_anew(fhir, client, tmp_path, monkeypatch):
+    found = adapter(fhir, tmp_path, client())._credentials
+    go_on = threading.Event()
+    fhir.before["POST"] = go_on.wait
+    monkeypatch.setattr(credentials, "_FETCH_WITHIN", 0.05)
+    with deadline(60), pytest.raises(NotDone, match="no token: the deadline passed") as raised:
+        found.token()
     assert raised.value.cause is Cause.TIMEOUT
+    monkeypatch.undo()
+    go_on.set()
+    assert found.token()
 
 
 def test_a_401_to_a_read_fetches_a_fresh_token_and_reads_once_more(fhir_facade, fhir, client):
@@ -233,11 +265,16 @@ def test_a_token_endpoint_that_cannot_be_reached_is_said_to_be_unreachable(fhir_
     assert fhir.received == []
 
 
-def test_a_token_endpoint_that_is_silent_costs_no_more_than_the_answers_time(fhir_facade, fhir, client):
-    stop = threading.Event()
-    fhir.before["POST"] = lambda: stop.wait(10)
-    assert why(cancel(fhir_facade(access=client()))) == "timeout"
-    stop.set()
+def test_a_token_endpoint_that_is_slow_costs_no_more_than_the_answers_time_and_the_next_cancel_is_made(
+    fhir_facade, fhir, client
+):
+    caller = fhir_facade(access=client())
+    go_on = threading.Event()
+    fhir.before["POST"] = lambda: go_on.wait(10)
+    assert why(cancel(caller)) == "timeout"
+    go_on.set()
+    assert cancel(caller)["status"] == "cancelled"
+    assert fhir.methods() == ["POST", "GET", "PATCH"]
 
 
 def test_the_token_endpoint_is_called_with_its_final_slash_where_it_has_one(fhir, client, tmp_path):

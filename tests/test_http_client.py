@@ -20,7 +20,7 @@ import pytest
 import requests
 import requests.adapters
 
-from facade import http_client
+from facade import http_client, strict_json
 from facade.deadline import deadline, remaining
 from facade.errors import AppointmentNotFound, Cause, NotDone, SourceError, Unknown
 from facade.http_client import CAUSES, MAX_BODY, HttpAnswer, HttpClient, classify
@@ -494,6 +494,20 @@ def test_a_number_that_was_read_exactly_is_written_back_digit_by_digit(number):
         post(source.url, json=told)
         _, heard = source.heard()
     assert heard.endswith(b'{"n": [%s, "1.10", true, null]}' % number.encode())
+
+
+@pytest.mark.parametrize("text", [r'"\ufdd0number:5"', '"number-5"'])
+def test_a_text_that_looks_like_a_marked_number_is_written_back_as_a_text(text):
+    assert strict_json.dumps(strict_json.loads_native(text.encode(), exact=True)) == text
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_what_no_json_can_say_is_null_to_a_reader_and_unreadable_to_one_that_writes_it_back(constant):
+    answer = HttpAnswer(200, {}, b'{"n": %s}' % constant.encode())
+    assert answer.json() == {"n": None}
+    with pytest.raises(Unknown, match="NaN and infinities") as raised:
+        answer.json(exact=True)
+    assert raised.value.cause is Cause.UNREADABLE
 
 
 # The permit

@@ -1,5 +1,8 @@
 """``facade ledger`` and ``facade db``, as a person uses them."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 from click.testing import CliRunner
 
@@ -92,3 +95,21 @@ def test_a_store_that_cannot_be_opened_is_one_sentence(facade, caller, tmp_path)
     assert shown.output == (
         "facade: facade.store: cannot be opened (OperationalError); check that the server runs and the URL is right\n"
     )
+
+
+def test_a_ledger_that_is_not_there_is_not_an_empty_one(facade, make, tmp_path):
+    make()
+    (tmp_path / "var" / "facade.db").unlink()
+    for arguments in (["list"], ["show", "heim", "apt_1"], ["purge", "--older-than", "1d"]):
+        done = facade("ledger", *arguments)
+        assert done.exit_code == 2
+        assert (
+            f"there is no ledger at {tmp_path}/var/facade.db; name the one that is served with --store" in done.output
+        )
+
+
+def test_another_ledger_is_named_as_for_serve(facade, in_doubt, tmp_path):
+    files = (tmp_path / "var" / "facade.db", tmp_path / "other.db")
+    with closing(sqlite3.connect(files[0])) as served, closing(sqlite3.connect(files[1])) as other:
+        served.backup(other)
+    assert "heim apt_1" in facade("ledger", "list", "--store", f"sqlite:///{tmp_path}/other.db").output

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from facade.settings import Secret
 from facade.testing.faults import FAULTS
 from facade.testing.host import serve
 from plugins.heim.simulator import HeimSimulator
@@ -304,3 +305,10 @@ def test_a_bug_in_an_adapter_or_in_the_facade_shows_where_it_is_and_nothing_of_w
     where = [line["where"] for line in lines if line["event"] != "request"]
     assert len(where) == 3
     assert all(places[-1].startswith("broken ") for places in where)
+
+
+def test_a_secret_put_into_a_text_is_an_error_and_not_its_repr():
+    for use in (str, "Bearer {}".format, lambda secret: f"{secret}"):
+        with pytest.raises(TypeError, match="call its reveal"):
+            use(Secret("CANARY"))
+    assert repr(Secret("CANARY")) == "Secret()"

@@ -17,9 +17,11 @@ import pytest
 import requests
 
 from facade.errors import ConfigurationError
+from facade.testing.copies import renamed
 from facade.testing.faults import FAULTS, Answer, ArmedFaults, Chance, Commit
 from facade.testing.host import SimulatorHost, serve
 from facade.testing.transport import Timings
+from plugins.fhir_r4.simulator import FhirR4Simulator
 from plugins.heim.simulator import HeimSimulator
 
 KEY = {"Authorization": "test_simulator"}
@@ -207,7 +209,8 @@ def test_the_fault_names_are_the_published_ones() -> None:
     assert " ".join(CANCEL_FAULTS) == (
         "timeout-before-commit timeout-after-commit reset-before-commit reset-after-commit 500-before-commit "
         "500-after-commit html-404 html-502 unauthorized refused throttled accepted-202 empty-200 html-200 "
-        "garbage-200 other-json-200 error-200 cut-headers cut-body slow-drip endless answer-twice redirect late-commit"
+        "garbage-200 other-json-200 unchanged-200 error-200 cut-headers cut-body slow-drip endless answer-twice "
+        "redirect late-commit"
     )
     assert " ".join(READ_FAULTS) == (
         "read-timeout read-reset read-500 read-html-404 read-html-502 read-unauthorized read-refused "
@@ -244,6 +247,7 @@ SEEN = {
     Answer.HTML_200: r"200 text/html \d+",
     Answer.GARBAGE_200: r"200 application/json \d+",
     Answer.OTHER_JSON_200: r"200 application/json \d+",
+    Answer.UNCHANGED_200: r"200 application/json \d+",
     Answer.ERROR_200: r"200 application/json \d+",
     Answer.CUT_HEADERS: "200 .* 0",
     Answer.CUT_BODY: "cut body",
@@ -272,6 +276,24 @@ def test_a_seeded_fault_is_seen_and_commits_as_the_table_says(host: SimulatorHos
     assert (entry["operation"], entry["fault"], entry["changed"]) == (fault.operation, name, committed)
     assert (entry["status"] is None) == (fault.answer in (Answer.SILENCE, Answer.RESET))
     assert (log["cancels"], log["reads"]) == ((1, 0) if fault.operation == "cancel" else (0, 1))
+
+
+@pytest.mark.parametrize("source", ["heim", "fhir_r4"])
+def test_an_unchanged_appointment_is_shown_as_a_read_shows_it(source: str) -> None:
+    simulators = {"heim": HeimSimulator(), "fhir_r4": FhirR4Simulator()}
+    path = {"heim": "/v1/appointments/apt_unchanged-200", "fhir_r4": "/Appointment/apt-unchanged-200"}[source]
+    write = {"heim": ("POST", f"{path}/cancel"), "fhir_r4": ("PATCH", path)}[source]
+    headers = {"Authorization": {"heim": "test_key", "fhir_r4": "Bearer test_key"}[source]}
+    with serve(simulators) as host:
+        unread = requests.request(write[0], host.source_url(source) + write[1], headers=headers, json={}, timeout=5)
+        read = requests.get(host.source_url(source) + path, headers=headers, timeout=5)
+        after = requests.request(write[0], host.source_url(source) + write[1], headers=headers, json={}, timeout=5)
+    assert unread.json() == after.json() == read.json()
+    assert [after.headers.get(name) for name in ("Content-Type", "ETag")] == [
+        read.headers.get(name) for name in ("Content-Type", "ETag")
+    ]
+    assert simulators[source].log.count("cancel") == 2
+    assert not any(entry.changed for entry in simulators[source].log.entries())
 
 
 @pytest.mark.parametrize(("name", "code"), [("unauthorized", 401), ("refused", 422), ("throttled", 429)])
@@ -472,6 +494,16 @@ def test_a_reset_begins_the_chances_anew_and_an_armed_fault_comes_first() -> Non
     assert [faults.take("apt_1", "cancel") for _ in range(5)] == first
     faults.arm("apt_1", FAULTS["refused"], times=1)
     assert faults.take("apt_1", "cancel") is FAULTS["refused"]
+
+
+# Copies
+
+
+def test_a_copy_has_its_new_id_wherever_the_old_one_stood_alone() -> None:
+    native = {"visit": 500001, "links": [{"self": "/visits/500001?x=500001"}], "note": "500001 steps", "rooms": 5000012}
+    copied = {"visit": 7, "links": [{"self": "/visits/7?x=500001"}], "note": "500001 steps", "rooms": 5000012}
+    assert renamed(native, "500001", "7") == copied
+    assert renamed({"visit": 500001}, "500001", "a7") == {"visit": 500001}
 
 
 # Control API

@@ -25,7 +25,8 @@ class WatchedFhir(FhirR4Simulator):
 
     def reset(self) -> None:
         super().reset()
-        self.stale_status, self.empty_answers, self.token_life, self.clients = 412, False, 300, {}
+        self.stale_status, self.empty_answers, self.strong_tags = 412, False, False
+        self.token_life, self.clients = 300, {}
         self.canned, self.before, self.received = {}, {}, []
 
     def app(self) -> Any:

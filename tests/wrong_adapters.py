@@ -14,9 +14,12 @@ import structlog
 from marshmallow import EXCLUDE
 
 from facade import Can, Cause, FacadeError, NotDone, SourceError, StaleVersion, Unknown, classify, deadline, remaining
+from facade.registry import load_plugin
 from facade.testing.conformance import SourceConformance, runs
+from plugins.fhir_r4.adapter import FhirR4Adapter
 from plugins.heim import HeimAdapter, facade_source_systems
 from tests import line_source
+from tests.keys import key_pair
 from tests.line_source import LineAdapter, LineSettings, LineSimulator
 
 runs.PATIENCE = (0.25, 2.0)  # dozens of times through every silence
@@ -59,6 +62,23 @@ class Heim(SourceConformance):
     def source_system(self):
         (system,) = facade_source_systems()
         return replace(system, adapter=self.Adapter, **self.changes)
+
+
+class Fhir(SourceConformance):
+    """A FHIR server's source with something else in some place."""
+
+    plugin = "fhir_r4"
+    secrets = {"CLINIC_TOKEN": "test_CANARY-token"}
+    files = {"hospital-key.pem": key_pair("RS384").private}
+    Adapter: ClassVar = FhirR4Adapter
+    mode: ClassVar = "patch"
+    fails: ClassVar = set()
+
+    def settings(self, url):
+        return {"base_url": url, "token_env": "CLINIC_TOKEN", "mode": self.mode}
+
+    def source_system(self):
+        return replace(load_plugin("fhir_r4").system, adapter=self.Adapter)
 
 
 def free():
@@ -169,6 +189,65 @@ class TestSendsNoVersion(Line):
             return super().cancel(request, {**current, "meta": {"versionId": "0"}}, permit)
 
 
+class TestWritesTwiceOnOnePermitWhenStale(Fhir):
+    fails = {
+        "test_a_stale_version_is_refused_and_said_to_be",
+        "test_a_stale_version_is_written_once_more_after_a_fresh_read",
+    }
+
+    class Adapter(FhirR4Adapter):
+        def _write(self, method, current, body, permit):
+            try:
+                return super()._write(method, current, body, permit)
+            except StaleVersion:
+                return super()._write(method, current, body, free)
+
+
+class TestDeletesWhatItHasCancelled(Fhir):
+    fails = {"test_a_cancel_is_one_native_write", "test_the_source_is_written_to_once_at_most"}
+
+    class Adapter(FhirR4Adapter):
+        def cancel(self, request, current, permit):
+            given = super().cancel(request, current, permit)
+            with suppress(SourceError):
+                self._http.send("DELETE", "/Appointment/{id}", id=request.appointment_id, permit=free)
+            return given
+
+
+class TestMarksWhatItReads(Heim):
+    fails = {"test_a_cancel_is_one_native_write", "test_the_source_is_written_to_once_at_most"}
+
+    class Adapter(HeimAdapter):
+        def read(self, appointment_id):
+            found = super().read(appointment_id)
+            with suppress(SourceError):
+                self._http.send("POST", "/v1/appointments/{id}/viewed", id=appointment_id, json={}, permit=free)
+            return found
+
+
+class TestSendsBackAPartOfTheRecord(Fhir):
+    fails = {"test_a_cancel_takes_nothing_out_of_the_record"}
+    mode = "update"
+
+    class Adapter(FhirR4Adapter):
+        def _write(self, method, current, body, permit):
+            kept = ("resourceType", "id", "status", "participant", "cancelationReason")
+            return super()._write(method, current, {name: body[name] for name in kept}, permit)
+
+
+class TestReadsBetweenThePermitAndTheWrite(Heim):
+    fails = {"test_the_write_follows_its_permit_at_once"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            def asked():
+                permit()
+                with suppress(SourceError):
+                    self.read(request.appointment_id)
+
+            return super().cancel(request, current, asked)
+
+
 class TestSaysNotDoneOfAStaleVersion(Line):
     fails = {
         "test_a_stale_version_is_refused_and_said_to_be",
@@ -222,6 +301,14 @@ class TestBelievesAny2xx(Heim):
         def read(self, appointment_id):
             self._sent = b"null"
             return super().read(appointment_id)
+
+
+class TestSaysCancelledWithoutEvidence(Heim):
+    fails = {"test_the_caller_is_told_the_truth"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            return {**super().cancel(request, current, permit), "status": "cancelled"}
 
 
 class TestBelievesAlreadyCancelled(Heim):

@@ -1,5 +1,6 @@
 """``facade sources`` and ``facade check``: what is installed and what a configuration makes of it."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -49,7 +50,12 @@ def sources(path: Path | None) -> None:
 @_config
 @click.option("--plugin", metavar="NAME", help="Only this installed plugin; needs no configuration.")
 @click.option("--online", is_flag=True, help="Also read from each configured source; nothing is ever cancelled.")
-@click.option("--id", "appointment_id", metavar="ID", help="The appointment to read then; a made-up one by default.")
+@click.option(
+    "--id",
+    "appointment_id",
+    metavar="ID",
+    help="The appointment to read then; a made-up one by default.",
+)
 def check(path: Path | None, plugin: str | None, online: bool, appointment_id: str | None) -> None:
     """Check a configuration, or plugins: a line for each finding.
 
@@ -75,10 +81,13 @@ def check(path: Path | None, plugin: str | None, online: bool, appointment_id: s
 def _of_configuration(path: Path, online: bool, appointment_id: str | None) -> list[Finding]:
     facade = assemble(path)
     found = _of_plugins(sorted({source.system.name for source in facade.sources.values()}))
+    suits = [s.name for s in facade.sources.values() if re.fullmatch(s.system.id_pattern, appointment_id or "")]
+    if appointment_id is not None and not suits:
+        raise click.UsageError(f"--id {appointment_id} fits the id pattern of no configured source")
     for source in facade.sources.values():
         found += findings.of_source(source)
         if online:
-            found.append(findings.online(source, appointment_id))
+            found.append(findings.online(source, appointment_id if source.name in suits else None))
     return found
 
 

@@ -11,6 +11,7 @@ from marshmallow import ValidationError
 from facade.deadline import deadline
 from facade.errors import Cause, SourceError
 from facade.http_client import HttpClient
+from facade.sentences import nearest
 from facade.settings import BaseUrl
 from facade.testing.faults import FAULTS
 
@@ -25,11 +26,13 @@ _source = click.argument("source")
 @click.command()
 @_source
 @_appointment
-@click.argument("fault", type=click.Choice(list(FAULTS)), metavar="FAULT")
+@click.argument("fault")
 @click.option("--times", type=click.IntRange(1), help="For so many requests; without it, for ever.")
 @_url
 def arm(source: str, id: str, fault: str, times: int | None, url: str) -> None:  # noqa: A002 - click passes by name
     """Let requests about the appointment ID of SOURCE meet FAULT; `faults` lists them all."""
+    if fault not in FAULTS:
+        raise click.UsageError(f"there is no fault {fault}; {nearest(fault, FAULTS)}")
     body = {"appointment": id, "fault": fault, **({"times": times} if times else {})}
     armed = _ask(url, "POST", "/{source}/faults", body, source=source)
     often = "always" if times is None else "once" if times == 1 else f"{times} times"
@@ -107,13 +110,25 @@ def time(now: str | None, advance: float | None, real: bool, url: str) -> None:
 
 
 @click.command()
+@_source
+@click.option("--like", metavar="ID", help="The appointment to copy; an ordinary one by default.")
+@click.option("--id", "id", metavar="ID", help="Its id; by default one that nobody has.")
+@_url
+def new(source: str, like: str | None, id: str | None, url: str) -> None:  # noqa: A002 - click passes by name
+    """Make a new appointment in SOURCE, of which no facade has a record yet, and print its id."""
+    body = {name: value for name, value in (("like", like), ("id", id)) if value}
+    click.echo(_ask(url, "POST", "/{source}/appointments", body, source=source)["id"])
+
+
+@click.command()
 @_url
 def reset(url: str) -> None:
-    """Everything as seeded: appointments, faults, empty logs."""
+    """Everything as seeded: appointments, faults, empty logs. A facade keeps its record of what was cancelled."""
     click.echo(f"as seeded: {', '.join(_ask(url, 'POST', '/reset')['reset'])}")
+    click.echo("A facade before it still has its record of what was cancelled; `new` makes appointments without one.")
 
 
-COMMANDS: tuple[click.Command, ...] = (arm, disarm, faults, log, move, time, reset)
+COMMANDS: tuple[click.Command, ...] = (arm, disarm, faults, log, move, new, time, reset)
 
 
 def _about(appointment_id: str | None) -> str:

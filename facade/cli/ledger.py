@@ -12,12 +12,14 @@ import click
 from facade.app import Facade, assemble
 from facade.cancellation.judgement import judge
 from facade.cancellation.states import SETTLED, State
+from facade.errors import ConfigurationError
 from facade.ledger import migrate
 from facade.ledger.tables import Row
 
 _config = click.option(
     "--config", "path", type=click.Path(path_type=Path), required=True, help="The configuration file."
 )
+_store = click.option("--store", metavar="URL", help="Another ledger than the configuration's, as for `serve`.")
 
 
 @click.group()
@@ -40,12 +42,13 @@ def ledger() -> None:
 
 @ledger.command("list")
 @_config
+@_store
 @click.option("--state", type=click.Choice([str(state) for state in State]), help="Only rows in this state.")
 @click.option("--source", help="Only this source system.")
 @click.option("--limit", default=200, show_default=True, type=click.IntRange(1), help="At most so many.")
-def list_rows(path: Path, state: str | None, source: str | None, limit: int) -> None:
+def list_rows(path: Path, store: str | None, state: str | None, source: str | None, limit: int) -> None:
     """List cancellations, the longest unchanged first."""
-    facade = _opened(path)
+    facade = _opened(path, store)
     rows = facade.ledger.in_states([state] if state else [str(s) for s in State], source=source, limit=limit)
     for row in rows:
         click.echo(
@@ -59,9 +62,10 @@ def list_rows(path: Path, state: str | None, source: str | None, limit: int) -> 
 @click.argument("source")
 @click.argument("id")
 @_config
-def show(source: str, id: str, path: Path) -> None:  # noqa: A002 - click passes arguments by name
+@_store
+def show(source: str, id: str, path: Path, store: str | None) -> None:  # noqa: A002 - click passes arguments by name
     """Show one cancellation and its journal as a timeline."""
-    facade = _opened(path)
+    facade = _opened(path, store)
     row = _row(facade, source, id)
     click.echo(f"{row.source} {row.appointment_id}: {row.state}, attempt {row.epoch}, version {row.version}")
     if row.read_due is not None:
@@ -81,13 +85,14 @@ def show(source: str, id: str, path: Path) -> None:  # noqa: A002 - click passes
 @click.option("--as", "verdict", type=click.Choice(["cancelled", "not-applied"]), required=True, help="What is true.")
 @click.option("--because", required=True, help="How you know; journalled with your user name.")
 @_config
-def resolve(source: str, id: str, verdict: str, because: str, path: Path) -> None:  # noqa: A002 - as above
+@_store
+def resolve(source: str, id: str, verdict: str, because: str, path: Path, store: str | None) -> None:  # noqa: A002 - as above
     """Settle a cancellation that is in doubt or with an operator.
 
     --as not-applied lets the next request try again, so be sure. --as cancelled answers every request so from
     now on.
     """
-    facade = _opened(path)
+    facade = _opened(path, store)
     row = _row(facade, source, id)
     if not because.strip():
         raise click.UsageError("--because is empty; say how you know")
@@ -101,18 +106,23 @@ def resolve(source: str, id: str, verdict: str, because: str, path: Path) -> Non
 @ledger.command()
 @click.option("--older-than", required=True, metavar="AGE", help="For example 365d; days (d) or hours (h).")
 @_config
-def purge(older_than: str, path: Path) -> None:
+@_store
+def purge(older_than: str, path: Path, store: str | None) -> None:
     """Delete settled cancellations, with their journal and audit, that have not changed for so long."""
     match = re.fullmatch(r"([0-9]{1,5})([dh])", older_than)
     if match is None:
         raise click.UsageError(f"--older-than {older_than} is not an age; write 365d or 48h")
     seconds = int(match[1]) * (86_400 if match[2] == "d" else 3_600)
-    gone = _opened(path).ledger.purge([str(state) for state in SETTLED], before=time.time() - seconds)
+    gone = _opened(path, store).ledger.purge([str(state) for state in SETTLED], before=time.time() - seconds)
     click.echo(f"{gone} cancellations deleted")
 
 
-def _opened(path: Path) -> Facade:
-    facade = assemble(path)
+def _opened(path: Path, store: str | None) -> Facade:
+    facade = assemble(path, store=store)
+    file = facade.ledger.engine.url.database
+    if facade.ledger.engine.dialect.name == "sqlite" and file and not Path(file).exists():
+        # To look into a ledger that is not there would be to say that nothing was ever cancelled.
+        raise ConfigurationError(f"there is no ledger at {file}; name the one that is served with --store")
     facade.open_store()
     return facade
 

@@ -95,8 +95,9 @@ def _serve_too(config: Path, port: int, host: SimulatorHost) -> None:
     facade = assemble(config)
     here = _sources_here(config, host)
     url = f"http://{_HOST}:{port}"
-    with _serving(config, port, url) as process:
+    with _serving(config, port, url) as (process, store):
         _explain_facade(url, facade.config, host, here)
+        click.echo(f"What the facade recorded: facade ledger list --config {config} --store {store}\n")
         _explain_faults(host, here, f"{url}{facade.config.base_path}")
         process.wait()
         raise ConfigurationError(_ENDED)
@@ -110,7 +111,14 @@ def _stop(*_: object) -> NoReturn:
 
 
 def _simulators() -> dict[str, Simulator]:
-    systems = [registry.load_plugin(name).system for name in registry.installed()]
+    systems = []
+    for name in registry.installed():
+        try:
+            systems.append(registry.load_plugin(name).system)
+        except ConfigurationError as error:
+            # One author's broken plugin is no other's trouble; a configuration that uses it is refused as always.
+            for problem in error.problems:
+                click.echo(f"left out: {problem}", err=True)
     built = {system.name: system.simulator() for system in systems if system.simulator is not None}
     # The sandbox speaks HTTP; a simulator with a transport of its own is for its plugin's tests.
     return {name: simulator for name, simulator in built.items() if isinstance(simulator, Simulator)}
@@ -124,14 +132,15 @@ def _sources_here(config: Path, host: SimulatorHost) -> dict[str, str]:
     here = {source: urls[url] for source, url in bases.items() if url in urls}
     if not here:
         raise ConfigurationError(
-            f"{config} has no source with the base_url {' or '.join(urls)}; give it one, or --port"
+            f"{config} has no source with the base_url {' or '.join(urls)}; give it one, or serve "
+            "the sandbox with --port where its sources look"
         )
     return here
 
 
 @contextmanager
-def _serving(config: Path, port: int, url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A facade that answers."""
+def _serving(config: Path, port: int, url: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A facade that answers, and its ledger's store."""
     with socket.socket() as connection:
         if connection.connect_ex((_HOST, port)) == 0:
             raise ConfigurationError(f"port {port} is taken; choose another for the facade with --serve-port")
@@ -145,7 +154,7 @@ def _serving(config: Path, port: int, url: str) -> Iterator[subprocess.Popen[byt
                 if process.poll() is not None:
                     raise ConfigurationError(_ENDED)
                 time.sleep(0.05)
-            yield process
+            yield process, store
         finally:
             process.terminate()
             process.wait()

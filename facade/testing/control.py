@@ -1,6 +1,5 @@
 """The control API beside the simulators: copy, put, arm, log, set time; JSON in, JSON out, strict about names."""
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -89,8 +88,7 @@ def _appointment_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None
             native = simulator.seeds(simulator.clock.now())[like]
         else:
             native = _existing(source, like, simulator.get(like))
-        # Like the faults' ids, so that it is one that this source could have.
-        appointment_id = appointment_id or simulator.fault_id.format(secrets.token_hex(8))
+        appointment_id = appointment_id or simulator.new_id()
         simulator.put(appointment_id, renamed(native, like, appointment_id))
         return jsonify({"id": appointment_id, "appointment": simulator.get(appointment_id)})
 
@@ -120,7 +118,7 @@ def _appointment_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None
         try:
             moved = simulator.move(appointment_id, timedelta(seconds=by))
         except (OverflowError, ValueError) as error:
-            raise BadRequest(f"The appointment cannot go there ({error}). Move it by less.") from error
+            raise BadRequest("The appointment cannot go there. Stay within the years 1 to 9999.") from error
         return jsonify(_existing(source, appointment_id, moved))
 
     @app.delete(route)

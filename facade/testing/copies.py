@@ -15,6 +15,8 @@ def renamed(native: Native, old: str, new: str) -> Native:
             return {name: again(member) for name, member in value.items()}
         if isinstance(value, list):
             return [again(member) for member in value]
+        if isinstance(value, int) and str(value) == old and new.isdecimal():
+            return int(new)
         return whole.sub(lambda _: new, value) if isinstance(value, str) else value
 
     return {name: again(member) for name, member in native.items()}

@@ -35,6 +35,7 @@ class Answer(Enum):
     HTML_200 = "answers 200 with an HTML page"
     GARBAGE_200 = "answers 200 with bytes that mean nothing"
     OTHER_JSON_200 = "answers 200 with JSON of another shape"
+    UNCHANGED_200 = "answers 200 with the appointment as it is"
     ERROR_200 = "answers 200 with a refusal in its own error shape inside"
     CUT_HEADERS = "hangs up inside the headers of its answer"
     CUT_BODY = "hangs up halfway through the body of its answer"
@@ -92,6 +93,7 @@ _CANCEL = (
     ("html-200", Commit.YES, Answer.HTML_200),
     ("garbage-200", Commit.YES, Answer.GARBAGE_200),
     ("other-json-200", Commit.YES, Answer.OTHER_JSON_200),
+    ("unchanged-200", Commit.NO, Answer.UNCHANGED_200),
     ("error-200", Commit.NO, Answer.ERROR_200),
     ("cut-headers", Commit.YES, Answer.CUT_HEADERS),
     ("cut-body", Commit.YES, Answer.CUT_BODY),

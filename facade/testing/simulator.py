@@ -7,6 +7,7 @@ knows no transport, and brings a server of its own.
 
 import copy
 import itertools
+import secrets
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -144,6 +145,10 @@ class BareSimulator(ABC):
     def fault_ids(self) -> dict[str, Fault]:
         """The appointments that are to be armed for ever, by id."""
         return {self.fault_id.format(name): fault for name, fault in FAULTS.items()}
+
+    def new_id(self) -> str:
+        """An id that nobody has; like the faults' ids, so override it where those are not of ``fault_id``'s form."""
+        return self.fault_id.format(secrets.token_hex(8))
 
     def reset(self) -> None:
         """State and faults as seeded, an empty log."""

@@ -56,6 +56,7 @@ class FaultyTransport:
         self._app = simulator.app()
         self._timings = timings
         self._stopping = stopping
+        self._reads: dict[str, WSGIEnvironment] = {}  # the last one of each appointment that was answered well
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         request = Request(environ)
@@ -73,9 +74,11 @@ class FaultyTransport:
         with self._simulator.lock:
             revision, epoch = self._simulator.revision, self._simulator.epoch
             fault = self._simulator.faults.take(about[1], about[0]) if about else None
-            response = self._response(fault, environ)
+            response = self._response(fault, environ, appointment_id)
             changed = self._simulator.revision != revision
             status = response.status_code if response else None
+            if fault is None and about and about[0] == "read" and status == 200:
+                self._reads[about[1]] = environ
             name = fault.name if fault else None
             self._simulator.log.record(replace(entry, fault=name, changed=changed, status=status, body=_parsed(body)))
         if fault and fault.commit is Commit.LATE:
@@ -86,7 +89,13 @@ class FaultyTransport:
     def _own_answer(self, environ: "WSGIEnvironment") -> Response:
         return Response.from_app(self._app, environ, buffered=True)
 
-    def _response(self, fault: Fault | None, environ: "WSGIEnvironment") -> Response | None:
+    def _as_it_is(self, appointment_id: str) -> Response:
+        """What a read of it would be answered; only who has read it has shown how, and to others it is the record."""
+        if appointment_id in self._reads:
+            return self._own_answer(self._reads[appointment_id])
+        return Response(json.dumps(self._simulator.get(appointment_id)), mimetype="application/json")
+
+    def _response(self, fault: Fault | None, environ: "WSGIEnvironment", appointment_id: str | None) -> Response | None:
         """The answer, or what it would be if it were not cut; None where there is none."""
         if fault is None:
             return self._own_answer(environ)
@@ -104,6 +113,8 @@ class FaultyTransport:
             case Answer.UNAUTHORIZED | Answer.REFUSED | Answer.THROTTLED:
                 status, error = self._simulator.refusal(fault.answer)
                 return Response(json.dumps(error), status, mimetype="application/json")
+            case Answer.UNCHANGED_200:
+                return self._as_it_is(str(appointment_id))
             case Answer.ERROR_200:
                 return Response(json.dumps(self._simulator.refusal(Answer.REFUSED)[1]), mimetype="application/json")
             case canned:

@@ -38,7 +38,7 @@ class FhirR4Adapter(SourceAdapter):
         )
 
     def read(self, appointment_id: str) -> Appointment:
-        """GET the appointment; its version is in ``meta.versionId``."""
+        """GET the appointment; its entity tag is in ``meta.versionId``."""
         return _appointment(self._get(appointment_id), appointment_id)
 
     def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
@@ -66,14 +66,14 @@ class FhirR4Adapter(SourceAdapter):
             return current
         if reason := translate.why_not(current, self._settings):
             raise NotDone(Cause.REFUSED, reason)
-        version = translate.version(current)
-        if version is None:
+        tag = translate.entity_tag(current)
+        if tag is None:
             raise NotDone(Cause.UNREADABLE, "the server tells no version, and a write without one could undo another's")
         token = self._credentials.token()
         headers = {
             **_bearer(token),
             "Content-Type": _CONTENT_TYPES[method],
-            "If-Match": f'W/"{version}"',
+            "If-Match": tag,
             "Prefer": "return=representation",
         }
         answer = self._http.send(method, _PATH, id=current["id"], json=body, headers=headers, permit=permit)

@@ -10,18 +10,32 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import Context
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from facade import Cause, ConfigurationError, HttpAnswer, HttpClient, NotDone, SourceConfig, SourceError, remaining
+from facade import (
+    Cause,
+    ConfigurationError,
+    HttpAnswer,
+    HttpClient,
+    NotDone,
+    SourceConfig,
+    SourceError,
+    deadline,
+    remaining,
+)
 
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ASSERTION_LIFE = timedelta(minutes=4)  # at most five; servers' clocks differ
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750, section 2.1
+_FETCH_WITHIN = 10.0  # seconds; whoever asks waits no longer than its own deadline
 _MARGIN = 30.0  # seconds before its end in which a token is not used any more
 _DEFAULT_LIFE = 300.0  # seconds; SMART requires expires_in and recommends no more than this
 _LONGEST_LIFE = 86_400.0
+_SECONDS = re.compile(r"[0-9]{1,9}")  # some servers write expires_in as a string
 # RFC 6749, section 5.2; any other word of the endpoint's is not repeated.
 _ERRORS = frozenset(
     "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope".split()
@@ -57,7 +71,11 @@ class StaticToken(Credentials):
 
 
 class ClientCredentials(Credentials):
-    """Tokens for an assertion signed by ``sign``; one request for one at a time, the others wait for it."""
+    """Tokens for an assertion signed by ``sign``; one is fetched at a time, in a thread and a deadline of its own.
+
+    So a token that comes too late for whoever asked first is there for the next. At most ``concurrent_calls``
+    wait for it; one more is refused at once, so that a hung endpoint cannot take every thread.
+    """
 
     def __init__(self, config: SourceConfig, sign: Callable[[dict[str, Any]], str]) -> None:
         self._config = config
@@ -65,28 +83,62 @@ class ClientCredentials(Credentials):
         url = urlsplit(config.settings["token_url"])
         self._http = HttpClient(f"{url.scheme}://{url.netloc}")
         self._path = url.path.replace("{", "{{").replace("}", "}}")
-        self._refreshing = threading.Lock()
+        self._places = threading.BoundedSemaphore(config.settings["concurrent_calls"])
+        self._lock = threading.Lock()  # of what follows; never held over a wait
         self._token = ""
         self._usable_until = 0.0  # monotonic
+        self._coming: Future[str] | None = None
 
     def token(self) -> str:
         """The one at hand, or a fresh one. Raises NotDone: nothing was asked of the FHIR server."""
-        if not self._refreshing.acquire(timeout=remaining()):
-            raise NotDone(Cause.TIMEOUT, "no time left to wait for a token")
+        with self._lock:
+            if time.monotonic() < self._usable_until:
+                return self._token
+            self._coming = coming = self._coming or self._start()
+        if not self._places.acquire(blocking=False):
+            raise NotDone(Cause.THROTTLED, "as many calls wait for a token as are allowed")
         try:
-            if time.monotonic() >= self._usable_until:
-                self._fetch()
-            return self._token
+            return coming.result(remaining())
+        except TimeoutError:
+            raise NotDone(Cause.TIMEOUT, "no time left to wait for a token") from None
         finally:
-            self._refreshing.release()
+            self._places.release()
 
     def drop(self, token: str) -> bool:
         """Forget it, unless another has taken its place."""
-        if token == self._token:  # no lock: its holder may wait longer than this thread may
-            self._usable_until = 0.0
+        with self._lock:
+            if token == self._token:
+                self._usable_until = 0.0
         return True
 
-    def _fetch(self) -> None:
+    def _start(self) -> Future[str]:
+        coming: Future[str] = Future()
+
+        def run() -> None:
+            try:
+                with deadline(_FETCH_WITHIN):
+                    token, usable_until = self._fetch()
+            # Whatever it is, the waiting threads must hear of it.
+            except BaseException as error:  # noqa: BLE001
+                self._came("", 0.0)
+                coming.set_exception(error)
+            else:
+                self._came(token, usable_until)
+                coming.set_result(token)
+
+        try:
+            # A context of its own: the asker's holds the asker's deadline.
+            threading.Thread(target=Context().run, args=(run,), name="token", daemon=True).start()
+        except RuntimeError:
+            raise NotDone(Cause.THROTTLED, "this process cannot start another thread") from None
+        return coming
+
+    def _came(self, token: str, usable_until: float) -> None:
+        with self._lock:
+            self._token, self._usable_until, self._coming = token, usable_until, None
+
+    def _fetch(self) -> tuple[str, float]:
+        """A token and the monotonic time until which to use it."""
         try:
             answer = self._http.send("POST", self._path, form=self._form(), permit=_writes_nothing)
             if answer.status != 200:
@@ -100,8 +152,10 @@ class ClientCredentials(Credentials):
         if not (isinstance(token, str) and _TOKEN.fullmatch(token) and str(told.get("token_type")).lower() == "bearer"):
             raise NotDone(Cause.UNREADABLE, "no token: the token endpoint's answer holds no bearer token")
         life = told.get("expires_in", _DEFAULT_LIFE)
+        if isinstance(life, str) and _SECONDS.fullmatch(life):
+            life = int(life)
         life = min(float(life), _LONGEST_LIFE) if type(life) in {int, float} and life > 0 else 0.0
-        self._token, self._usable_until = token, time.monotonic() + life - min(_MARGIN, life / 2)
+        return token, time.monotonic() + life - min(_MARGIN, life / 2)
 
     def _form(self) -> dict[str, str]:
         settings = self._config.settings

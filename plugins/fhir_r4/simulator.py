@@ -45,6 +45,7 @@ class FhirR4Simulator(Simulator):
 
     ``stale_status`` is what a stale ``If-Match`` is answered with, ``empty_answers`` whether a write is answered
     by an empty 200, as Oracle Health does; ``apt-stale-409`` and ``apt-empty-answer`` do so whatever is set.
+    ``strong_tags`` is whether its ETags are strong and ``If-Match`` therefore compared strongly.
     ``clients`` has the public keys of SMART clients, as PEM, by client id and key id.
     """
 
@@ -55,6 +56,7 @@ class FhirR4Simulator(Simulator):
         super().__init__()
         self.stale_status = 412
         self.empty_answers = False
+        self.strong_tags = False
         self.token_life = 300
         self.clients: dict[tuple[str, str], str] = {}
         self._tokens: dict[str, float] = {}
@@ -104,7 +106,7 @@ class FhirR4Simulator(Simulator):
         @app.get("/Appointment/<appointment_id>")
         def read(appointment_id: str) -> Response:
             self._authenticate()
-            response = _resource(self._known(appointment_id))
+            response = self._resource(self._known(appointment_id))
             self._edit_meanwhile(appointment_id)
             return response
 
@@ -183,7 +185,7 @@ class FhirR4Simulator(Simulator):
             raise FhirError(412, "required", "If-Match is required.")
         if appointment_id == "apt-locked":
             raise FhirError(423, "lock-error", "This appointment is being modified.")
-        if request.headers["If-Match"] != f'W/"{native["meta"]["versionId"]}"':
+        if request.headers["If-Match"] != self._entity_tag(native):
             status = 409 if appointment_id == "apt-stale-409" else self.stale_status
             raise FhirError(status, "conflict", "There is another version.")
         if native.get("status") not in _CANCELLABLE or _NOT_CANCELABLE in native.get("extension", []):
@@ -193,7 +195,16 @@ class FhirR4Simulator(Simulator):
     def _written(self, appointment_id: str, changed: Native) -> Response:
         self.put(appointment_id, changed)
         empty = self.empty_answers or appointment_id == "apt-empty-answer"
-        return Response(status=200) if empty else _resource(self._known(appointment_id))
+        return Response(status=200) if empty else self._resource(self._known(appointment_id))
+
+    def _resource(self, native: Native) -> Response:
+        response = _json(native)
+        response.headers["ETag"] = self._entity_tag(native)
+        return response
+
+    def _entity_tag(self, native: Native) -> str:
+        tag = f'"{native["meta"]["versionId"]}"'
+        return tag if self.strong_tags else f"W/{tag}"
 
 
 def _patched(native: Native, patch: Any) -> Native:
@@ -221,12 +232,6 @@ def _updated(native: Native, resource: Any) -> Native:
 def _json(body: Any, status: int = 200) -> Response:
     mimetype = "application/fhir+json" if "resourceType" in body else "application/json"
     return Response(json.dumps(body, sort_keys=False), status, mimetype=mimetype)
-
-
-def _resource(native: Native) -> Response:
-    response = _json(native)
-    response.headers["ETag"] = f'W/"{native["meta"]["versionId"]}"'
-    return response
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -10,12 +10,14 @@ from facade import Appointment, CancelRequest, Cause, Unknown, hl7_reasons
 _STATUSES = frozenset(
     "proposed pending booked arrived fulfilled cancelled noshow entered-in-error checked-in waitlist".split()
 )
-_ETAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e]{1,64})"')  # http://hl7.org/fhir/R4/http.html#versioning
+_ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{1,64}"')
 
 
 def to_fhir(resource: Any, etag: str, appointment_id: str) -> Appointment:
-    """The resource as the server has it; ``meta.versionId`` is the version to name in ``If-Match``.
+    """The resource as the server has it; ``meta.versionId`` is the whole entity tag to send as ``If-Match``.
 
+    That is the ETag as it came, because servers may compare a strong one strongly (RFC 9110, section 13.1.1), or
+    else the server's ``meta.versionId`` as a weak tag, FHIR's form: http://hl7.org/fhir/R4/http.html#versioning.
     A status that is no R4 code is absent. Raises Unknown for anything but this Appointment.
     """
     if not isinstance(resource, dict) or resource.get("resourceType") != "Appointment":
@@ -24,25 +26,29 @@ def to_fhir(resource: Any, etag: str, appointment_id: str) -> Appointment:
         raise Unknown(Cause.UNREADABLE, "the answer is another Appointment")
     told = resource.get("meta")
     meta = dict(told) if isinstance(told, dict) else {}
-    if tag := _ETAG.fullmatch(etag.strip()):
-        meta["versionId"] = tag[1]
+    version = meta.pop("versionId", None)
+    tags = (etag.strip(), f'W/"{version}"' if isinstance(version, str) else "")
+    if tag := next(filter(_ETAG.fullmatch, tags), None):
+        meta["versionId"] = tag
     appointment: Appointment = {**resource, "meta": meta}
-    if appointment.get("status") not in _STATUSES:
+    status = appointment.get("status")
+    if not (isinstance(status, str) and status in _STATUSES):
         appointment.pop("status", None)
     return appointment
 
 
-def version(appointment: Appointment) -> str | None:
-    """The version to name in ``If-Match``; None where the server told none."""
-    told = appointment.get("meta", {}).get("versionId")
-    return told if isinstance(told, str) and _ETAG.fullmatch(f'"{told}"') else None
+def entity_tag(appointment: Appointment) -> str | None:
+    """What to send as ``If-Match``; None where the server told no version."""
+    tag: str | None = appointment.get("meta", {}).get("versionId")
+    return tag
 
 
 def why_not(appointment: Appointment, settings: Mapping[str, Any]) -> str:
     """Why the server would not take a cancel; empty where nothing speaks against it."""
     if appointment.get("status") not in settings["cancellable_statuses"]:
         return "its status is not one to cancel from"
-    for extension in appointment.get("extension") or ():
+    extensions = appointment.get("extension")
+    for extension in extensions if isinstance(extensions, list) else ():
         is_meant = isinstance(extension, dict) and extension.get("url") == settings["is_cancelable_extension"]
         if is_meant and extension.get("valueBoolean") is False:
             return "the server says that it is not cancelable"

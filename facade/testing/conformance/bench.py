@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
+from urllib.parse import unquote
 
 from facade import registry
 from facade.app import Facade, compose
@@ -25,13 +26,14 @@ from facade.registry import Plugin, Source
 from facade.testing.conformance.hearing import hearing
 from facade.testing.conformance.seam import Record, recorded
 from facade.testing.faults import Answer
-from facade.testing.simulator import BareSimulator, LogEntry
+from facade.testing.simulator import BareSimulator, LogEntry, Simulator
 
 SOURCE_SYSTEM = "urn:fhir-facade:source-system"
 HL7_CODE = "pat-mv"
 SAID = "CANARY: she told us so"
 ROOM = 10.0  # seconds for what ought to take none: a machine may be slow
 
+_HARMLESS = {"GET", "HEAD"}
 _CONFIG = Config(
     base_path="",
     answer_within=8.0,
@@ -158,6 +160,13 @@ class Trial:
     def writes(self, appointment_id: str) -> int:
         """How many cancels of one appointment the source has received."""
         return self.simulator.log.count("cancel", appointment_id)
+
+    def other_writes(self, appointment_id: str) -> list[str]:
+        """The methods of HTTP requests with this id in the path that are neither read nor cancel, nor harmless."""
+        if not isinstance(self.simulator, Simulator):
+            return []  # what a method is, and which are harmless, is HTTP's
+        strange = (entry for entry in self.entries() if entry.operation is None and entry.method not in _HARMLESS)
+        return [str(entry.method) for entry in strange if appointment_id in unquote(entry.path or "")]
 
 
 def _direct(seconds: float, act: Callable[[], Any]) -> Any:

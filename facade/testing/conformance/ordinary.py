@@ -20,10 +20,19 @@ class Ordinary(Kit):
         must(told == "cancelled", f"an ordinary cancel ends in {told} ({said}); return the appointment as cancelled")
 
     def test_a_cancel_is_one_native_write(self, trial: Trial) -> None:
-        """Write once."""
+        """Write once, and send nothing else about the appointment but reads."""
         trial.outcome(appointment_id := trial.appointment())
         writes = trial.writes(appointment_id)
         must(writes == 1, f"an ordinary cancel wrote {writes} times to the source; write once")
+        others = ", ".join(trial.other_writes(appointment_id))
+        must(not others, f"an ordinary cancel sent {others} about the appointment besides; send the cancel alone")
+
+    def test_a_cancel_takes_nothing_out_of_the_record(self, trial: Trial) -> None:
+        """Send the whole record back where the write replaces it."""
+        before = trial.simulator.get(appointment_id := trial.appointment()) or {}
+        trial.outcome(appointment_id)
+        gone = ", ".join(sorted(before.keys() - (trial.simulator.get(appointment_id) or {}).keys()))
+        must(not gone, f"an ordinary cancel took {gone} out of the source's record; send back all that was read")
 
     def test_cancelling_twice_writes_once(self, trial: Trial) -> None:
         """Keep nothing in the adapter that makes a second cancel another one."""

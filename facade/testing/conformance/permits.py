@@ -35,6 +35,17 @@ class Permits(Kit):
         for call in trial.record.of("cancel"):
             must(not any(call.permits), "the source had the cancel before the permit was taken; take the permit first")
 
+    def test_the_write_follows_its_permit_at_once(self, trial: Trial) -> None:
+        """Read whatever the write needs before the permit is taken."""
+        trial.outcome(trial.appointment())
+        for call in trial.record.of("cancel"):
+            entries = trial.entries(call.appointment_id)
+            followed = [entries[held].operation for held in call.logged if held < len(entries)]
+            must(
+                all(operation == "cancel" for operation in followed),
+                "the source was asked something between the permit and the write; take the permit last",
+            )
+
     def test_a_refusal_of_the_adapters_own_leaves_the_permit(self, trial: Trial) -> None:
         """Look at everything that speaks against the write first, and take the permit then."""
         ended = trial.simulator.ended_id
@@ -94,6 +105,8 @@ class Permits(Kit):
         except StaleVersion:
             changed = any(entry.changed for entry in trial.entries(appointment_id))
             must(not changed, "a refused version changed the source; let the simulator refuse without executing")
+            writes = trial.writes(appointment_id)
+            must(writes == 1, f"a stale version was written {writes} times on one permit; raise StaleVersion at once")
         except SourceError as error:
             fail(f"a write of a stale version ends in {type(error).__name__}; raise facade.StaleVersion")
         else:
@@ -113,6 +126,8 @@ class Permits(Kit):
         must(told == "cancelled", f"a cancel after a stale version is told {told}; take the version from current")
         changes = sum(entry.operation == "cancel" and entry.changed for entry in trial.entries(appointment_id))
         must(changes == 1, f"a cancel after a stale version was executed {changes} times; send current's version")
+        writes = trial.writes(appointment_id)
+        must(writes == 2, f"a cancel after a stale version wrote {writes} times; write once for each permit")
         asked = [len(call.permits) for call in trial.record.of("cancel")]
         must(asked == [1, 1], "a second write needs a second permit; take each permit once, and raise StaleVersion")
 

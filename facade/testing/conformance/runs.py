@@ -26,6 +26,7 @@ class Run:
     answer: Appointment | None
     calls: list[Call]
     entries: list[LogEntry]
+    others: list[str]
     lines: list[str]
     readable: bool
 
@@ -57,8 +58,8 @@ def _once(bench: Bench, fault: Fault, budget: Shares) -> Run:
             told = "not found"
         except Unavailable:
             told = "unavailable"
-        entries = trial.entries(appointment_id)
-    return Run(fault, told, answer, trial.record.calls, entries, trial.lines, trial.readable)
+        entries, others = trial.entries(appointment_id), trial.other_writes(appointment_id)
+    return Run(fault, told, answer, trial.record.calls, entries, others, trial.lines, trial.readable)
 
 
 def wrong_end(run: Run) -> str:
@@ -92,6 +93,8 @@ def _expected(run: Run) -> set[str]:
 
 def wrong_writes(run: Run) -> str:
     """What is wrong with how often the source was written to."""
+    if run.others:
+        return f"{run.under} {', '.join(run.others)} was sent about the appointment; send nothing but the cancel"
     writes = sum(entry.operation == "cancel" for entry in run.entries)
     if run.fault.operation == "read":
         return f"{run.under} the source was written to; write nothing after a failed read" if writes else ""

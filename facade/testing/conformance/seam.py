@@ -15,7 +15,8 @@ class Call:
     """One call of an adapter: what it gave or raised, and how long it took, in seconds.
 
     ``permits`` has a number for each time the permit was asked for: how many cancels of this appointment the
-    source had received since the call began.
+    source had received since the call began. ``logged`` has one likewise: how many entries about this appointment
+    the source's log then held.
     """
 
     operation: Operation
@@ -24,6 +25,7 @@ class Call:
     error: BaseException | None = None
     seconds: float = 0.0
     permits: list[int] = field(default_factory=list)
+    logged: list[int] = field(default_factory=list)
 
 
 def _nothing(_: Call) -> None:
@@ -61,6 +63,7 @@ class Recorder(SourceAdapter):
 
         def watched() -> None:
             call.permits.append(self._simulator.log.count("cancel", request.appointment_id) - before)
+            call.logged.append(len(self._simulator.log.entries(request.appointment_id)))
             permit()
             self._record.after_permit(call)
 
