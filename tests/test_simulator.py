@@ -547,6 +547,16 @@ def test_both_operations_of_an_appointment_can_be_armed_and_disarmed(host: Simul
     assert len(control(host, "GET", "/heim/faults")) == len(FAULTS)
 
 
+def test_the_share_of_requests_that_fail_by_chance_is_told(host: SimulatorHost) -> None:
+    faults = host.simulators["heim"].faults
+    assert control(host, "GET", "/heim/chance") == {"share": 0}
+    faults.chance = Chance(7, 0.2)
+    try:
+        assert control(host, "GET", "/heim/chance") == {"share": 0.2}
+    finally:
+        faults.chance = None
+
+
 def test_appointments_are_put_edited_and_deleted_from_outside(host: SimulatorHost) -> None:
     control(host, "PUT", "/heim/appointments/apt_new", json={"id": "apt_new", "status": "scheduled"})
     assert heim(host, "GET", "apt_new").json() == {"id": "apt_new", "status": "scheduled"}

@@ -13,10 +13,13 @@ from click.testing import CliRunner
 from facade.cli import main
 from facade.errors import ConfigurationError
 from facade.testing.acceptance.catalogue import catalogue
+from facade.testing.acceptance.check import check
 from facade.testing.acceptance.run import Run, prove
 from facade.testing.acceptance.sandbox import Sandbox
 from facade.testing.acceptance.target import Key, Target
-from facade.testing.faults import FAULTS, Commit
+from facade.testing.faults import FAULTS, Chance, Commit
+from facade.testing.host import serve
+from plugins.heim.simulator import HeimSimulator
 from tests.conftest import KEY, remember
 from tests.process import COMMAND, configuration, facade, sandbox
 from tests.wrong_facades import NORTH, WRONG, verified
@@ -261,6 +264,51 @@ def test_a_sandbox_that_goes_away_ends_the_run(process, tmp_path):
         prove(run, [CHECKS["versions"], CHECKS["app-1"]], parallel=2)
 
 
+def test_a_facade_that_stops_midway_ends_the_run_with_one_sentence_and_exit_code_2(stand_in, tmp_path):
+    with facade(configuration(tmp_path, f"{stand_in.url}/heim")) as stopping:
+
+        def stop(run):
+            stopping.terminate()
+            stopping.exit_code()
+            yield from ()
+
+        run = Run(Target(stopping.url, "heim", Key(KEY), 8.0), Sandbox(stand_in.url, "heim"))
+        run.begin()
+        stops = check("It is stopped.", alone=True)(stop)
+        sentence = (
+            rf"the facade at {stopping.url} stopped answering \(.+: nobody listens there\); "
+            "start it again and repeat the run"
+        )
+        with pytest.raises(ConfigurationError, match=sentence):
+            prove(run, [stops, CHECKS["versions"], CHECKS["every-body-is-valid"]], parallel=2)
+
+
+def test_a_sandbox_that_fails_by_chance_is_refused(process):
+    simulator = HeimSimulator()
+    simulator.faults.chance = Chance(seed=7, share=0.2)
+    with serve({"heim": simulator}) as host:
+        told = verify("--url", process.base, "--sandbox", host.url, code=2).stderr
+        assert told == (
+            f"facade: the sandbox at {host.url} lets 20% of the requests fail by chance, so a right facade would be "
+            "found wrong; start it without --chaos\n"
+        )
+        assert simulator.log.entries() == []
+
+
+def test_an_id_that_the_source_cannot_have_is_named_as_a_possible_cause(process):
+    class OtherIds(HeimSimulator):
+        fault_id = "no heim id {}"
+
+    with serve({"heim": OtherIds()}) as host:
+        told = verify("--url", process.base, "--sandbox", host.url, code=2).stderr
+    assert re.fullmatch(
+        rf"facade: the facade at {process.base} answered 404 to a cancel of source heim, id \"no heim id \w+\", and "
+        rf"asked the sandbox's heim nothing; point that source at {host.url}/heim, or name another with --source or "
+        "--simulator, or let its id pattern allow such ids as the sandbox makes\n",
+        told,
+    )
+
+
 def test_the_report_names_every_check_what_failed_and_why_and_sums_up(process, stand_in):
     only = ["answers-come-in-time", "fault-read-timeout", "source-out-of-reach", "if-match-*"]
     arguments = [word for name in only for word in ("--only", name)]
@@ -303,7 +351,7 @@ def test_what_is_not_reached_or_stands_elsewhere_is_one_sentence_and_exit_code_2
         "facade: the sandbox at " + stand_in.url + ': There is no source system "elsewhere" here.': (
             *("--url", process.base, "--sandbox", stand_in.url, "--simulator", "elsewhere"),
         ),
-        f"facade: the facade at {process.base} answered 404 to a cancel of source north and asked the sandbox's heim": (
+        f"facade: the facade at {process.base} answered 404 to a cancel of source north, id ": (
             *("--url", process.base, "--sandbox", stand_in.url, "--source", "north", "--simulator", "heim"),
         ),
         "facade: the sandbox's template is cancelled already; name another with --template": (

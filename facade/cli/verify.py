@@ -59,8 +59,8 @@ def verify(
     """Hold a facade in front of a sandbox against its contract, over HTTP alone.
 
     The key comes from the environment variable FACADE_CLIENT_KEY. Every appointment is made anew in the sandbox, so
-    the run can be repeated. Exit code 0: every check passed; 1: some failed; 2: the command is wrong, or the facade
-    or the sandbox was not reached.
+    the run can be repeated. Exit code 0: every check passed; 1: some failed; 2: the command is wrong, the facade or
+    the sandbox was not reached or went away, or the sandbox fails by chance.
     """
     checks = _chosen(only)
     if not sandbox_url.startswith(("http://", "https://")):

@@ -148,6 +148,11 @@ def _fault_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None:
         simulator.faults.disarm(request.args.get("appointment"))
         return list_armed(source)
 
+    @app.get("/<source>/chance")
+    def get_chance(source: str) -> Response:
+        chance = _simulator(simulators, source).faults.chance
+        return jsonify({"share": chance.share if chance else 0.0})
+
 
 def _log_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None:
     route = "/<source>/log"
@@ -247,6 +252,6 @@ def _request_error(error: RequestError) -> tuple[Response, int]:
 def _http_error(error: HTTPException) -> tuple[Response, int]:
     text = (
         f"{request.method} {request.path} is no control request ({error.name}). Use /time, /reset, /faults, "
-        "/<source>/appointments/<id>, /<source>/faults or /<source>/log below /_control."
+        "/<source>/appointments/<id>, /<source>/faults, /<source>/chance or /<source>/log below /_control."
     )
     return jsonify({"error": text}), error.code or 500

@@ -11,7 +11,7 @@ from facade.errors import ConfigurationError
 from facade.testing.acceptance.check import Check, Skipped
 from facade.testing.acceptance.sandbox import Sandbox
 from facade.testing.acceptance.target import Target
-from facade.testing.acceptance.wire import Answer, NoAnswer
+from facade.testing.acceptance.wire import Answer, NoAnswer, NobodyListens
 
 _Made = TypeVar("_Made")
 
@@ -67,8 +67,14 @@ class Run:
     def begin(self) -> None:
         """Make sure that this facade stands in front of this sandbox.
 
-        Raises ConfigurationError where it does not, where either is not reached, or where the key is refused.
+        Raises ConfigurationError where it does not, where either is not reached, where the key is refused, or where
+        the sandbox fails by chance.
         """
+        if share := self.sandbox.chance():
+            raise ConfigurationError(
+                f"the sandbox at {self.sandbox.url} lets {100 * share:g}% of the requests fail by chance, so a "
+                "right facade would be found wrong; start it without --chaos"
+            )
         appointment_id = self.sandbox.fresh()
         url, source = self.facade.url, self.facade.source
         try:
@@ -81,10 +87,11 @@ class Run:
                 f"the facade at {url} {what} (HTTP {answer.status}); set FACADE_CLIENT_KEY to one that may cancel"
             )
         if not self.sandbox.log(appointment_id):
+            misfit = ", or let its id pattern allow such ids as the sandbox makes" if answer.status == 404 else ""
             raise ConfigurationError(
-                f"the facade at {url} answered {answer.verdict} to a cancel of source {source} and asked the sandbox's "
-                f"{self.sandbox.simulator} nothing; point that source at {self.sandbox.url}/{self.sandbox.simulator}, "
-                "or name another with --source or --simulator"
+                f'the facade at {url} answered {answer.verdict} to a cancel of source {source}, id "{appointment_id}", '
+                f"and asked the sandbox's {self.sandbox.simulator} nothing; point that source at "
+                f"{self.sandbox.url}/{self.sandbox.simulator}, or name another with --source or --simulator{misfit}"
             )
         if answer.verdict == "200 cancelled" and not self.sandbox.cancels(appointment_id):
             raise ConfigurationError(
@@ -96,7 +103,7 @@ def prove(run: Run, checks: Iterable[Check], parallel: int) -> list[Result]:
     """Prove the checks, so many side by side, the slow ones first; the results in the checks' own order.
 
     More than the facade makes native calls at once would be refused by its cap. Raises ConfigurationError when the
-    sandbox is not reached any more.
+    facade or the sandbox is not reached any more.
     """
     checks = list(checks)
     alone = [check for check in checks if check.alone]
@@ -121,6 +128,10 @@ def _prove(run: Run, check: Check) -> Result:
         return Result(check=check, outcome="skipped", findings=(str(why),), seconds=time.monotonic() - begun)
     except ConfigurationError:
         raise  # the sandbox is gone: nothing can be proven any more
+    except NobodyListens as error:
+        raise ConfigurationError(
+            f"the facade at {run.facade.url} stopped answering ({error}); start it again and repeat the run"
+        ) from None
     except NoAnswer as error:
         findings.append(str(error))
     except Exception as error:  # noqa: BLE001 - whatever a facade answers, the run goes on and tells of it

@@ -52,6 +52,11 @@ class Sandbox:
         """Let the source forget an appointment."""
         self._call("DELETE", f"appointments/{quote(appointment_id, safe='')}")
 
+    def chance(self) -> float:
+        """The share of requests that the source lets fail by chance, from 0 to 1."""
+        share: float = self._call("GET", "chance")["share"]
+        return share
+
     def log(self, appointment_id: str | None = None) -> list[dict[str, Any]]:
         """What the source saw, of one appointment or of all, oldest first."""
         query = f"?appointment={quote(appointment_id, safe='')}" if appointment_id else ""

@@ -16,6 +16,10 @@ class NoAnswer(Exception):
     """The exchange ended without a complete answer; the text says how."""
 
 
+class NobodyListens(NoAnswer):
+    """There was no exchange: the connection was refused."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """What came back, after how many seconds, and what had been asked.
@@ -73,7 +77,7 @@ def exchange(
 ) -> Answer:
     """Send one request on a connection of its own; ``target`` is appended to ``base_url`` as it stands.
 
-    ``patience`` is in seconds, for each wait and for the whole. Raises NoAnswer.
+    ``patience`` is in seconds, for each wait and for the whole. Raises NoAnswer, or NobodyListens.
     """
     parts = urlsplit(base_url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -91,7 +95,8 @@ def exchange(
         response = connection.getresponse()
         content = _read(response, begun + patience)
     except (OSError, http.client.HTTPException) as error:
-        raise NoAnswer(f"{request} got no answer: {_why(error, patience)}") from None
+        failure = NobodyListens if isinstance(error, ConnectionRefusedError) else NoAnswer
+        raise failure(f"{request} got no answer: {_why(error, patience)}") from None
     finally:
         connection.close()
     seconds = time.monotonic() - begun
