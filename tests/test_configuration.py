@@ -360,7 +360,10 @@ def test_a_secret_file_is_found_beside_the_configuration_whatever_the_working_di
 
 
 def test_a_secret_shows_in_no_repr():
-    assert KEY not in f"{Secret(KEY)!r} {Secret(KEY)} {[Secret(KEY)]}"
+    assert KEY not in f"{Secret(KEY)!r} {[Secret(KEY)]}"
+    with pytest.raises(TypeError) as refused:
+        str(Secret(KEY))
+    assert KEY not in str(refused.value)
     assert Secret(KEY).reveal() == KEY
     assert Secret(KEY) == Secret(KEY) != Secret("other")
 

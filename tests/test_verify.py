@@ -42,7 +42,7 @@ token_env = "HEIM_API_KEY"
 
 EXPECTED = {
     "a-bug-for-a-malformed-body": {"body-comes-before-the-appointment", "body-not-json"},
-    "a-gateways-404-believed": {"fault-read-html-404", "reads-that-fail"},
+    "a-gateways-404-believed": {"fault-read-html-404", "fault-read-json-404", "reads-that-fail"},
     "a-key-for-everything": {"metadata", "health"},
     "a-mapping-of-unknown-words": {"concept-map"},
     "a-start-without-an-end": {"app-2", "app-3"},
