@@ -9,6 +9,7 @@ import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from click.testing import CliRunner
 from facade import registry
 from facade.app import assemble
 from facade.cli import main
+from facade.cli.findings import of_source
 from facade.cli.sandbox import _explain_facade, _simulators
 from facade.http_client import HttpAnswer
 from facade.testing.faults import FAULTS
@@ -180,6 +182,14 @@ def test_check_has_a_line_for_each_finding_about_a_configuration():
 
 def test_check_without_a_configuration_looks_at_what_is_installed():
     assert lines()["heim", "can"] == lines("--plugin", "heim")["heim", "can"] == CAN_HEIM
+
+
+def test_check_warns_of_reasons_that_map_nowhere_and_whose_parents_do_not_either(caller):
+    source = caller.facade.sources["heim"]
+    kept = {code: to for code, to in source.mapping.to_native.items() if not code.startswith(("maint", "pat-"))}
+    found = list(of_source(replace(source, mapping=replace(source.mapping, to_native=kept))))[-1]
+    assert (found.topic, found.verdict) == ("mapping", "warning")
+    assert found.text.startswith("maint of HL7's 32 codes map nowhere")  # pat-… fall back to pat
 
 
 def test_check_names_a_plugin_that_is_not_there():

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -149,11 +149,10 @@ def _ask(
         http = HttpClient(BaseUrl().deserialize(url))
     except ValidationError as error:
         raise click.UsageError(f"--url {error.messages[0]}") from None
-    permit: Callable[[], None] = lambda: None  # noqa: E731 - nothing to guard: a control request may be sent again
     try:
         with deadline(_PATIENCE):
             given: dict[str, Any] = {name: value for name, value in ids.items() if value}
-            answer = http.send(method, f"/_control{path}", permit=permit, json=body, **given)
+            answer = http.send(method, f"/_control{path}", permit=lambda: None, json=body, **given)
             told = answer.json()
     except SourceError as error:
         if error.cause is Cause.INTERNAL:  # our own refusal: nothing was asked

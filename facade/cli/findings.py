@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from facade.cancellation import native
-from facade.contract import Can, NativeReasons, SourceSystem
+from facade.contract import Can, Coding, NativeReasons, SourceSystem
 from facade.errors import AppointmentNotFound, Cause, ConfigurationError, SourceError
 from facade.fhir import concept_map, reasons
 from facade.fhir.reasons import ReasonMap
@@ -104,11 +104,8 @@ def _own_map(system: SourceSystem, native_reasons: NativeReasons) -> ReasonMap:
 
 def _mapping(about: str, mapping: ReasonMap) -> Finding:
     fallback = f"any other: {mapping.fallback or 'refused'}"
-    lost = [
-        code
-        for code, known in reasons.hl7_codes().items()
-        if code not in mapping.to_native and known.parent not in mapping.to_native
-    ]
+    mapped_only = replace(mapping, fallback=None)
+    lost = [code for code in reasons.hl7_codes() if mapped_only.choose([Coding(reasons.SYSTEM, code)]) is None]
     total = len(reasons.hl7_codes())
     if lost:
         text = f"{', '.join(lost)} of HL7's {total} codes map nowhere, nor do their parents; {fallback}"
