@@ -15,7 +15,8 @@
     │   ├── ContentTooLarge         413
     │   ├── UnsupportedMediaType    415
     │   └── UnprocessableContent    422
-    ├── Unavailable                 503: the caller tries again later; nothing was sent
+    ├── NotSupported                501: the source system has no such thing
+    ├── Unavailable                 503: the client tries again later; this request sent nothing to the source system
     └── SourceError                 what a source system did; adapters raise these and nothing else
         ├── AppointmentNotFound     the source's own, definite "I do not know this appointment"
         ├── NotDone                 surely not executed
@@ -23,6 +24,7 @@
         └── Unknown                 may have been executed: read to find out, never send again
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -166,29 +168,45 @@ class UnprocessableContent(RequestError):
 
 
 class Unavailable(RequestError):
-    """503: not now; carries ``Retry-After``. A RequestError in shape only: the caller sends the same again."""
+    """503: not now; carries ``Retry-After``, seconds. A RequestError in shape only: the client sends the same again."""
 
     status, issue_code = 503, "transient"
 
-    def __init__(self, text: str, *, retry_after: int = 5, cause: Cause | None = None) -> None:
-        super().__init__(text, headers={"Retry-After": str(retry_after)})
+    def __init__(self, text: str, *, retry_after: float | None = None, cause: Cause | None = None) -> None:
+        seconds = max(1, math.ceil(5 if retry_after is None else retry_after))
+        super().__init__(text, headers={"Retry-After": str(seconds)})
         self.cause = cause
+
+
+class NotSupported(RequestError):
+    """501: the source system has no such thing, so asking again would not help."""
+
+    status, issue_code = 501, "not-supported"
+
+
+MAX_RETRY_AFTER = 86_400.0
+"""Seconds: a source that asks for more is asked again after a day."""
 
 
 class SourceError(FacadeError):
-    """What a source system did. ``detail`` is for logs: it names facts of the exchange, never native content."""
+    """What a source system did. ``detail`` is for logs: it names facts of the exchange, never native content.
 
-    def __init__(self, cause: Cause, detail: str = "") -> None:
+    ``retry_after`` is how many seconds the source asked to be left alone, None where it did not say. More than
+    MAX_RETRY_AFTER counts as that, and less than none as none.
+    """
+
+    def __init__(self, cause: Cause, detail: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(f"{cause.name}: {detail}" if detail else cause.name)
         self.cause = cause
         self.detail = detail
+        self.retry_after = None if retry_after is None else min(max(0.0, retry_after), MAX_RETRY_AFTER)
 
 
 class AppointmentNotFound(SourceError):
     """The source's own error shape says that it does not know the appointment."""
 
-    def __init__(self, detail: str = "") -> None:
-        super().__init__(Cause.REFUSED, detail)
+    def __init__(self, detail: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(Cause.REFUSED, detail, retry_after=retry_after)
 
 
 class NotDone(SourceError):
@@ -201,8 +219,8 @@ class StaleVersion(NotDone):
     For a source declared to have ``versioned_writes``; of any other it proves nothing and counts as Unknown.
     """
 
-    def __init__(self, detail: str = "") -> None:
-        super().__init__(Cause.CONFLICT, detail)
+    def __init__(self, detail: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(Cause.CONFLICT, detail, retry_after=retry_after)
 
 
 class Unknown(SourceError):

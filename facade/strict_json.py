@@ -3,26 +3,30 @@
 import json
 import re
 import uuid
-from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 MAX_DEPTH = 64
 MAX_DIGITS = 64
 MAX_NATIVE_DEPTH = 400  # the parser recurses; the interpreter's limit is 1000 frames
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
+# Everything up to the next bracket, strings whole. It matches wherever it is tried: the quantifiers are possessive, a
+# string need not end, and the end of the body does for a bracket. So every byte is looked at once, whatever it is.
+_UP_TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.?[^"\\]*+)*+"?)*+([\[\]{}]|\Z)', re.DOTALL)
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 # Python's encoder has no way to write a number by its digits, so they travel through it in a string that nothing
 # else is: no source can know the mark.
 _MARK = f"number-{uuid.uuid4()}:"
 _MARKED = re.compile(rf'"{_MARK}([0-9eE.+-]+)"')
 
 
-@dataclass(frozen=True)
 class Number:
-    """A number as it was written, to be written so again."""
+    """A number as it was written, to be written so again. Plain, since a document may hold very many."""
 
-    digits: str
+    __slots__ = ("digits",)
+
+    def __init__(self, digits: str) -> None:
+        self.digits = digits
 
 
 class NotStrictJson(ValueError):
@@ -42,7 +46,7 @@ def loads(body: bytes) -> Any:
     except UnicodeDecodeError:
         raise NotStrictJson("the body is not UTF-8") from None
     # Before the parser sees it: its recursion is the interpreter's, and 100,000 brackets end it.
-    if _depth(body) > MAX_DEPTH:
+    if _is_deeper(body, MAX_DEPTH):
         raise NotStrictJson(f"the body is nested more than {MAX_DEPTH} levels deep")
     try:
         value = json.loads(
@@ -52,8 +56,9 @@ def loads(body: bytes) -> Any:
             parse_int=_integer,
             parse_float=_number,
         )
-        # Surrogates arrive as escapes, so only the parsed text shows them.
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        # Half of a surrogate pair arrives as an escape, so only the parsed text shows it.
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         raise NotStrictJson(f"the body is not JSON: line {error.lineno}, column {error.colno}") from None
     except UnicodeEncodeError:
@@ -69,7 +74,7 @@ def loads_native(body: bytes, *, exact: bool = False) -> Any:
     every number as a Number and refuses NaN and infinities, which cannot be.
     """
     body = body.removeprefix(b"\xef\xbb\xbf")
-    if _depth(body) > MAX_NATIVE_DEPTH:
+    if _is_deeper(body, MAX_NATIVE_DEPTH):
         raise NotStrictJson(f"the body is nested more than {MAX_NATIVE_DEPTH} levels deep")
     try:
         return json.loads(
@@ -81,6 +86,37 @@ def loads_native(body: bytes, *, exact: bool = False) -> Any:
         )
     except ValueError as error:
         raise error if isinstance(error, NotStrictJson) else NotStrictJson("the body is not JSON in UTF-8") from None
+
+
+class TooMany(ValueError):
+    """A document has too many members. ``path`` names the array, or is empty where all values together are too many."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+def bound(value: Any, *, members: int, values: int) -> int:
+    """Check how many members each array has, and how many values there are in all; how many that is.
+
+    The check ends at the first excess, so that it costs no more than the limits allow. Raises TooMany.
+    """
+    left = values
+    waiting: list[tuple[str, Any]] = [("", value)]
+    while waiting:
+        path, found = waiting.pop()
+        if not isinstance(found, (list, dict)):
+            continue
+        if isinstance(found, list) and len(found) > members:
+            raise TooMany(path)
+        left -= len(found)
+        if left < 0:
+            raise TooMany("")
+        if isinstance(found, list):
+            waiting += [(f"{path}[{position}]", member) for position, member in enumerate(found)]
+        else:
+            waiting += [(f"{path}.{name}" if path else str(name), member) for name, member in found.items()]
+    return values - left
 
 
 def dumps(value: Any) -> str:
@@ -99,12 +135,12 @@ def _any_integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 
 
-def _depth(body: bytes) -> int:
-    deepest = depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _is_deeper(body: bytes, limit: int) -> bool:
+    """Whether the document is nested more than ``limit`` levels deep; linear in its length."""
+    if body.count(b"[") + body.count(b"{") <= limit:
+        return False
+    brackets = b"".join(_UP_TO_BRACKET.findall(body))
+    return max(accumulate(map(_STEP.__getitem__, brackets), initial=0)) > limit
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,11 +8,13 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from facade.cancellation import use_case
 from facade.fhir import check
 from facade.ledger import engine as engines
 from facade.testing.host import serve
@@ -220,7 +222,7 @@ def provoked(caller, locked, path, method, status):
     if status == "412":
         target, request["headers"] = target.replace("apt_1", "apt_2"), {"If-Match": 'W/"7"'}
     if status == "413":
-        request["data"] = " " * (256 * 1024 + 1)
+        request["data"] = " " * (64 * 1024 + 1)
     if status == "415":
         request["headers"] = {"Content-Type": "text/plain"}
     if status == "422":
@@ -229,6 +231,9 @@ def provoked(caller, locked, path, method, status):
         target = target.replace("apt_1", "apt_read-500")
     if status == "500":
         return broken(caller, method, target, request)
+    if status == "501":
+        with mock.patch.object(use_case, "_is_readable", return_value=False):
+            return caller.request(method, target.replace("apt_1", "apt_9"), **request)
     with locked(caller) if status == "503" else contextlib.nullcontext():
         return caller.request(method, target, **request)
 

@@ -94,16 +94,16 @@ def test_another_method_is_405_with_allow(caller):
     assert outcome(response) == "not-supported"
 
 
-def test_a_body_over_256_kib_is_413_and_one_of_256_kib_is_not(caller, simulator):
+def test_a_body_over_64_kib_is_413_and_one_of_64_kib_is_not(caller, simulator):
     def body(size):
         frame = '{"resourceType": "Appointment", "status": "cancelled", "comment": ""}'
         return frame.replace('""', f'"{"x" * (size - len(frame))}"')
 
-    response = caller.cancel("apt_1", body(256 * 1024 + 1))
+    response = caller.cancel("apt_1", body(64 * 1024 + 1))
     assert response.status_code == 413
     assert outcome(response) == "too-long"
     assert simulator.log.entries() == []
-    assert caller.cancel("apt_1", body(256 * 1024)).json["status"] == "cancelled"
+    assert caller.cancel("apt_1", body(64 * 1024)).json["status"] == "cancelled"
 
 
 @pytest.mark.parametrize(
@@ -184,6 +184,36 @@ def test_a_wrong_type_deep_inside_is_422_naming_its_place(caller, wrong):
     response = caller.cancel("apt_1", body)
     assert response.status_code == 422
     assert "cancelationReason.coding[0]" in response.json["issue"][0]["details"]["text"]
+
+
+TOO_MANY = {
+    "cancelationReason.coding": lambda many: {"cancelationReason": {"coding": many}},
+    "participant": lambda many: {"participant": many},
+    "participant[0].type": lambda many: {"participant": [{"type": many}]},
+    "extension": lambda many: {"extension": many},
+    "x-unknown": lambda many: {"x-unknown": many},
+}
+
+
+@pytest.mark.parametrize("member", [1, {}, {"url": "urn:x", "valueString": "x"}])
+@pytest.mark.parametrize("path", TOO_MANY)
+def test_over_a_hundred_members_of_an_array_are_422_naming_it(caller, simulator, path, member):
+    body = {"resourceType": "Appointment", "status": "cancelled"}
+    response = caller.cancel("apt_1", {**body, **TOO_MANY[path]([member] * 101)})
+    assert response.status_code == 422
+    assert response.json["issue"][0]["code"] == "too-long"
+    assert f'"{path}" has more than 100 members' in response.json["issue"][0]["details"]["text"]
+    assert simulator.log.entries() == []
+
+
+def test_a_hundred_members_are_not_too_many_and_two_thousand_and_one_values_are(caller):
+    body = {"resourceType": "Appointment", "status": "cancelled"}
+    assert caller.cancel("apt_1", {**body, "extension": [{"url": "urn:x"}] * 100}).json["status"] == "cancelled"
+    wide = {**body, **{f"x-{n}": [1] * 99 for n in range(19)}}  # 2 and 19 arrays of 99: 1902 values
+    assert caller.cancel("apt_2", wide).json["status"] == "cancelled"
+    response = caller.cancel("apt_3", {**wide, "x-more": [1] * 99})
+    assert response.status_code == 422
+    assert "more than 2000 values" in response.json["issue"][0]["details"]["text"]
 
 
 @pytest.mark.parametrize("status", [{}, {"status": "canceled"}, {"status": ""}, {"status": None}, {"status": "Booked"}])

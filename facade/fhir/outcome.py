@@ -4,9 +4,16 @@ from typing import Any, Literal
 
 from facade.errors import RequestError, SourceError, Unknown
 
+_READ_AGAIN = "Read the appointment again before telling the patient anything."
+_ASK_THE_OPERATORS = (
+    "This source system cannot be read. Ask the facade's operators, who find out and record it, before telling the "
+    "patient anything."
+)
+Severity = Literal["error", "warning"]
+
 
 def operation_outcome(
-    severity: Literal["error", "warning"],
+    severity: Severity,
     issue_code: str,
     text: str,
     *,
@@ -28,19 +35,18 @@ def of_failure() -> dict[str, Any]:
     return operation_outcome("error", "exception", text)
 
 
-def of_source_error(error: SourceError, text: str = "", *, known: bool) -> dict[str, Any]:
+def of_source_error(error: SourceError, text: str = "", *, known: bool, readable: bool = True) -> dict[str, Any]:
     """Why an appointment is not cancelled, for the agent who must act on it. Never native content.
 
-    ``known`` says whether the appointment was read: without that, nobody knows that it is not cancelled.
+    ``known`` says whether the appointment was read: without that, nobody knows that it is not cancelled. ``readable``
+    says whether reading it again could tell.
     """
+    severity: Severity
     if isinstance(error, Unknown):
-        what = (
-            "It is not known whether the cancellation took effect. "
-            "Read the appointment again before telling the patient anything."
-        )
-        return operation_outcome("warning", error.cause.issue_code, f"{text or error.cause.text} {what}", id="why")
-    if not known:
-        what = "This request cancelled nothing; whether the appointment is cancelled was not seen."
-        return operation_outcome("warning", error.cause.issue_code, f"{text or error.cause.text} {what}", id="why")
-    what = "The appointment was not cancelled."
-    return operation_outcome("error", error.cause.issue_code, f"{text or error.cause.text} {what}", id="why")
+        severity, next_step = "warning", _READ_AGAIN if readable else _ASK_THE_OPERATORS
+        what = f"It is not known whether the cancellation took effect. {next_step}"
+    elif not known:
+        severity, what = "warning", "This request cancelled nothing; whether the appointment is cancelled was not seen."
+    else:
+        severity, what = "error", "The appointment was not cancelled."
+    return operation_outcome(severity, error.cause.issue_code, f"{text or error.cause.text} {what}", id="why")

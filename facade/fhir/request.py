@@ -8,6 +8,7 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
+from facade import strict_json
 from facade.contract import CancelRequest, Coding
 from facade.errors import BadRequest, UnprocessableContent
 from facade.fhir import ids, reasons
@@ -26,6 +27,12 @@ STATUSES = (
     "checked-in",
     "waitlist",
 )
+
+
+MAX_MEMBERS = 100
+"""Members of one array in a request; a real cancel has a handful."""
+MAX_VALUES = 2000
+"""Values of a request in all."""
 
 
 class Exactly(fields.Field[Any]):
@@ -116,12 +123,17 @@ def parse(body: Any, appointment_id: str, if_match: frozenset[str] | None = None
     """The wish that ``body`` (parsed JSON) states for the appointment with this raw native id.
 
     Raises BadRequest for anything that is not an Appointment of this id, UnprocessableContent for a
-    missing or unknown status or a wrong JSON type of a known element.
+    missing or unknown status, a wrong JSON type of a known element, or too many members.
     """
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object: a FHIR Appointment.", issue_code="structure")
     if body.get("resourceType") != "Appointment":
         raise BadRequest('The body must be a FHIR Appointment: "resourceType": "Appointment".', issue_code="structure")
+    try:
+        # Before the schema: its list of errors would cost much more than what is wrong.
+        strict_json.bound(body, members=MAX_MEMBERS, values=MAX_VALUES)
+    except strict_json.TooMany as error:
+        raise UnprocessableContent(_too_many(error.path), issue_code="too-long") from None
     try:
         appointment = CancelRequestSchema().load(body)
     except ValidationError as error:
@@ -148,6 +160,12 @@ def parse(body: Any, appointment_id: str, if_match: frozenset[str] | None = None
         unsupported=_unsupported(status, appointment),
         if_match=if_match,
     )
+
+
+def _too_many(path: str) -> str:
+    if path:
+        return f'The element "{path}" has more than {MAX_MEMBERS} members; send the cancel\'s elements only.'
+    return f"The request has more than {MAX_VALUES} values; send the cancel's elements only."
 
 
 def _coding(coding: Mapping[str, str | None]) -> Coding:

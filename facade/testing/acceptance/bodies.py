@@ -8,7 +8,7 @@ from facade.testing.acceptance.check import Check, Findings, answered, check, di
 from facade.testing.acceptance.run import Run
 from facade.testing.acceptance.target import CANCEL, with_reason
 
-MAX_BODY = 256 * 1024
+MAX_BODY = 64 * 1024
 _FRAME = '{"resourceType": "Appointment", "status": "cancelled", "x-verify": %s}'
 
 
@@ -101,7 +101,7 @@ REFUSALS = (
 )
 
 
-@check("A body of exactly 256 KiB is read, one byte more is 413 and goes nowhere.")
+@check("A body of exactly 64 KiB is read, one byte more is 413 and goes nowhere.")
 def body_size(run: Run) -> Findings:
     """CONTRACT goes beyond the seed here."""
     for size, expected in ((MAX_BODY + 1, "413"), (MAX_BODY, "200 cancelled")):

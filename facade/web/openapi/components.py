@@ -13,9 +13,10 @@ from facade.web import exchange
 from facade.web.formats import WORDS
 from facade.web.openapi import examples
 from facade.web.preconditions import LIST
-from facade.web.routes import capabilities
+from facade.web.routes import MAX_BODY, capabilities
 
 OPENAPI = "3.1.0"
+_LIMIT = f"{MAX_BODY // 1024} KiB"
 _FHIR = ("application/fhir+json", "application/json")
 _JSON = ("application/json",)
 _ETAG = r'^W/"[0-9]+"$'
@@ -69,10 +70,11 @@ _REFUSALS = {
     "NotFound": "An unknown source system, an id that it cannot have, or an appointment that it does not know.",
     "NotAcceptable": "`Accept` or `_format` asks for something other than FHIR R4 as JSON.",
     "PreconditionFailed": "`If-Match` names another version, and the appointment is not cancelled already.",
-    "ContentTooLarge": "A body over 256 KiB.",
+    "ContentTooLarge": f"A body over {_LIMIT}.",
     "UnsupportedMediaType": "A body that is not said to be FHIR R4 as JSON.",
-    "UnprocessableContent": "`status` absent or not R4's, or a known element of a wrong JSON type.",
+    "UnprocessableContent": "`status` absent or not R4's, a known element of a wrong JSON type, or too many members.",
     "Unavailable": "The ledger cannot be used; nothing was sent to the source system.",
+    "NotSupported": "The source system cannot be read, and nothing of this appointment is recorded.",
     "SourceUnavailable": "The ledger or the source system cannot be read, and no cancellation is recorded.",
 }
 
@@ -81,10 +83,10 @@ def body(name: str) -> dict[str, Any]:
     """The request body of this name: ``CancelRequest`` or ``Webhook``."""
     if name == "CancelRequest":
         shown = {name: {"value": value} for name, value in examples.requests().items()}
-        text = "A partial Appointment, at most 256 KiB. An `id` must be the path's, raw or encoded."
+        text = f"A partial Appointment, at most {_LIMIT}. An `id` must be the path's, raw or encoded."
         content = {kind: {"schema": name, "examples": shown} for kind in _FHIR}
     else:
-        text = "JSON as the source system sends it, at most 256 KiB. Nothing in it is believed."
+        text = f"JSON as the source system sends it, at most {_LIMIT}. Nothing in it is believed."
         content = {kind: {"schema": name} for kind in _JSON}
     return {"required": True, "description": text, "content": content}
 

@@ -51,7 +51,7 @@ _CANCEL = _Operation(
 _READ = _Operation(
     tag="Appointment",
     answer="Appointment",
-    refusals="Unauthenticated Forbidden NotFound NotAcceptable SourceUnavailable".split(),
+    refusals="Unauthenticated Forbidden NotFound NotAcceptable NotSupported SourceUnavailable".split(),
     parameters=["format"],
     security="bearer",
 )

@@ -8,15 +8,16 @@ from flask import Flask, g, request
 from facade.cancellation.answer import cancellation_state
 from facade.cancellation.attempt import NOT_KNOWN, NOT_THIS_VERSION
 from facade.cancellation.states import State
+from facade.cancellation.use_case import NOT_READABLE
 from facade.config import Client
 from facade.contract import Coding, NativeReason, NativeReasons
-from facade.errors import Cause, NotDone, NotFound, PreconditionFailed, RequestError, Unavailable, Unknown
+from facade.errors import Cause, NotDone, NotFound, NotSupported, PreconditionFailed, RequestError, Unavailable, Unknown
 from facade.fhir import concept_map as concept_maps
 from facade.fhir import ids, reasons
 from facade.fhir import request as cancel_request
 from facade.fhir.appointment import Identity, complete
 from facade.fhir.outcome import of_source_error
-from facade.ledger.store import NOT_NOW
+from facade.ledger.backend import NOT_NOW
 from facade.web import preconditions
 from facade.web.authentication import authenticate
 from facade.web.exchange import reachable_source
@@ -107,6 +108,7 @@ def refusals(app: Flask) -> dict[str, dict[str, RequestError]]:
                 "noSuchStatus": _raised(lambda: cancel_request.parse({**appointment, "status": "gone"}, _ID)),
                 "wrongType": _raised(lambda: cancel_request.parse({**appointment, "comment": 1}, _ID)),
             },
+            "NotSupported": {"notReadable": NotSupported(NOT_READABLE)},
             "Unavailable": {"ledger": ledger},
             "SourceUnavailable": {
                 "ledger": ledger,

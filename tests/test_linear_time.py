@@ -1,0 +1,217 @@
+"""Every function that touches bytes from outside takes linear time, whatever the bytes are.
+
+Costs are CPU time of this thread, compared with a harmless input of the same size in the same run.
+"""
+
+import contextlib
+import gc
+import json
+import time
+
+import pytest
+from werkzeug.test import EnvironBuilder
+
+from facade import HttpAnswer, SourceConfig
+from facade.cancellation import native
+from facade.errors import RequestError, SourceError
+from facade.fhir import ids
+from facade.fhir import request as cancel_request
+from facade.fhir.appointment import Identity, complete
+from facade.strict_json import NotStrictJson, dumps, loads, loads_native
+from facade.web import formats, preconditions
+from plugins.fhir_r4 import translate as fhir_translate
+from plugins.heim import schemas, translate
+from plugins.heim.settings import HeimSettings
+
+SMALL, LARGE = 128 * 1024, 1024 * 1024
+# How much more a hostile input may cost than a harmless one of its size; a quadratic reader took 10,000 times more.
+WORSE = 100
+# How much more a KiB may cost in a large input than in a small one; what is quadratic costs eight times more.
+STEEPER = 5
+FLOOR = 0.005  # seconds of CPU below which a comparison says nothing
+
+
+def filled(start, unit, end=b""):
+    """A document of about this size: the unit as often as it fits."""
+    return lambda size: start + unit * ((size - len(start) - len(end)) // len(unit)) + end
+
+
+def harmless(size):
+    """Many small members, as JSON mostly is."""
+    members = {f"member-{number:06}": "all is well" for number in range(size // 34)}
+    return json.dumps({"resourceType": "Appointment", "id": "1", "metadata": members}).encode()
+
+
+SHAPES = {
+    "quotes that are escaped": filled(b'{"x":', b'"\\'),
+    "quotes": filled(b'{"x":', b'"'),
+    "backslashes": filled(b'{"x":"', b"\\"),
+    "escaped quotes in one text": filled(b'{"x":"', b'\\"', b'"}'),
+    "an unterminated text": filled(b'{"x":"', b"x"),
+    "open brackets": filled(b"", b"["),
+    "open braces": filled(b"", b'{"x":'),
+    "closed brackets": filled(b"", b"]"),
+    "brackets in a text": filled(b'{"x":"', b"[{", b'"}'),
+    "empty arrays": filled(b'{"x":[', b"[],", b"[]]}"),
+    "empty objects": filled(b'{"participant":[', b"{},", b"{}]}"),
+    "ones": filled(b'{"participant":[', b"1,", b"1]}"),
+    "codings that are ones": filled(b'{"resourceType":"Appointment","cancelationReason":{"coding":[', b"1,", b"1]}}"),
+    "codings that are empty": filled(
+        b'{"resourceType":"Appointment","cancelationReason":{"coding":[', b"{},", b"{}]}}"
+    ),
+    "participants that are empty": filled(b'{"resourceType":"Appointment","participant":[', b"{},", b"{}]}"),
+    "identifiers that are texts": filled(b'{"resourceType":"Appointment","identifier":[', b'"x",', b'"x"]}'),
+    "extensions without a value": filled(
+        b'{"resourceType":"Appointment","extension":[', b'{"url":"x"},', b'{"url":"x"}]}'
+    ),
+    "contained resources that are none": filled(b'{"resourceType":"Appointment","contained":[', b"{},", b"{}]}"),
+    "a long number": filled(b'{"x":', b"7", b"}"),
+    "a long fraction": filled(b'{"x":0.', b"7", b"}"),
+    "a long exponent": filled(b'{"x":1e', b"7", b"}"),
+    "numbers": filled(b'{"x":[', b"1e5,", b"1]}"),
+    "the same member again": filled(b"{", b'"x":1,', b'"x":1}'),
+    "surrogates": filled(b'{"x":"', b"\\ud83d\\ude00", b'"}'),
+    "halves of surrogates": filled(b'{"x":"', b"\\ud800", b'"}'),
+    "controls": filled(b'{"x":"', b"\\u0000", b'"}'),
+    "line breaks before the error": filled(b"{", b"\n", b"x"),
+    "bytes that are no UTF-8": filled(b'{"x":"', b"\xff", b'"}'),
+    "spaces": filled(b"", b" "),
+    "references": filled(b'{"resourceType":"Appointment","slot":[{"reference":"Slot/', b"/_history/1", b'"}]}'),
+    "references one after another": filled(
+        b'{"resourceType":"Appointment","slot":[', b'{"reference":"Slot/_"},', b"{}]}"
+    ),
+}
+
+
+HOSTILE_HEADERS = {
+    "tags": filled(b"", b'"a",'),
+    "tags and spaces": filled(b'"a"', b" ", b"x"),
+    "tags, spaces and commas": filled(b"", b'"a"   ,   ', b"x"),
+    "types": filled(b"", b"a/b,"),
+    "options": filled(b"a/b", b';c="d"'),
+    "options that do not end": filled(b"a/b", b';c="'),
+    "options that are escaped": filled(b'a/b;c="', b'\\"'),
+    "semicolons": filled(b"a/b", b"; "),
+}
+
+
+@pytest.fixture(scope="module")
+def heim():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEIM_KEY", "test_key")
+        settings = HeimSettings().load({"plugin": "heim", "api_key_env": "HEIM_KEY", "environment": "test"})
+    return SourceConfig(plugin="heim", name="heim", settings=settings)
+
+
+def identity():
+    return Identity(source="x", source_system="urn:x", native_system=lambda kind: f"urn:x:{kind}")
+
+
+def as_document(body):
+    """What a tolerant reader makes of it; the bytes as a text where it makes nothing."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = {"comment": body.decode("latin-1")}
+    return found if isinstance(found, dict) else {"comment": found}
+
+
+def client_request(headers):
+    return EnvironBuilder(method="POST", headers=headers).get_request()
+
+
+# Each function that reads what came from outside: as bytes, as parsed JSON, as a header.
+
+
+BYTES = {
+    "loads": loads,
+    "loads_native": loads_native,
+    "loads_native exactly": lambda body: loads_native(body, exact=True),
+    "dumps": lambda body: dumps(loads_native(body, exact=True)),
+    "an answer": lambda body: HttpAnswer(200, {}, body).json(),
+    "an id": lambda body: ids.resolve(body.decode("latin-1"), r"[A-Za-z0-9_.-]{1,64}"),
+}
+DOCUMENTS = {
+    "a cancel request": lambda document, heim: cancel_request.parse({**document, "status": "cancelled"}, "1"),
+    "an appointment of Heim": lambda document, heim: translate.to_fhir(
+        schemas.parse(document, heim.settings["places"]), heim
+    ),
+    "a webhook of Heim": lambda document, heim: schemas.webhooked_appointment(document, heim.settings),
+    "an error of Heim": lambda document, heim: heim.settings["own_error"].search(document),
+    "an appointment of a FHIR server": lambda document, heim: fhir_translate.to_fhir(
+        {**document, "resourceType": "Appointment", "id": "1"}, "", "1"
+    ),
+    "what an adapter gives": lambda document, heim: native.checked({**document, "id": "1"}, "1"),
+    "an Appointment to send": lambda document, heim: complete(
+        native.checked({**document, "id": "1"}, "1"), identity=identity(), appointment_id="1", status="booked"
+    ),
+}
+HEADERS = {
+    "If-Match": lambda value: preconditions.if_match(client_request({"If-Match": value})),
+    "Accept": lambda value: formats.answer_type(client_request({"Accept": value})),
+    "Content-Type": lambda value: formats.check_sent(client_request({"Content-Type": value})),
+}
+
+
+def header(body):
+    """What of it fits into a header; a server takes 8 KiB of one."""
+    return "".join(c if " " <= c <= "~" else "x" for c in body[:8190].decode("latin-1"))
+
+
+@pytest.fixture(autouse=True)
+def _without_collection():
+    """How often the garbage collector comes along depends on what else this process holds."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def cost(act, *given, allowed=0.0):
+    """Seconds of CPU, and again, at most twice, while they are more than is allowed: the least of them."""
+    found = []
+    while not found or (min(found) > allowed and len(found) < 3 and min(found) < 2.0):
+        found.append(_once(act, given))
+    return max(FLOOR, min(found))
+
+
+def _once(act, given):
+    began = time.thread_time()
+    with contextlib.suppress(NotStrictJson, RequestError, SourceError):
+        act(*given)
+    return time.thread_time() - began
+
+
+def assert_linear(name, act, shape, allowed, *given):
+    """A large input costs no more than is allowed, and a KiB of it not much more than a KiB of a small one."""
+    large = cost(act, shape(LARGE), *given, allowed=allowed)
+    assert large <= allowed, f"{name} costs {large:.3f} s, allowed are {allowed:.3f} s"
+    small = cost(act, shape(SMALL), *given)
+    steep = STEEPER * small / SMALL * LARGE
+    if large > max(FLOOR * 4, steep):
+        large = cost(act, shape(LARGE), *given, allowed=steep)
+        assert large <= steep, f"{name} costs more a KiB the larger it is: {small:.3f} s and {large:.3f} s"
+
+
+@pytest.mark.parametrize("reader", BYTES)
+def test_hostile_bytes_cost_about_what_harmless_ones_do(reader):
+    act = BYTES[reader]
+    allowed = WORSE * cost(act, harmless(LARGE))
+    for name, shape in SHAPES.items():
+        assert_linear(f"{reader}: {name}", act, shape, allowed)
+
+
+@pytest.mark.parametrize("reader", DOCUMENTS)
+def test_a_hostile_document_costs_about_what_a_harmless_one_does(heim, reader):
+    act = DOCUMENTS[reader]
+    allowed = WORSE * cost(act, as_document(harmless(LARGE)), heim)
+    for name, shape in SHAPES.items():
+        assert_linear(f"{reader}: {name}", act, lambda size, shape=shape: as_document(shape(size)), allowed, heim)
+
+
+@pytest.mark.parametrize("reader", HEADERS)
+def test_a_hostile_header_costs_about_what_a_harmless_one_does(reader):
+    act = HEADERS[reader]
+    allowed = WORSE * cost(act, "x" * 8190)
+    for name, shape in {**SHAPES, **HOSTILE_HEADERS}.items():
+        spent = cost(act, header(shape(SMALL)), allowed=allowed)
+        assert spent <= allowed, f"{reader}: {name} costs {spent:.3f} s, allowed are {allowed:.3f} s"
