@@ -209,7 +209,8 @@ def test_malformed_elements_are_left_out_one_by_one_and_named():
     answer, rejected = completed(native, "cancelled")
     assert set(rejected) == {"created", "comment", "foo", "priority", "participant", "slot"}
     assert answer["description"] == "kept"
-    assert len(answer["participant"]) == 1
+    assert [participant["status"] for participant in answer["participant"]] == ["accepted", "accepted", "needs-action"]
+    assert answer["participant"][1]["actor"] == data_absent.reference("unknown")
     assert answer["slot"][0]["extension"][0]["valueCode"] == "unknown"
 
 
@@ -247,7 +248,9 @@ def test_optional_elements_and_other_identifiers_of_the_source_are_passed_on():
     ],
 )
 def test_a_relative_reference_is_encoded_also_to_a_version_and_every_other_is_left_alone(reference, sent, raw):
-    answer, rejected = completed({"participant": [{"actor": {"reference": reference}, "status": "accepted"}]})
+    contained = [{"resourceType": "Patient", "id": "patient"}] if reference == "#patient" else []
+    participant = {"actor": {"reference": reference}, "status": "accepted"}
+    answer, rejected = completed({"contained": contained, "participant": [participant]})
     actor = answer["participant"][0]["actor"]
     assert (actor["reference"], actor.get("identifier", {}).get("value"), rejected) == (sent, raw, [])
 
@@ -391,6 +394,28 @@ def test_a_different_reason_on_a_repeat_changes_nothing(caller, simulator):
     repeat = caller.cancel("apt_1", body("pat-mv")).json
     assert [code for _, code, _ in coded(repeat["cancelationReason"])] == ["prov", "practitioner_cancelled"]
     assert simulator.log.count("cancel") == 1
+
+
+@pytest.mark.parametrize("code", reasons.hl7_codes())
+def test_a_read_after_the_cancel_tells_the_recorded_reason(caller, simulator, code):
+    coding = {"system": reasons.SYSTEM, "code": code, "display": "Their own words"}
+    reason = {"coding": [coding], "text": "the text"}
+    cancelled = caller.cancel(
+        "apt_1", {"resourceType": "Appointment", "status": "cancelled", "cancelationReason": reason}
+    )
+    read = caller.read("apt_1")
+    assert (read.json["cancelationReason"], read.headers["ETag"]) == (
+        cancelled.json["cancelationReason"],
+        cancelled.headers["ETag"],
+    )
+    assert read.json["cancelationReason"]["coding"][0]["code"] == code
+
+
+def test_a_read_tells_the_sources_reason_once_it_is_another(caller, simulator):
+    caller.cancel("apt_1", SEED.replace("1839594", "apt_1"))
+    simulator.patch("apt_1", {"cancellation": {"reasonCode": "operator_error"}})
+    reason = caller.read("apt_1").json["cancelationReason"]
+    assert [code for _, code, _ in coded(reason)] == ["oth-err", "operator_error"]
 
 
 def test_cancelled_by_another_carries_the_sources_reason_and_note(caller, simulator):

@@ -490,3 +490,59 @@ def test_the_sandbox_has_a_fhir_server_and_a_facade_in_front_of_it():
     table = tomllib.loads((Path(__file__).parent.parent / "config" / "sandbox.toml").read_text("utf-8"))
     assert table["sources"]["fhir"]["plugin"] == "fhir_r4"
     assert table["facade"]["default_source"] == "heim"
+
+
+# Modifiers
+
+
+MODIFIERS = pytest.mark.parametrize(
+    "modifier",
+    [
+        {"modifierExtension": [{"url": "urn:not", "valueBoolean": True}]},
+        {"implicitRules": "urn:rules"},
+    ],
+)
+
+
+@MODES
+@MODIFIERS
+def test_an_appointment_with_a_modifier_is_not_written_to_nor_shown(fhir_facade, fhir, mode, modifier):
+    fhir.patch("apt-1", modifier)
+    caller = fhir_facade(mode)
+    answer = cancel(caller, "apt-1")
+    assert (answer["status"], why(answer)) == ("proposed", "processing")
+    assert fhir.writes() == 0
+    assert caller.read("apt-1", source="fhir").status_code == 503
+
+
+@MODIFIERS
+def test_a_cancelled_status_under_a_modifier_is_no_evidence(fhir_facade, fhir, modifier):
+    fhir.patch("apt-1", {"status": "cancelled", **modifier})
+    caller = fhir_facade()
+    assert cancel(caller, "apt-1")["status"] == "proposed"
+    assert caller.facade.ledger.find(("fhir", "apt-1")).state == "refused"
+
+
+@MODES
+def test_a_modifier_that_comes_with_the_write_leaves_doubt(fhir_facade, fhir, mode):
+    resource = {**fhir.get("apt-1"), "status": "cancelled", "implicitRules": "urn:rules"}
+    method = "PUT" if mode else "PATCH"
+    fhir.canned[method] = an_answer(json.dumps(resource))
+    answer = cancel(fhir_facade(mode), "apt-1")
+    assert (answer["status"], fhir.writes()) == ("proposed", 1)
+
+
+def test_a_no_show_keeps_its_reason_on_a_read(fhir_facade, fhir):
+    reason = {"coding": [{"system": reasons.SYSTEM, "code": "pat-lt"}]}
+    fhir.patch("apt-noshow", {"cancelationReason": reason})
+    answer = fhir_facade().read("apt-noshow", source="fhir").json
+    assert answer["status"] == "noshow"
+    assert answer["cancelationReason"]["coding"][0]["code"] == "pat-lt"
+
+
+@pytest.mark.parametrize("code", reasons.hl7_codes())
+def test_a_read_after_the_cancel_tells_the_recorded_reason(fhir_facade, fhir, code):
+    caller = fhir_facade()
+    reason = {"coding": [{"system": reasons.SYSTEM, "code": code}], "text": "the text"}
+    cancelled = cancel(caller, "apt-1", {**MOVED, "cancelationReason": reason})
+    assert caller.read("apt-1", source="fhir").json["cancelationReason"] == cancelled["cancelationReason"]

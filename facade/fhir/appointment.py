@@ -6,23 +6,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from facade.contract import Appointment
-from facade.fhir import check, data_absent, ids
+from facade.fhir import check, clean, data_absent, ids
 
+# FHIR's own order. Without implicitRules and modifierExtension: what has them is not understood, see native.checked.
 _ORDER = (
-    "resourceType id meta implicitRules language text contained extension modifierExtension identifier status "
+    "resourceType id meta language text contained extension identifier status "
     "cancelationReason serviceCategory serviceType specialty appointmentType reasonCode reasonReference priority "
     "description supportingInformation start end minutesDuration slot created comment patientInstruction basedOn "
     "participant requestedPeriod"
 ).split()
+ELEMENTS = frozenset(_ORDER)
+"""R4's names of an Appointment's elements, as far as an answer may have them."""
 # What the facade decides; the source's own words for these are not taken over, of meta in part.
 _OURS = {"resourceType", "id", "status", "cancelationReason"}
-_PLACEHOLDERS: dict[str, Callable[[str], Any]] = {
+PLACEHOLDERS: dict[str, Callable[[str], Any]] = {
     "serviceType": lambda reason: [data_absent.concept(reason)],
     "appointmentType": data_absent.concept,
     "slot": lambda reason: [data_absent.reference(reason)],
     "participant": lambda reason: [data_absent.participant(reason)],
 }
-REQUIRED_ELEMENTS = frozenset(_PLACEHOLDERS)
+REQUIRED_ELEMENTS = frozenset(PLACEHOLDERS)
 """What a scheduler cannot map an answer without, besides ``id``, ``identifier`` and ``status``."""
 
 # Of one version of a resource, too: http://hl7.org/fhir/R4/references.html#literal
@@ -57,10 +60,10 @@ def complete(
     why: Mapping[str, Any] | None = None,
     version: int = 0,
 ) -> tuple[Appointment, list[str]]:
-    """The Appointment to send, and the names of native elements that were not R4 and are left out.
+    """The Appointment to send, and the names of native elements that were not R4 and are left out, wholly or in part.
 
     ``native`` is what the adapter gave (raw ids), None where nothing could be learnt; ``absent`` is the
-    data-absent-reason for required elements it lacks. ``reason`` is used for a cancelled answer only.
+    data-absent-reason for required elements it lacks. ``reason`` is used for a cancelled answer or a no-show only.
     ``why`` is an OperationOutcome to contain, for a proposed one.
     """
     known = {key: value for key, value in (native or {}).items() if key.removeprefix("_") in _ORDER}
@@ -69,12 +72,16 @@ def complete(
     if known.get("status") != status:
         for about_another in ("text", "_status"):  # a narrative may say "booked"
             encoded.pop(about_another, None)
-    answer, rejected = check.usable_elements({key: encoded[key] for key in encoded if key not in _OURS})
+    answer, rejected = clean.usable_elements({key: encoded[key] for key in encoded if key not in _OURS})
     rejected += [str(key) for key in native or {} if key not in known]
-    if status == "cancelled":
-        usable_reason, bad_reason = check.usable_elements({"cancelationReason": reason} if reason else {})
+    labels_lost = _labels(answer.get("meta")) != _labels(known.get("meta"))
+    answer = clean.resolve_contained(answer, absent)
+    if check.may_have_a_reason(status):
+        usable_reason, bad_reason = clean.usable_elements({"cancelationReason": reason} if reason else {})
         rejected += bad_reason
-        answer["cancelationReason"] = usable_reason.get("cancelationReason", data_absent.concept(absent))
+        answer |= usable_reason
+    if status == "cancelled":
+        answer.setdefault("cancelationReason", data_absent.concept(absent))
     answer |= {
         "resourceType": "Appointment",
         "id": ids.encode(appointment_id),
@@ -82,14 +89,17 @@ def complete(
         "identifier": _identifiers(answer.get("identifier", []), identity, appointment_id),
         "status": status,
     }
-    for element, placeholder in _PLACEHOLDERS.items():
+    for element, placeholder in PLACEHOLDERS.items():
         if not answer.get(element):
             answer[element] = placeholder("unsupported" if element in identity.lacks else absent)
+    for participant in answer["participant"]:
+        participant.setdefault("actor", data_absent.reference(absent))
     _settle_times(answer, absent)
     if why is not None:
         _contain(answer, why)
-    if native is not None and (wrong := check.problems(answer)):
-        # Good elements that are bad together: what the source said is lost, its verdict is not.
+    if native is not None and (labels_lost or (wrong := check.problems(answer))):
+        # Good elements that are bad together, or that nobody may see without their labels: what the source said is
+        # lost, its verdict is not.
         bare, _ = complete(
             None,
             identity=identity,
@@ -100,17 +110,29 @@ def complete(
             why=why,
             version=version,
         )
-        return bare, rejected + wrong
-    # FHIR's own order, for readers; a primitive's extension stands behind it.
-    return {
-        key: answer[key] for key in sorted(answer, key=lambda k: (_ORDER.index(k.lstrip("_")), k[0] == "_"))
-    }, rejected
+        return bare, list(dict.fromkeys(rejected + (["meta"] if labels_lost else wrong)))
+    return in_order(answer), rejected
+
+
+def in_order(appointment: Appointment) -> Appointment:
+    """The same Appointment with its elements in FHIR's own order, each primitive's extension behind it."""
+    return dict(sorted(appointment.items(), key=lambda item: (_ORDER.index(item[0].lstrip("_")), item[0][0] == "_")))
 
 
 def _meta(native: Any) -> Any:
     if not isinstance(native, dict):
         return native
     return {key: value for key, value in native.items() if key.removeprefix("_") not in _NOT_TAKEN_OVER}
+
+
+def _labels(meta: Any) -> list[Any]:
+    """The security labels, each as its system and code; they say who may see the rest."""
+    labels = meta.get("security") if isinstance(meta, dict) else None
+    if not labels:
+        return []
+    if not isinstance(labels, list):
+        return [labels]
+    return [(label.get("system"), label.get("code")) if isinstance(label, dict) else label for label in labels]
 
 
 def _contain(answer: Appointment, why: Mapping[str, Any]) -> None:

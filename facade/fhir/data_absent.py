@@ -11,6 +11,7 @@ DISPLAYS = {
     "temp-unknown": "Temporarily Unknown",
     "unsupported": "Unsupported",
     "error": "Error",
+    "masked": "Masked",
 }
 
 

@@ -1,0 +1,179 @@
+"""What a source's malformed members cost: themselves, never their neighbours, and never a security label."""
+
+import pytest
+
+from facade.cancellation import native
+from facade.errors import Cause, Unknown
+from facade.fhir import data_absent
+from tests.test_answer import BOOKED, completed
+
+ABSENT = data_absent.reference("unknown")
+PATIENT = {"resourceType": "Patient", "id": "p", "birthDate": "1971-02-03"}
+TO_PATIENT = {"actor": {"reference": "#p"}, "status": "accepted"}
+
+
+def test_a_malformed_contained_resource_costs_itself_alone():
+    contained = [PATIENT, {"resourceType": "Nothing", "id": "n"}, {"id": "x"}, "text", {**PATIENT, "id": "_"}]
+    answer, rejected = completed({"contained": contained, "participant": [TO_PATIENT]})
+    assert answer["contained"] == [PATIENT]
+    assert answer["participant"] == [TO_PATIENT]
+    assert rejected == ["contained"]
+
+
+def test_a_malformed_element_of_a_contained_resource_costs_that_element():
+    patient = {**PATIENT, "birthDate": "long ago", "gender": "female", "active": "yes"}
+    answer, _ = completed({"contained": [patient], "participant": [TO_PATIENT]})
+    assert answer["contained"] == [{"resourceType": "Patient", "id": "p", "gender": "female"}]
+
+
+def test_a_local_reference_that_does_not_resolve_is_data_absent():
+    display = {"actor": {"reference": "#gone", "display": "The patient"}, "status": "accepted"}
+    answer, _ = completed({"participant": [display], "slot": [{"reference": "#gone"}]})
+    actor = answer["participant"][0]["actor"]
+    assert "reference" not in actor
+    assert actor["display"] == "The patient"
+    assert actor["extension"] == [data_absent.extension("unknown")]
+    assert answer["slot"] == [ABSENT]
+
+
+def test_a_contained_resource_that_refers_to_one_that_is_gone_does_not_any_more():
+    patient = {**PATIENT, "managingOrganization": {"reference": "#o"}}
+    answer, _ = completed({"contained": [patient, {"resourceType": "Nothing", "id": "o"}], "participant": [TO_PATIENT]})
+    assert answer["contained"] == [{**PATIENT, "managingOrganization": ABSENT}]
+
+
+def test_contained_resources_refer_to_each_other_and_to_what_contains_them():
+    organization = {"resourceType": "Organization", "id": "o", "name": "Ward"}
+    about = {
+        "resourceType": "Provenance",
+        "id": "q",
+        "target": [{"reference": "#"}],
+        "recorded": "2026-12-01T09:00:00Z",
+    }
+    about["agent"] = [{"who": {"reference": "#o"}}]
+    answer, rejected = completed({"contained": [organization, about], "participant": [TO_PATIENT]})
+    assert answer["contained"] == [organization, about]
+    assert rejected == []
+
+
+def test_a_contained_resource_that_nothing_refers_to_is_left_out():
+    answer, _ = completed({"contained": [PATIENT, {**PATIENT, "id": "other"}], "participant": [TO_PATIENT]})
+    assert [resource["id"] for resource in answer["contained"]] == ["p"]
+
+
+def test_a_malformed_extension_costs_itself_alone():
+    good = {"url": "urn:good", "valueString": "x"}
+    bad = [
+        {"url": "urn:empty", "valueString": ""},
+        {"valueString": "x"},
+        {"url": "urn:type", "valueBoolean": "true"},
+        7,
+    ]
+    both = {"url": "urn:both", "valueString": "x", "extension": [good]}
+    answer, rejected = completed({"extension": [*bad, good, both], "comment": "kept"})
+    assert answer["extension"] == [good]
+    assert answer["comment"] == "kept"
+    assert rejected == ["extension"]
+
+
+def test_a_malformed_tag_costs_no_security_label():
+    label = {"system": "urn:labels", "code": "R"}
+    answer, rejected = completed({"meta": {"tag": [{"code": 5}, label], "security": [label]}, "comment": "kept"})
+    assert answer["meta"] == {"versionId": "0", "security": [label], "tag": [label]}
+    assert (answer["comment"], rejected) == ("kept", ["meta"])
+
+
+@pytest.mark.parametrize(
+    "security",
+    [
+        [{"system": "urn:labels", "code": 5}],
+        [{"system": "urn:labels", "code": "R"}, "V"],
+        [{"system": "urn:labels", "code": "R"}, None],
+        {"code": "R"},
+        "R",
+    ],
+)
+def test_without_its_security_labels_nothing_of_the_source_is_shown(security):
+    native_one = {
+        "meta": {"security": security},
+        "comment": "CANARY",
+        "participant": [TO_PATIENT],
+        "contained": [PATIENT],
+    }
+    answer, rejected = completed({**BOOKED, **native_one}, "cancelled")
+    assert answer["status"] == "cancelled"
+    assert answer["participant"] == [{"actor": data_absent.reference("error"), "status": "needs-action"}]
+    assert not {"comment", "contained", "start"} & answer.keys()
+    assert "meta" in rejected
+
+
+def test_a_label_whose_display_is_malformed_is_a_label_still():
+    label = {"system": "urn:labels", "code": "R"}
+    answer, _ = completed({"meta": {"security": [{**label, "display": 7}]}, "comment": "kept"})
+    assert answer["meta"]["security"] == [label]
+    assert answer["comment"] == "kept"
+
+
+def test_every_participant_has_an_actor_and_a_status():
+    types = [{"type": [{"text": role}], "status": "accepted"} for role in ("attender", "consultant")]
+    coming = [{"actor": {"display": name}, "status": "coming"} for name in ("first", "second")]
+    wrong = {"actor": {"display": "third"}, "status": "accepted", "required": "perhaps"}
+    answer, rejected = completed({"participant": [*types, *coming, wrong, 7]})
+    assert [participant["status"] for participant in answer["participant"]] == ["accepted"] * 2 + [
+        "needs-action"
+    ] * 2 + ["accepted"]
+    assert [participant["actor"] for participant in answer["participant"]] == [
+        ABSENT,
+        ABSENT,
+        {"display": "first"},
+        {"display": "second"},
+        {"display": "third"},
+    ]
+    assert answer["participant"][0]["type"] == [{"text": "attender"}]
+    assert rejected == ["participant"]
+
+
+def test_a_member_of_a_repeating_primitive_goes_with_its_extension():
+    about = [{"id": "a"}, {"id": "b"}, {"id": "c"}]
+    patient = {**PATIENT, "name": [{"given": ["First", 2, "Third"], "_given": about}]}
+    answer, _ = completed({"contained": [patient], "participant": [TO_PATIENT]})
+    assert answer["contained"][0]["name"] == [{"given": ["First", "Third"], "_given": [about[0], about[2]]}]
+
+
+def test_a_no_show_keeps_its_reason():
+    reason = {"text": "did not come"}
+    answer, _ = completed({**BOOKED, "status": "noshow"}, "noshow", reason=reason)
+    assert answer["cancelationReason"] == reason
+    assert "cancelationReason" not in completed({**BOOKED, "status": "noshow"}, "noshow")[0]
+
+
+@pytest.mark.parametrize(
+    "modifier",
+    [
+        {"modifierExtension": [{"url": "urn:not", "valueBoolean": True}]},
+        {"modifierExtension": "malformed"},
+        {"implicitRules": "urn:rules"},
+        {"participant": [{**TO_PATIENT, "modifierExtension": [{"url": "urn:not", "valueBoolean": True}]}]},
+    ],
+)
+def test_an_appointment_with_a_modifier_is_not_understood(modifier):
+    with pytest.raises(Unknown) as raised:
+        native.checked({"id": "1", "status": "cancelled", **modifier}, "1")
+    assert raised.value.cause is Cause.UNREADABLE
+    assert "modifier" in raised.value.detail
+
+
+def test_a_contained_resource_with_a_modifier_is_not_shown():
+    patient = {**PATIENT, "modifierExtension": [{"url": "urn:not", "valueBoolean": True}]}
+    answer, _ = completed({"contained": [patient], "participant": [TO_PATIENT]})
+    assert "contained" not in answer
+    assert answer["participant"][0]["actor"] == ABSENT
+
+
+def test_the_largest_members_of_a_huge_appointment_go_and_the_rest_is_bare_without_its_labels():
+    labels = {"security": [{"system": "urn:labels", "code": "R"}]}
+    many = [{"text": "x"}] * (native.MAX_MEMBERS + 1)
+    found = native.checked({"id": "1", "status": "booked", "reasonCode": many, "meta": labels, "comment": "kept"}, "1")
+    assert found.keys() == {"id", "status", "meta", "comment"}
+    wide = {"id": "1", "status": "booked", "comment": "CANARY", "meta": {**labels, "tag": [{"code": "x" * 200_000}]}}
+    assert native.checked(wide, "1") == {"id": "1", "status": "booked"}
