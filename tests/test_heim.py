@@ -167,9 +167,49 @@ def test_may_be_chargeable_is_strictly_less_than_24_hours_before_the_eta(eta, ma
     assert ("estimatedTimeOfArrival" in parts) == (eta is not None)
 
 
-def test_an_eta_that_cannot_be_read_says_nothing_about_charges():
-    native = parse({"id": "a", "estimatedTimeOfArrival": "soon"}, config().settings["places"])
-    assert "extension" not in translate.to_fhir(native, config(), judged_at=NOW)
+@pytest.mark.parametrize(
+    "eta",
+    [
+        "soon",
+        "2036-12-01",
+        "20361201T090000Z",
+        "2036-12-01T09:00:00",
+        "2036-12-01T25:00:00Z",
+        " ",
+        False,
+        0,
+        1733043600,
+        {},
+        [],
+        ["2036-12-01T09:00:00Z"],
+    ],
+)
+def test_an_eta_that_is_there_and_unusable_may_be_near(eta):
+    native = parse({"id": "a", "estimatedTimeOfArrival": eta}, config().settings["places"])
+    extension = translate.to_fhir(native, config(), judged_at=NOW)["extension"][0]["extension"]
+    assert extension == [{"url": "mayBeChargeable", "valueBoolean": True}]
+
+
+@pytest.mark.parametrize("eta", ["2036-03-30T01:30:00", "2036-10-26T01:30:00"], ids=["never", "twice"])
+def test_a_local_eta_that_occurs_twice_or_never_may_be_near(eta):
+    settings = config(timezone="Europe/London")
+    native = parse({"id": "a", "estimatedTimeOfArrival": eta}, settings.settings["places"])
+    extension = translate.to_fhir(native, settings, judged_at=NOW)["extension"][0]["extension"]
+    assert extension == [{"url": "mayBeChargeable", "valueBoolean": True}]
+
+
+def test_an_eta_whose_place_fails_may_be_near():
+    settings = config(places={"eta": "to_number(join('', estimatedTimeOfArrival))"})
+    native = parse({"id": "a", "estimatedTimeOfArrival": "2036-12-01T09:00:00Z"}, settings.settings["places"])
+    extension = translate.to_fhir(native, settings, judged_at=NOW)["extension"][0]["extension"]
+    assert extension == [{"url": "mayBeChargeable", "valueBoolean": True}]
+
+
+@pytest.mark.parametrize("eta", [None, ""])
+def test_without_an_eta_there_is_no_charge(eta):
+    native = parse({"id": "a", "estimatedTimeOfArrival": eta}, config().settings["places"])
+    extension = translate.to_fhir(native, config(), judged_at=NOW)["extension"][0]["extension"]
+    assert extension == [{"url": "mayBeChargeable", "valueBoolean": False}]
 
 
 @pytest.mark.parametrize(("appointment_id", "may_be"), [("apt_eta-in-2h", True), ("apt_eta-in-25h", False)])
@@ -203,7 +243,17 @@ def test_nothing_is_said_about_the_charges_of_a_cancel_whose_time_is_not_known(c
         ("2026-12-01T09:00:00.250+02:00", None, "2026-12-01T09:00:00.250000+02:00"),
         ("2026-12-01T09:00:00", "Europe/London", "2026-12-01T09:00:00+00:00"),
         ("2026-07-01T09:00:00", "Europe/London", "2026-07-01T09:00:00+01:00"),
+        ("2026-12-01t09:00:00z", None, "2026-12-01T09:00:00+00:00"),
         ("2026-12-01T09:00:00", None, None),
+        ("2026-12-01", "Europe/London", None),
+        ("2026-W49-2", "Europe/London", None),
+        ("20261201", "Europe/London", None),
+        ("2026-03-29T01:30:00", "Europe/London", None),
+        ("2026-03-29T00:59:59", "Europe/London", "2026-03-29T00:59:59+00:00"),
+        ("2026-03-29T02:00:00", "Europe/London", "2026-03-29T02:00:00+01:00"),
+        ("2026-10-25T01:30:00", "Europe/London", None),
+        ("2026-10-25T01:30:00+01:00", "Europe/London", "2026-10-25T01:30:00+01:00"),
+        ("2026-10-25T02:00:00", "Europe/London", "2026-10-25T02:00:00+00:00"),
         ("09:00", "Europe/London", None),
         ("", "Europe/London", None),
     ],

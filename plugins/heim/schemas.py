@@ -9,6 +9,8 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, val
 
 from plugins.heim import codes
 
+_UNUSABLE = "unusable"
+
 
 @dataclass(frozen=True)
 class NativeAppointment:
@@ -43,10 +45,10 @@ class Word(fields.Field[str]):
 
 
 class Claim(Word):
-    """A Word; anything else as its text, because "there is one, unreadable" is not "there is none"."""
+    """A Word; anything else as its text, because "there is one, unusable" is not "there is none"."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        return super()._deserialize(value if isinstance(value, (str, int)) else str(value), attr, data, **kwargs)
+        return super()._deserialize(str(value), attr, data, **kwargs)
 
 
 class NativeAppointmentSchema(Schema):
@@ -77,11 +79,12 @@ class CancellationSchema(Schema):
 def parse(body: Any, places: Mapping[str, Any]) -> NativeAppointment:
     """The appointment in an answer: on the body itself or its ``appointment`` member. Tolerant.
 
-    An element of an unusable type is absent; ``places`` are compiled JMESPath expressions by element.
+    An element of an unusable type is absent, but for the ETA, which decides money: that one is there, and unusable.
+    ``places`` are compiled JMESPath expressions by element.
     """
     wrapped = body.get("appointment") if isinstance(body, dict) else None
     root = wrapped if isinstance(wrapped, dict) else body
-    found = {name: _search(place, root) for name, place in places.items()}
+    found = {name: _search(place, root, _UNUSABLE if name == "eta" else None) for name, place in places.items()}
     schema = NativeAppointmentSchema()
     wrong = schema.validate(found)
     native: NativeAppointment = schema.load({name: value for name, value in found.items() if name not in wrong})
@@ -94,8 +97,8 @@ def webhooked_appointment(body: Any, settings: Mapping[str, Any]) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _search(place: Any, root: Any) -> Any:
+def _search(place: Any, root: Any, otherwise: Any = None) -> Any:
     try:
         return place.search(root)
     except JMESPathError:
-        return None  # a function over a value of the wrong type: the element is not there
+        return otherwise  # a function over a value of the wrong type

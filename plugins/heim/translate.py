@@ -1,5 +1,6 @@
 """Heim ↔ FHIR, pure functions: a cancel request out, an appointment in."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +13,8 @@ from plugins.heim.schemas import NativeAppointment
 ENTITIES = "urn:fhir-facade:heim:cancellation"
 # "less than 24 hours before the Estimated Time Of Arrival": not at exactly 24 (guide, Overview).
 CHARGEABLE_WITHIN = timedelta(hours=24)
+
+_WITH_A_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 
 
 def to_native(request: CancelRequest, settings: Mapping[str, Any]) -> dict[str, str]:
@@ -64,13 +67,18 @@ def to_fhir(native: NativeAppointment, config: SourceConfig, *, judged_at: datet
 
 
 def _instant(text: str | None, zone: ZoneInfo | None) -> datetime | None:
-    """A time with its zone; without one it takes the source's, or is unusable."""
+    """A time with its zone; without one it takes the source's, or is unusable.
+
+    A date alone is unusable, and so is a local time that the zone has twice or never: it is not guessed.
+    """
     try:
-        parsed = datetime.fromisoformat(text or "")
+        parsed = datetime.fromisoformat(text.upper() if text and _WITH_A_TIME.match(text) else "")
     except ValueError:
         return None
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=zone)
+        if parsed.utcoffset() != parsed.replace(fold=1).utcoffset():
+            return None  # the clocks are put back or forward: https://peps.python.org/pep-0495/
     offset = parsed.utcoffset()
     # FHIR's offsets are whole minutes.
     return None if offset is None or offset % timedelta(minutes=1) else parsed
@@ -78,9 +86,8 @@ def _instant(text: str | None, zone: ZoneInfo | None) -> datetime | None:
 
 def _chargeability(native: NativeAppointment, zone: ZoneInfo | None, judged_at: datetime) -> list[dict[str, Any]]:
     eta = _instant(native.eta, zone)
-    if native.eta and eta is None:
-        return []  # there is an ETA and it cannot be read: nothing honest can be said
-    may_be = eta is not None and eta - judged_at < CHARGEABLE_WITHIN
+    # An ETA that is there and cannot be used may be near.
+    may_be = eta - judged_at < CHARGEABLE_WITHIN if eta is not None else bool(native.eta)
     return [chargeability(may_be=may_be, eta=eta.isoformat() if eta is not None else None)]
 
 
