@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, g, request
@@ -16,12 +17,13 @@ from facade.errors import BadRequest, ContentTooLarge, Forbidden, NotFound
 from facade.fhir import ids
 from facade.fhir import request as cancel_request
 from facade.fhir.capability import capability_statement
-from facade.registry import Source
+from facade.fhir.masking import masked
+from facade.source import Source
 from facade.web import preconditions
 from facade.web.exchange import note, reachable_source, this_facade
 from facade.web.formats import answer_type, check_sent
 
-MAX_BODY = 256 * 1024  # bytes
+MAX_BODY = 64 * 1024  # bytes; a real cancel has a few KiB
 
 blueprint = Blueprint("fhir", __name__)
 
@@ -90,7 +92,11 @@ def _cancel(source: Source, appointment_id: str) -> Response:
     ids.resolve(appointment_id, source.system.id_pattern)
     caller = Caller(g.client.name, g.request_id)
     spent = time.monotonic() - g.started
-    return _answer(this_facade().cancellations.cancel(source, wish, caller, spent=spent))
+    answer = this_facade().cancellations.cancel(source, wish, caller, spent=spent)
+    if "read" not in g.client.operations:
+        explained = this_facade().config.explain_proposed
+        answer = replace(answer, appointment=masked(answer.appointment, explained=explained))
+    return _answer(answer)
 
 
 def _read(source: Source, appointment_id: str) -> Response:
@@ -114,7 +120,7 @@ def permit(operation: str) -> None:
 
 
 def limited_body() -> bytes:
-    """The request's body, whole. Raises ContentTooLarge over 256 KiB, BadRequest for one that breaks off."""
+    """The request's body, whole. Raises ContentTooLarge over MAX_BODY, BadRequest for one that breaks off."""
     too_large = ContentTooLarge(f"The body is larger than {MAX_BODY // 1024} KiB; send the cancel's elements only.")
     if (request.content_length or 0) > MAX_BODY:
         raise too_large
