@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from facade.fhir.appointment import Identity
 from facade.fhir.reasons import ReasonMap
 from facade.sentences import in_one_line, nearest, sentences, setting
 from facade.settings import Secret
+from facade.source import Source
 
 GROUP = "facade.plugins"
 _HOOK = "@hookimpl def facade_source_systems()"
@@ -38,24 +39,6 @@ class Plugin:
     def who(self) -> str:
         """How a sentence names it."""
         return _who(self.system.name, self.distribution)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """One configured source system, ready to work."""
-
-    name: str
-    system: SourceSystem
-    adapter: SourceAdapter = field(repr=False)
-    identity: Identity = field(repr=False)
-    mapping: ReasonMap | None = field(repr=False)
-    settings: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def settle_window(self) -> float:
-        """Seconds after a write in which the source may still apply it."""
-        window: float = self.settings["settle_window"]
-        return window
 
 
 Registry = Mapping[str, Source]

@@ -335,6 +335,18 @@ WRONG = {
         {"simulator": '"simulator"'},
         "simulator must be a function without parameters that builds one, or None",
     ),
+    "canonical_id that is a function": (
+        {"canonical_id": "str.lower"},
+        "canonical_id must be a facade.CanonicalId, or None",
+    ),
+    "canonical_id of version 0": (
+        {"canonical_id": "CanonicalId(version=0, form=str.lower)"},
+        "canonical_id.version must be a whole number, 1 or more",
+    ),
+    "canonical_id without a form": (
+        {"canonical_id": "CanonicalId(version=1, form='lower')"},
+        "canonical_id.form must be a function of an id",
+    ),
 }
 
 

@@ -10,7 +10,8 @@ from facade.contract import Can, Coding, NativeReasons, SourceSystem
 from facade.errors import AppointmentNotFound, Cause, ConfigurationError, SourceError
 from facade.fhir import concept_map, reasons
 from facade.fhir.reasons import ReasonMap
-from facade.registry import Plugin, Source
+from facade.registry import Plugin
+from facade.source import Source
 from facade.testing.faults import FAULTS
 
 _READ_WITHIN = 5.0  # seconds

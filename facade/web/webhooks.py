@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 
 from facade.errors import NotFound, Unauthenticated
 from facade.fhir import ids
-from facade.registry import Source
+from facade.source import Source
 from facade.web.exchange import note, this_facade
 from facade.web.routes import limited_body, parse
 from facade.web.signatures import is_signed

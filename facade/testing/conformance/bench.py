@@ -22,7 +22,8 @@ from facade.fhir.reasons import SYSTEM
 from facade.ledger import migrate
 from facade.ledger.engine import connect
 from facade.ledger.store import Ledger
-from facade.registry import Plugin, Source
+from facade.registry import Plugin
+from facade.source import Source
 from facade.testing.conformance.hearing import hearing
 from facade.testing.conformance.seam import Record, recorded
 from facade.testing.faults import Answer
