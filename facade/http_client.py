@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -83,6 +85,22 @@ class HttpAnswer:
             return strict_json.loads_native(self.body, exact=exact)
         except strict_json.NotStrictJson as error:
             raise Unknown(Cause.UNREADABLE, f"HTTP {self.status}: {error}") from None
+
+    def retry_after(self) -> float | None:
+        """The seconds that ``Retry-After`` states, or that are left until its date; None without it.
+
+        RFC 9110, section 10.2.3.
+        """
+        value = self.headers.get("Retry-After", "").strip()
+        if value.isascii() and value.isdigit():
+            return float(value[:9])
+        try:
+            until = parsedate_to_datetime(value)
+            return max(
+                0.0, ((until if until.tzinfo else until.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
+            )
+        except (ValueError, OverflowError):
+            return None
 
 
 class HttpClient:
@@ -219,19 +237,21 @@ def classify(
 
     ``own_error`` says whether the answer has the source's own error shape: only then do 400, 401, 403,
     404 and 422 prove that nothing was done, and 429 only where the source documents that it refuses
-    before it executes. Raises AppointmentNotFound (own 404), NotDone, Unknown.
+    before it executes. What the source says of ``Retry-After`` goes with the error. Raises AppointmentNotFound
+    (own 404), NotDone, Unknown.
     """
     status, detail = answer.status, f"HTTP {answer.status}"
     if status in {200, 201, 204}:
         return answer
+    wait = answer.retry_after()
     refusals = {400: Cause.REFUSED, 401: Cause.CREDENTIALS, 403: Cause.CREDENTIALS, 422: Cause.REFUSED}
     if own_error(answer):
         if status == 404:
             raise AppointmentNotFound(detail)
         if status in refusals:
-            raise NotDone(refusals[status], detail)
+            raise NotDone(refusals[status], detail, retry_after=wait)
         if status == 429 and throttles_before_execution:
-            raise NotDone(Cause.THROTTLED, detail)
+            raise NotDone(Cause.THROTTLED, detail, retry_after=wait)
     unclear = {202: Cause.UNPROVEN, 401: Cause.CREDENTIALS, 403: Cause.CREDENTIALS, 408: Cause.TIMEOUT}
     unclear |= {
         409: Cause.CONFLICT,
@@ -240,7 +260,8 @@ def classify(
         429: Cause.THROTTLED,
         504: Cause.TIMEOUT,
     }
-    raise Unknown(unclear.get(status, Cause.SERVER_ERROR if status >= 500 else Cause.UNREADABLE), detail)
+    cause = unclear.get(status, Cause.SERVER_ERROR if status >= 500 else Cause.UNREADABLE)
+    raise Unknown(cause, detail, retry_after=wait)
 
 
 def _judge(wire: "_Wire", error: BaseException) -> BaseException:
@@ -287,7 +308,11 @@ class _Wire:
         self._abandoned = False
 
     def connected(self, sock: socket.socket) -> None:
-        """Called between the handshakes and the first byte of the request; raises to prevent that byte."""
+        """Called after the handshakes; raises to end the exchange."""
+        self._go_on(sock)
+
+    def before_first_byte(self, sock: socket.socket) -> None:
+        """Called immediately before the first byte of the request; raises to prevent that byte."""
         self._go_on(sock)
         if self._permit is not None:
             try:
@@ -332,15 +357,29 @@ class _OneExchange(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         wire = self._wire
 
-        class Connection(HTTPConnection):
+        class Watched:
+            """What both kinds of connection tell the wire."""
+
+            sock: Any
+            begun = False
+
             def connect(self) -> None:
-                super().connect()
+                super().connect()  # type: ignore[misc]  # of the connection that this is mixed into
                 wire.connected(self.sock)
 
-        class SecureConnection(HTTPSConnection):
-            def connect(self) -> None:
-                super().connect()
-                wire.connected(self.sock)
+            def send(self, data: Any) -> None:
+                if not self.begun:
+                    if self.sock is None:
+                        self.connect()
+                    wire.before_first_byte(self.sock)
+                    self.begun = True
+                super().send(data)  # type: ignore[misc]
+
+        class Connection(Watched, HTTPConnection):
+            pass
+
+        class SecureConnection(Watched, HTTPSConnection):
+            pass
 
         class Pool(HTTPConnectionPool):
             ConnectionCls = Connection

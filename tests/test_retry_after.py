@@ -1,0 +1,89 @@
+"""A source that says how long it wants to be left alone is heard: by readers, and by the reads after doubt."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from werkzeug.wrappers import Response
+
+from facade import HttpAnswer, NotDone, Unknown, classify
+from facade.cancellation.timers import HOUR, Timers
+from facade.errors import MAX_RETRY_AFTER, AppointmentNotFound, Cause, StaleVersion, Unavailable
+from tests.test_doubt import Time
+
+OUTCOME = '{"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "throttled"}]}'
+
+
+def told(value):
+    return HttpAnswer(429, {"Retry-After": value}, b"").retry_after()
+
+
+def test_seconds_and_dates_are_read():
+    assert told("0") == 0.0
+    assert told(" 120 ") == 120.0
+    in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    assert told(in_an_hour) == pytest.approx(3600, abs=120)
+    assert told("Sun Nov  6 08:49:37 1994") == 0.0
+    assert HttpAnswer(429, {}, b"").retry_after() is None
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-1", "1.5", "1e3", "٣", "Wed, 21 Oct 99999 07:28:00 GMT", "\x00"])
+def test_what_is_neither_is_nothing(value):
+    assert told(value) is None
+
+
+def test_a_number_of_any_length_is_bounded():
+    assert told("9" * 5000) < 1e10
+    assert NotDone(Cause.THROTTLED, retry_after=1e12).retry_after == MAX_RETRY_AFTER
+    assert Unknown(Cause.THROTTLED, retry_after=-5).retry_after == 0.0
+    assert StaleVersion(retry_after=2.0).retry_after == AppointmentNotFound(retry_after=2.0).retry_after == 2.0
+
+
+@pytest.mark.parametrize(("status", "own"), [(429, True), (429, False), (503, False), (400, True), (403, True)])
+def test_classify_gives_it_to_the_error(status, own):
+    answer = HttpAnswer(status, {"Retry-After": "7"}, b"{}")
+    with pytest.raises((NotDone, Unknown)) as raised:
+        classify(answer, own_error=lambda _: own, throttles_before_execution=True)
+    assert raised.value.retry_after == 7.0
+
+
+def test_a_read_that_fails_tells_the_client_how_long(fhir_facade, fhir):
+    fhir.canned["GET"] = Response(OUTCOME, 429, {"Retry-After": "1200"})
+    response = fhir_facade().read("apt-1", source="fhir")
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1200")
+    assert Unavailable("x", retry_after=0.2).headers["Retry-After"] == "1"
+
+
+def test_after_doubt_the_source_is_left_alone_as_long_as_it_asked(fhir_facade, fhir, monkeypatch):
+    def reads():
+        return fhir.methods().count("GET")
+
+    caller = fhir_facade()
+    time = Time(caller.facade.ledger.clock, monkeypatch)
+    fhir.canned["PATCH"] = Response(OUTCOME, 503, {"Retry-After": "600"})
+    assert caller.cancel("apt-1", source="fhir").json["status"] == "proposed"
+    assert reads() == 1  # before the write; the one after it would have been too soon
+    source = caller.facade.sources["fhir"]
+
+    def pass_time(seconds):
+        for _ in range(int(seconds)):
+            time.passed += 1.0
+            while caller.facade.reconciler.tick(source):
+                pass
+
+    pass_time(590)
+    assert reads() == 1
+    fhir.canned["GET"] = Response(OUTCOME, 429, {"Retry-After": "1000"})
+    pass_time(150)
+    assert reads() == 2
+    fhir.canned.clear()
+    pass_time(800)
+    assert reads() == 2
+    pass_time(700)
+    assert reads() > 2
+
+
+def test_no_source_puts_a_read_off_for_longer_than_the_schedules_longest_step():
+    assert Timers().read_after(0, MAX_RETRY_AFTER) <= 1.1 * HOUR
+    assert Timers().read_after(0, None) <= 1.1
+    assert Timers().read_after(0, 20.0) >= 0.9 * 22.0
