@@ -161,6 +161,19 @@ def default_code_system(plugin: str, name: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CanonicalId:
+    """Which spellings of an id a source takes for the same appointment: ``007`` and ``7``, ``A1`` and ``a1``.
+
+    ``form`` maps each spelling that ``id_pattern`` accepts to one of them; it is idempotent. The source is asked with
+    the canonical id, and the ledger's key is made of it. ``version`` is 1 or more and changes whenever ``form`` does:
+    the ledger remembers it, and a start with another version is refused until ``facade ledger rekey`` was run.
+    """
+
+    version: int
+    form: Callable[[str], str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceSystem:
     """A plugin's declaration.
 
@@ -171,7 +184,8 @@ class SourceSystem:
     ``identifiers`` and ``code_systems`` name the kinds of native ids and of codes, besides ``Appointment`` and
     the reasons', whose system URIs can be configured. ``webhook`` reads the raw native appointment id off a
     webhook's JSON, with the source's settings; None for a webhook about something else. A source with webhooks
-    has a subclass of WebhookSettings.
+    has a subclass of WebhookSettings. ``canonical_id`` is for a source that takes several spellings of an id for one
+    appointment; without it, one spelling is one appointment.
     """
 
     name: str
@@ -185,3 +199,4 @@ class SourceSystem:
     code_systems: tuple[str, ...] = ()
     webhook: Callable[[Any, Mapping[str, Any]], str | None] | None = None
     simulator: "Callable[[], BareSimulator] | None" = None
+    canonical_id: CanonicalId | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import RAISE
 
-from facade.contract import Can, Capabilities, NativeReasons, SourceSystem
+from facade.contract import Can, CanonicalId, Capabilities, NativeReasons, SourceSystem
 from facade.errors import ConfigurationError
 from facade.fhir import concept_map
 from facade.fhir.appointment import REQUIRED_ELEMENTS
@@ -45,10 +45,22 @@ def problems(system: SourceSystem) -> Iterator[str]:
         yield "webhook must be a function, and settings then a subclass of facade.WebhookSettings"
     if system.simulator is not None and not callable(system.simulator):
         yield "simulator must be a function without parameters that builds one, or None"
+    if system.canonical_id is not None:
+        yield from _canonical_id_problems(system.canonical_id)
     if isinstance(system.reasons, NativeReasons):
         yield from _reason_problems(system.name, system.reasons)
     elif system.reasons is not None:
         yield "reasons must be a facade.NativeReasons, or None"
+
+
+def _canonical_id_problems(declared: object) -> Iterator[str]:
+    if not isinstance(declared, CanonicalId):
+        yield "canonical_id must be a facade.CanonicalId, or None"
+        return
+    if type(declared.version) is not int or declared.version < 1:
+        yield "canonical_id.version must be a whole number, 1 or more"
+    if not callable(declared.form):
+        yield "canonical_id.form must be a function of an id"
 
 
 def _is_pattern(pattern: object) -> bool:
