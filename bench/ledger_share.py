@@ -30,8 +30,8 @@ from facade.fhir.appointment import Identity
 from facade.ledger import migrate
 from facade.ledger.engine import connect
 from facade.ledger.store import Ledger
-from facade.registry import Source
 from facade.settings import SourceSettings
+from facade.source import Source
 from tests.histories.postgresql import schema
 
 

@@ -12,13 +12,14 @@ from facade.errors import ConfigurationError, Unavailable
 from facade.ledger import engine as engines
 from facade.ledger import migrate
 from facade.ledger.engine import connect
+from facade.ledger.maintenance import KnownSource, Maintenance
 from facade.ledger.store import Audit, Entry, Ledger
 from facade.ledger.tables import ROW_FORMAT, cancellations, metadata
 from tests.stores import store_url
 
 KEY = ("heim", "apt_1")
-FIRST = {"state": "claimed", "epoch": 1, "lease_until": 10.0, "wish": {"text": "ü"}, "read_before": False}
-CLAIM = Entry(event="claim", state="claimed", epoch=1, request_id="r-1", detail={"codes": []})
+FIRST = {"state": "claimed", "wish": {"text": "ü"}, "read_before": False}
+CLAIM = Entry(event="claim", state="claimed", request_id="r-1", detail={"codes": []})
 
 
 class Still(Clock):
@@ -44,16 +45,16 @@ def ledger(url):
 
 
 def test_a_row_is_created_once_and_comes_back_as_it_was_given(ledger):
-    created = ledger.create(KEY, FIRST, CLAIM)
-    assert ledger.create(KEY, {**FIRST, "epoch": 7}, CLAIM) is None
+    created = ledger.claim(KEY, None, FIRST, CLAIM)
+    assert ledger.claim(KEY, None, FIRST, CLAIM) is None
     assert ledger.find(KEY) == created
-    assert (created.state, created.epoch, created.version, created.wish) == ("claimed", 1, 0, {"text": "ü"})
+    assert (created.state, created.version, created.wish) == ("claimed", 0, {"text": "ü"})
     assert ledger.find(("heim", "apt_2")) is None
     assert [line["event"] for line in ledger.timeline(KEY)] == ["claim"]
 
 
 def test_a_change_needs_the_row_to_be_as_expected_and_is_journalled_and_audited_with_it(ledger):
-    ledger.create(KEY, FIRST, CLAIM)
+    ledger.claim(KEY, None, FIRST, CLAIM)
     entry = Entry(event="send", state="sending", epoch=1)
     done = Audit(who="scheduler", action="cancel", outcome="cancelled", request_id="r-1")
     assert not ledger.change(KEY, {"state": "sending"}, {"state": "cancelled"}, entry, done)
@@ -72,7 +73,7 @@ def test_a_transaction_that_breaks_off_leaves_neither_the_change_nor_the_journal
         raise KeyboardInterrupt
 
     engine = connect(url)
-    Ledger(engine).create(KEY, FIRST, CLAIM)
+    Ledger(engine).claim(KEY, None, FIRST, CLAIM)
     broken = Ledger(engine, crash_point=crash)
     with pytest.raises(KeyboardInterrupt):
         broken.change(KEY, {"state": "claimed"}, {"state": "sending"}, CLAIM)
@@ -82,58 +83,118 @@ def test_a_transaction_that_breaks_off_leaves_neither_the_change_nor_the_journal
 
 
 def test_of_many_who_claim_at_once_one_wins(ledger):
-    start, won = threading.Barrier(8), []
+    start, won = threading.Barrier(8, timeout=60), []
 
-    def claim(n):
+    def claim():
         start.wait()
-        if ledger.create(KEY, {**FIRST, "epoch": n}, CLAIM) is not None:
-            won.append(n)
+        if (row := ledger.claim(KEY, None, FIRST, CLAIM)) is not None:
+            won.append(row)
 
-    threads = [threading.Thread(target=claim, args=(n,)) for n in range(8)]
+    threads = [threading.Thread(target=claim) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
-    assert len(won) == 1
-    assert ledger.find(KEY).epoch == won[0]
+        thread.join(60)
+    assert won == [ledger.find(KEY)]
+    assert len(ledger.timeline(KEY)) == 1
+
+
+def test_an_attempt_number_is_never_given_twice(ledger):
+    numbers = []
+    for _ in range(3):
+        row = ledger.claim(KEY, None, {**FIRST, "state": "refused"}, CLAIM)
+        again = ledger.claim(KEY, row, {"state": "refused"}, CLAIM)
+        assert ledger.claim(KEY, row, {"state": "refused"}, CLAIM) is None  # not as it was seen
+        numbers += [row.epoch, again.epoch, ledger.claim(("heim", "apt_2"), None, FIRST, CLAIM)]
+        numbers[-1] = numbers[-1].epoch if numbers[-1] else None
+        assert [line["epoch"] for line in ledger.timeline(KEY)] == [row.epoch, again.epoch]
+        ledger.clock.at += 1.0
+        assert Maintenance(ledger).purge(["refused"], before=ledger.clock.at) == 1
+    numbers = [number for number in numbers if number is not None]
+    assert numbers == sorted(set(numbers))
+
+
+def test_no_claim_is_made_under_the_name_of_a_source_that_was_renamed(ledger):
+    Maintenance(ledger).remember("heim", KnownSource(0, True, "heim-live"))
+    assert ledger.claim(KEY, None, FIRST, CLAIM) is None
+    assert ledger.timeline(KEY) == []
+    assert ledger.claim(("heim-live", "apt_1"), None, FIRST, CLAIM) is not None
 
 
 def test_a_due_row_is_taken_by_one(ledger):
-    ledger.create(KEY, {**FIRST, "state": "in-doubt", "read_due": 999.0}, CLAIM)
-    rows, due = ledger.unsettled("heim", ["in-doubt"], longest=3600.0)
-    assert rows == due == [ledger.find(KEY)]
-    taken = ledger.take_due(due[0], hold=30.0)
-    assert taken.read_due == 1030.0
-    assert ledger.take_due(due[0], hold=30.0) is None
-    assert ledger.unsettled("heim", [], longest=3600.0) == ([], [])
+    ledger.claim(KEY, None, {**FIRST, "state": "in-doubt", "read_due": 999.0}, CLAIM)
+    (due,) = ledger.due()
+    assert due == ledger.find(KEY)
+    later = {"read_due": 1030.0, "read_step": 1}
+    taken = ledger.take_due(due, later)
+    assert (taken.read_due, taken.read_step) == (1030.0, 1)
+    assert ledger.find(KEY) == taken
+    assert ledger.take_due(due, later) is None
+    assert ledger.due() == []
 
 
-def test_a_due_time_further_ahead_than_any_is_a_clock_that_went_back_and_due(ledger):
-    ledger.create(KEY, {**FIRST, "state": "in-doubt", "read_due": 9000.0}, CLAIM)
-    assert ledger.unsettled("heim", [], longest=3600.0)[1] == [ledger.find(KEY)]
-    assert ledger.unsettled("other", ["in-doubt"], longest=3600.0) == ([], [])
+def test_a_source_with_very_many_due_rows_hides_no_others(ledger):
+    for n in range(20):
+        ledger.claim(("busy", str(n)), None, {**FIRST, "state": "in-doubt", "read_due": 1.0 + n}, CLAIM)
+    for source in ("another", "heim", "last"):
+        ledger.claim((source, "1"), None, {**FIRST, "state": "in-doubt", "read_due": 900.0}, CLAIM)
+    ledger.claim(("ahead", "1"), None, {**FIRST, "state": "in-doubt", "read_due": 1e9}, CLAIM)
+    ledger.claim(("settled", "1"), None, FIRST, CLAIM)
+    found = [row.key for row in ledger.due()]
+    assert found[:3] == [("busy", "0"), ("busy", "1"), ("busy", "2")]
+    assert sorted(found[3:]) == [("another", "1"), ("heim", "1"), ("last", "1")]
+
+
+def test_scheduled_rows_are_gone_through_in_turn_and_without_their_answers(ledger):
+    for source, name in (("b", "1"), ("a", "2"), ("a", "1"), ("c", "1")):
+        values = {**FIRST, "state": "in-doubt", "read_due": 1e9, "answer": "{}"}
+        ledger.claim((source, name), None, values, CLAIM)
+    ledger.claim(("a", "3"), None, FIRST, CLAIM)
+    assert [row.key for row in ledger.scheduled(("", ""), limit=3)] == [("a", "1"), ("a", "2"), ("b", "1")]
+    (last,) = ledger.scheduled(("b", "1"))
+    assert (last.key, last.answer) == (("c", "1"), None)
+
+
+def test_in_flight_rows_are_found_and_no_others(ledger):
+    for state in ("claimed", "sending", "in-doubt", "cancelled", "refused"):
+        ledger.claim(("heim", state), None, {**FIRST, "state": state}, CLAIM)
+    assert {row.state for row in ledger.in_flight()} == {"claimed", "sending"}
+
+
+def test_an_orphaned_lock_on_one_row_keeps_no_other_from_being_found(tmp_path):
+    with store_url("postgresql", tmp_path) as url:
+        engine = connect(url)
+        ledger = Ledger(engine, clock=Still())
+        for n in range(5):
+            ledger.claim(("heim", str(n)), None, {**FIRST, "state": "in-doubt", "read_due": 1.0 + n}, CLAIM)
+        with engine.connect() as orphan:
+            orphan.execute(text("UPDATE cancellations SET state = state WHERE appointment_id IN ('0', '1', '2')"))
+            assert [row.appointment_id for row in ledger.due()] == ["3", "4"]
+            orphan.rollback()
+        assert [row.appointment_id for row in ledger.due()] == ["0", "1", "2"]
+        engine.dispose()
 
 
 def test_a_row_of_a_newer_version_is_left_untouched(ledger):
-    ledger.create(KEY, FIRST, CLAIM)
+    ledger.claim(KEY, None, FIRST, CLAIM)
     with ledger.engine.begin() as connection:
         connection.execute(cancellations.update().values(format=ROW_FORMAT + 1, read_due=1.0))
     with pytest.raises(Unavailable, match="newer version"):
         ledger.find(KEY)
     assert not ledger.change(KEY, {"state": "claimed"}, {"state": "sending"}, CLAIM)
-    assert ledger.unsettled("heim", ["claimed"], longest=1.0) == ([], [])
+    assert ledger.due() == ledger.in_flight() == ledger.scheduled(("", "")) == []
     assert ledger.in_states(["claimed"]) == []
-    assert ledger.purge(["claimed"], before=1e12) == 0
+    assert Maintenance(ledger).purge(["claimed"], before=1e12) == 0
 
 
 def test_purging_deletes_old_settled_rows_with_all_that_belongs_to_them(ledger):
     done = Audit(who="x", action="cancel", outcome="cancelled")
     for name, state in (("old", "cancelled"), ("open", "in-doubt")):
-        ledger.create(("heim", name), {**FIRST, "state": state}, CLAIM)
+        ledger.claim(("heim", name), None, {**FIRST, "state": state}, CLAIM)
         ledger.note(("heim", name), done=done)
     ledger.clock.at = 2000.0
-    ledger.create(("heim", "young"), {**FIRST, "state": "cancelled"}, CLAIM)
-    assert ledger.purge(["cancelled", "refused"], before=1500.0) == 1
+    ledger.claim(("heim", "young"), None, {**FIRST, "state": "cancelled"}, CLAIM)
+    assert Maintenance(ledger).purge(["cancelled", "refused"], before=1500.0) == 1
     assert ledger.find(("heim", "old")) is None
     assert ledger.timeline(("heim", "old")) == []
     assert ledger.audits(("heim", "old")) == []
@@ -150,7 +211,7 @@ def test_the_migrations_make_the_tables_that_the_code_has(url):
         assert columns == {column.name: column.nullable for column in table.columns}
         indexes = {index["name"] for index in found.get_indexes(table.name, schema=schema)}
         assert {index.name for index in table.indexes} <= indexes
-    assert migrate.upgrade(engine) == "0001"
+    assert migrate.upgrade(engine) == "0002"
     migrate.check(engine)
     engine.dispose()
 
@@ -180,7 +241,7 @@ def test_many_who_upgrade_at_once_make_one_ledger(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == ["0001"] * 4
+    assert found == ["0002"] * 4
 
 
 @pytest.mark.parametrize(
@@ -200,11 +261,25 @@ def test_another_store_is_refused_with_the_next_step(url, word):
 
 def test_sqlite_runs_in_wal_mode_and_flushes_what_must_last(tmp_path):
     with store_url("sqlite", tmp_path) as url:
-        engine = connect(url)
-        for flushed, synchronous in ((True, 2), (False, 1)):
-            with engine.connect().execution_options(flushed=flushed) as connection, connection.begin():
-                assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == synchronous
-                assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        engine = connect(url, pool_size=1)
+        ledger = Ledger(engine)
+        said = []
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            connection.connection.driver_connection.set_trace_callback(said.append)
+
+        def flushed(act):
+            said.clear()
+            act()
+            (level,) = [line for line in said if line.startswith("PRAGMA synchronous")]
+            assert said.index(level) < said.index("BEGIN IMMEDIATE") < said.index("COMMIT")
+            return level.endswith("FULL")
+
+        assert not flushed(lambda: ledger.claim(KEY, None, FIRST, CLAIM))
+        assert flushed(lambda: ledger.change(KEY, {}, {"state": "sending"}, CLAIM))
+        assert flushed(lambda: ledger.note(KEY, CLAIM))
+        assert flushed(lambda: ledger.note(KEY, done=Audit(who="x", action="cancel", outcome="cancelled")))
+        assert flushed(lambda: Maintenance(ledger).purge(["sending"], before=1e12))
         engine.dispose()
 
 
@@ -215,7 +290,7 @@ def unavailable(ledger):
     with pytest.raises(Unavailable):
         ledger.check()
     with pytest.raises(Unavailable):
-        ledger.create(("heim", "another"), FIRST, CLAIM)
+        ledger.claim(("heim", "another"), None, FIRST, CLAIM)
     return True
 
 
@@ -248,14 +323,14 @@ def test_a_full_store_is_unavailable_and_what_it_holds_can_be_read(tmp_path):
     with store_url("sqlite", tmp_path) as url:
         engine = connect(url)
         ledger = Ledger(engine)
-        ledger.create(KEY, FIRST, CLAIM)
+        ledger.claim(KEY, None, FIRST, CLAIM)
         with engine.connect() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
             connection.rollback()
         big = {**FIRST, "wish": {"text": "x" * 100_000}}
         with pytest.raises(Unavailable):
-            ledger.create(("heim", "big"), big, CLAIM)
+            ledger.claim(("heim", "big"), None, big, CLAIM)
         assert ledger.find(KEY).state == "claimed"
         engine.dispose()
 
@@ -272,7 +347,7 @@ def test_postgresql_connections_that_were_cut_are_replaced(tmp_path):
     with store_url("postgresql", tmp_path) as url:
         engine = connect(f"{url}&application_name=cut-off")
         ledger = Ledger(engine)
-        ledger.create(KEY, FIRST, CLAIM)
+        ledger.claim(KEY, None, FIRST, CLAIM)
         other = connect(url)
         with other.begin() as connection:
             query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cut-off'"

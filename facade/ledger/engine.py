@@ -17,16 +17,16 @@ _TCP = {
     "keepalives_interval": 1,
     "keepalives_count": 3,
 }
-_FLUSHED = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
-LOCK_WAIT = 1.0  # seconds to wait for a locked store: part of the 0.3 s a cancel has, and as long as a caller bears
+LOCK_WAIT = 1.0  # seconds to wait for a locked store, or for a connection
+CONNECTIONS = 10  # of one process; a thread needs one for some milliseconds at a time
 
 
 def connect(url: str, **pool: Any) -> Engine:
     """An engine for SQLite or PostgreSQL. Nothing is opened yet; ``pool`` goes to SQLAlchemy as it is.
 
-    Execution options of a connection choose what its transactions are: ``flushed`` (the commit reaches the
-    disk; else the operating system only) and ``only_reads``. SQLite runs in WAL mode, one writer at a time from
-    the first statement on. Raises ConfigurationError for any other kind of URL, or without its driver.
+    A transaction of SQLAlchemy's is flushed. SQLite runs in WAL mode, one writer at a time from the first statement on,
+    unless the connection's execution option ``only_reads`` is set. At most CONNECTIONS are open at once. Raises
+    ConfigurationError for any other kind of URL, or without its driver.
     """
     try:
         parsed = make_url(url)
@@ -34,8 +34,7 @@ def connect(url: str, **pool: Any) -> Engine:
         raise ConfigurationError(
             'facade.store: is not a database URL; write one like "sqlite:///var/facade.db"'
         ) from None
-    # Every thread of a serving process may want a connection at once; few need one for long.
-    pool = {"pool_timeout": LOCK_WAIT, "max_overflow": 40, **pool}
+    pool = {"pool_timeout": LOCK_WAIT, "pool_size": CONNECTIONS, "max_overflow": 0, **pool}
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed, pool)
     if parsed.drivername != "postgresql+psycopg":
@@ -43,21 +42,29 @@ def connect(url: str, **pool: Any) -> Engine:
             'facade.store: is kept in SQLite or PostgreSQL; write "sqlite:///…" or "postgresql+psycopg://…"'
         )
     try:
-        engine = create_engine(parsed, pool_pre_ping=True, connect_args=_TCP, **pool)
+        engine = create_engine(parsed, connect_args={**_TCP, **_driver()}, **pool)
     except (ImportError, NoSuchModuleError):
         raise ConfigurationError("facade.store: needs the driver; pip install 'fhir-facade[postgres]'") from None
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(LOCK_WAIT * 1000)}")
-        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(LOCK_WAIT * 2000)}")
-        if connection.get_execution_options().get("flushed"):
-            # On, where somebody has turned it off; what is stricter than on stays as it is.
-            connection.exec_driver_sql(_FLUSHED)
-        else:
-            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+        # In one message, and for this transaction only: a pooler may give the next one another server connection.
+        connection.exec_driver_sql(
+            f"SET LOCAL lock_timeout = {int(LOCK_WAIT * 1000)}; SET LOCAL statement_timeout = {int(LOCK_WAIT * 2000)}; "
+            f"SET LOCAL idle_in_transaction_session_timeout = {int(LOCK_WAIT * 10_000)}; "
+            "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+        )
 
     return engine
+
+
+def _driver() -> dict[str, Any]:
+    """psycopg without server-side state: parameters go as part of the text, so that one message may hold several
+    statements, and nothing is prepared, which a pooler in transaction mode could not find again.
+    """
+    import psycopg  # here, because SQLite needs no driver
+
+    return {"cursor_factory": psycopg.ClientCursor, "prepare_threshold": None}
 
 
 def _sqlite(url: URL, pool: dict[str, Any]) -> Engine:
@@ -78,7 +85,7 @@ def _sqlite(url: URL, pool: dict[str, Any]) -> Engine:
         if options.get("only_reads"):
             connection.exec_driver_sql("BEGIN")
         else:
-            connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if options.get('flushed') else 'NORMAL'}")
+            connection.exec_driver_sql("PRAGMA synchronous = FULL")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine

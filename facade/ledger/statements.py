@@ -1,0 +1,92 @@
+"""The statements that every cancel makes, as text: each is built once, and the store runs it as it is.
+
+Parameters are named ``:name``. Names of columns come from the code alone, never from outside.
+"""
+
+from functools import cache
+
+from facade.ledger.tables import ROW_FORMAT, audit, cancellations, journal
+
+COLUMNS = tuple(column.name for column in cancellations.columns)
+_ALL = ", ".join(COLUMNS)
+_JOURNAL = tuple(column.name for column in journal.columns if column.name != "number")
+_AUDIT = tuple(column.name for column in audit.columns if column.name != "number")
+JSON = frozenset({"wish", "told", "detail"})
+BOOLEANS = ("read_before", "judged")
+SKIP_LOCKED = "FOR UPDATE SKIP LOCKED"
+"""For a store that knows it: a row that some transaction holds keeps nobody from the others."""
+DUE_AT_ONCE = 3
+"""Rows of one source that are due, in one scan: one is read at a time, and the rest may be taken by others."""
+
+_KEY = "source = :source AND appointment_id = :appointment_id"
+_KNOWN = f"format <= {ROW_FORMAT}"
+
+FIND = f"SELECT {_ALL} FROM cancellations WHERE {_KEY}"  # noqa: S608 - column names of our own, here and below
+IN_FLIGHT = (
+    f"SELECT {_ALL} FROM cancellations WHERE state IN ('claimed', 'sending') AND {_KNOWN} "  # noqa: S608
+    "ORDER BY changed_at LIMIT :limit"
+)
+# From source to source along the index, so that a source with many due rows hides no other's.
+DUE = f"""
+    WITH RECURSIVE with_rows(source) AS (
+        SELECT min(source) FROM cancellations WHERE read_due IS NOT NULL
+        UNION ALL
+        SELECT (SELECT min(c.source) FROM cancellations c WHERE c.read_due IS NOT NULL AND c.source > with_rows.source)
+        FROM with_rows WHERE with_rows.source IS NOT NULL
+    )
+    SELECT {", ".join(f"c.{name}" for name in COLUMNS)}
+    FROM with_rows JOIN cancellations c ON c.source = with_rows.source
+    WHERE c.read_due <= :now AND c.{_KNOWN} AND c.appointment_id IN (
+        SELECT d.appointment_id FROM cancellations d
+        WHERE d.source = with_rows.source AND d.read_due <= :now AND d.{_KNOWN} ORDER BY d.read_due LIMIT {DUE_AT_ONCE}
+        {SKIP_LOCKED}
+    )
+    ORDER BY c.read_due
+"""  # noqa: S608
+# Without the recorded answers: very many may be gone through.
+SCHEDULED = (
+    f"SELECT {', '.join('NULL' if name == 'answer' else name for name in COLUMNS)} FROM cancellations "  # noqa: S608
+    f"WHERE read_due IS NOT NULL AND {_KNOWN} AND (source, appointment_id) > (:source, :appointment_id) "
+    "ORDER BY source, appointment_id LIMIT :limit"
+)
+
+
+def _parameter(name: str, prefix: str = "") -> str:
+    return f"CAST(:{prefix}{name} AS json)" if name in JSON else f":{prefix}{name}"
+
+
+@cache
+def insert_row(columns: tuple[str, ...]) -> str:
+    """Insert a row unless its key has one, or its source was renamed; returns its attempt number if it was inserted."""
+    return (
+        f"INSERT INTO cancellations ({', '.join(columns)}) SELECT {', '.join(map(_parameter, columns))} "  # noqa: S608
+        "WHERE NOT EXISTS (SELECT 1 FROM sources WHERE name = :source AND renamed_to IS NOT NULL) "
+        "ON CONFLICT DO NOTHING RETURNING epoch"
+    )
+
+
+@cache
+def update_row(columns: tuple[str, ...], expected: tuple[str, ...]) -> str:
+    """Change a row that is as expected; returns its attempt number if it was. Expected values are ``expected_NAME``."""
+    settings = ", ".join(f"{name} = {_parameter(name)}" for name in columns)
+    same = "".join(f" AND {name} IS NOT DISTINCT FROM :expected_{name}" for name in expected)
+    return f"UPDATE cancellations SET {settings} WHERE {_KEY} AND {_KNOWN}{same} RETURNING epoch"  # noqa: S608
+
+
+@cache
+def insert_entry(*, numbered: bool = False, condition: str = "") -> str:
+    """Append to the journal, the values named ``entry_NAME``, with a number of its own if it is ``numbered``."""
+    columns = (*(("number",) if numbered else ()), *_JOURNAL)
+    return _appended("journal", columns, "entry_", condition)
+
+
+@cache
+def insert_audit(*, condition: str = "") -> str:
+    """Append to the audit, the values named ``audit_NAME``."""
+    return _appended("audit", _AUDIT, "audit_", condition)
+
+
+def _appended(table: str, columns: tuple[str, ...], prefix: str, condition: str) -> str:
+    """``condition`` names a relation: for each of its rows there is one."""
+    values = ", ".join(_parameter(name, prefix) for name in columns)
+    return f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values}" + (f" FROM {condition}" if condition else "")  # noqa: S608
