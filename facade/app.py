@@ -9,6 +9,7 @@ from facade import registry
 from facade.cancellation.attempt import Means
 from facade.cancellation.budget import Budget
 from facade.cancellation.doubt import Doubt
+from facade.cancellation.known_sources import check_sources
 from facade.cancellation.reconciler import Reconciler
 from facade.cancellation.records import Records
 from facade.cancellation.timers import Timers
@@ -18,7 +19,7 @@ from facade.errors import ConfigurationError
 from facade.ledger import migrate
 from facade.ledger.engine import connect
 from facade.ledger.store import Ledger
-from facade.registry import Source
+from facade.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,10 @@ class Facade:
             migrate.upgrade(engine)
         else:
             migrate.check(engine)
+
+    def check_sources(self) -> None:
+        """Make sure that the store's records are those of the configured sources. Raises ConfigurationError."""
+        check_sources(self.ledger, self.sources.values())
 
     @property
     def single_source(self) -> Source | None:

@@ -17,6 +17,7 @@ from facade.ledger.store import Entry
 from facade.testing.faults import FAULTS
 from tests.conftest import remember
 from tests.process import configuration, eventually, facade
+from tests.test_doubt import Time
 
 CANCEL = {"resourceType": "Appointment", "status": "cancelled"}
 STATE = "urn:fhir-facade:extension:cancellation-state"
@@ -103,9 +104,10 @@ def test_after_a_refusal_a_new_request_is_a_new_attempt(caller, simulator):
     simulator.faults.arm("apt_1", FAULTS["refused"], times=1)
     assert caller.cancel("apt_1").json["status"] == "proposed"
     assert row(caller).state == "refused"
+    first = row(caller).epoch
     assert caller.cancel("apt_1").json["status"] == "cancelled"
     assert simulator.log.count("cancel") == 2
-    assert row(caller).epoch == 2
+    assert row(caller).epoch > first
 
 
 def test_while_in_doubt_nobody_sends_again_and_a_read_settles_it(caller, simulator):
@@ -232,14 +234,14 @@ def test_an_owner_whose_claim_was_taken_over_does_not_send(caller, simulator):
     assert simulator.log.count("cancel") == 0
 
 
-def test_a_claim_whose_owner_is_gone_is_taken_over_and_a_write_is_not(caller, simulator):
-    ledger, base = caller.facade.ledger, {"epoch": 1, "wish": {}, "read_before": True}
-    ledger.create(("heim", "apt_1"), {**base, "state": "claimed", "lease_until": time.time() - 1}, Entry(event="claim"))
-    ledger.create(
-        ("heim", "apt_2"),
-        {**base, "state": "sending", "lease_until": 0.0, "sending_at": time.time() - 60},
-        Entry(event="claim"),
-    )
+def test_a_claim_whose_owner_is_gone_is_taken_over_and_a_write_is_not(caller, simulator, monkeypatch):
+    ledger, base = caller.facade.ledger, {"wish": {}, "read_before": True}
+    ledger.claim(("heim", "apt_1"), None, {**base, "state": "claimed"}, Entry(event="claim"))
+    sending = {**base, "state": "sending", "sending_at": time.time() - 60}
+    ledger.claim(("heim", "apt_2"), None, sending, Entry(event="claim"))
+    caller.facade.reconciler.tick(caller.facade.sources["heim"])
+    assert [row(caller, name).state for name in ("apt_1", "apt_2")] == ["claimed", "sending"]
+    Time(ledger.clock, monkeypatch).passed += 60.0
     assert caller.cancel("apt_1").json["status"] == "cancelled"
     assert caller.cancel("apt_2").json["status"] == "proposed"
     assert row(caller, "apt_2").state == "in-doubt"

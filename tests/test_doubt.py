@@ -68,6 +68,36 @@ def test_doubt_is_read_into_after_1_2_5_15_and_60_seconds(caller, simulator, tim
     assert doubt().state == "in-doubt"
 
 
+def test_a_row_whose_read_ends_the_process_backs_off(caller, simulator, time, doubt, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def die(name):
+        if name == "after-take":
+            raise Killed
+
+    monkeypatch.setattr(caller.facade.ledger, "crash_point", die)
+    killed = 0
+    for _ in range(2 * int(HOUR)):
+        time.passed += 1.0
+        try:
+            caller.facade.reconciler.tick(caller.facade.sources["heim"])
+        except Killed:
+            killed += 1
+    # Each time the next worker would die of it too: after 30 s at the least, and then further and further apart.
+    assert 5 <= killed <= 12
+    assert doubt().read_step == killed
+    assert doubt().state == "in-doubt"
+
+
+def test_a_clients_own_read_leaves_the_schedule_alone(caller, time, doubt):
+    before = doubt()
+    for _ in range(3):
+        assert caller.cancel("apt_1").json["status"] == "proposed"
+    assert (doubt().read_due, doubt().read_step) == (before.read_due, before.read_step)
+    assert doubt().negative_reads == before.negative_reads + 3
+
+
 def test_not_applied_takes_the_settle_window_and_three_negative_reads(caller, simulator, time, doubt):
     reconcile_for(caller, time, 14 * MINUTE, step=5.0)
     assert doubt().state == "in-doubt"

@@ -2,11 +2,14 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
+from facade import CanonicalId, registry
 from facade.cli import main
+from facade.ledger.maintenance import KnownSource, Maintenance
 from facade.testing.faults import FAULTS
 
 
@@ -84,7 +87,7 @@ def test_purge_deletes_old_settled_rows_only(facade, in_doubt, caller):
 
 
 def test_db_upgrade_says_where_the_store_is(facade):
-    assert facade("db", "upgrade").output == "the ledger is at revision 0001\n"
+    assert facade("db", "upgrade").output == "the ledger is at revision 0002\n"
 
 
 def test_a_store_that_cannot_be_opened_is_one_sentence(facade, caller, tmp_path):
@@ -113,3 +116,25 @@ def test_another_ledger_is_named_as_for_serve(facade, in_doubt, tmp_path):
     with closing(sqlite3.connect(files[0])) as served, closing(sqlite3.connect(files[1])) as other:
         served.backup(other)
     assert "heim apt_1" in facade("ledger", "list", "--store", f"sqlite:///{tmp_path}/other.db").output
+
+
+def test_rekey_moves_the_records_of_a_source_to_the_canonical_form(facade, in_doubt, caller, monkeypatch):
+    declared = registry.load_plugin("heim")
+    form = CanonicalId(version=2, form=lambda spelling: spelling.replace("apt_", "apt-"))
+    system = replace(declared.system, canonical_id=form)
+    monkeypatch.setattr(registry, "load_plugin", lambda _: replace(declared, system=system))
+    monkeypatch.setattr(registry.build, "__defaults__", (registry.load_plugin,))
+    done = facade("ledger", "rekey", "heim")
+    assert (done.exit_code, done.output) == (0, "heim: 2 records moved, 0 merged\n")
+    assert "from apt_1" in facade("ledger", "show", "heim", "apt-1").output
+    assert facade("ledger", "rekey", "heim").output == "heim: 0 records moved, 0 merged\n"
+    assert "nowhere is not configured" in facade("ledger", "rekey", "nowhere").output
+
+
+def test_a_start_with_another_form_of_ids_is_refused_with_the_next_step(facade, in_doubt, caller):
+    Maintenance(caller.facade.ledger).remember("heim", KnownSource(1, True, None))
+    for arguments in (["serve", "--port", "0"], ["reconcile"]):
+        refused = facade(*arguments)
+        assert refused.exit_code == 2
+        assert "sources.heim: the ledger's ids are not in the canonical form" in refused.output
+        assert "facade ledger rekey heim" in refused.output

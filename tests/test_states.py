@@ -6,10 +6,17 @@ import pytest
 
 from facade.cancellation.states import CLAIMABLE, TRANSITIONS, Event, State
 
+JUDGED = (Event.JUDGED_CANCELLED, Event.JUDGED_NOT_APPLIED)
+
 # Every pair of state and event that is not a transition, with the reason. Together with the table: all there are.
 NEVER = {
     "an event other than a claim needs a row": [(None, event) for event in Event if event is not Event.CLAIM],
-    "cancelled is absorbing": [(State.CANCELLED, event) for event in Event],
+    "cancelled is absorbing, but for a person's word": [
+        (State.CANCELLED, event) for event in Event if event is not Event.UNDO
+    ],
+    "there is no verdict to undo": [
+        (state, Event.UNDO) for state in State if state not in {State.CANCELLED, State.NOT_APPLIED}
+    ],
     "a write that may have left is never taken over, nor is doubt": [
         (state, Event.CLAIM) for state in (State.SENDING, State.IN_DOUBT, State.OPERATOR)
     ],
@@ -19,18 +26,20 @@ NEVER = {
     "nothing was sent, so there is nothing to doubt": [
         (state, event)
         for state in (State.CLAIMED, State.REFUSED)
-        for event in (Event.STALE, Event.DOUBT, Event.SETTLE, Event.ESCALATE, Event.JUDGED_NOT_APPLIED)
+        for event in (Event.STALE, Event.DOUBT, Event.SETTLE, Event.ESCALATE, *JUDGED)
     ],
     "it was taken for doubt meanwhile, and is not taken back": [
         (state, Event.STALE) for state in (State.IN_DOUBT, State.OPERATOR)
     ],
     "it is settled": [
         *((State.REFUSED, event) for event in (Event.NOT_DONE,)),
-        *((State.NOT_APPLIED, event) for event in Event if event not in {Event.CLAIM, Event.SEND, Event.PROOF}),
+        *(
+            (State.NOT_APPLIED, event)
+            for event in Event
+            if event not in {Event.CLAIM, Event.SEND, Event.PROOF, Event.UNDO}
+        ),
     ],
-    "its owner may still write or hear": [
-        (State.SENDING, event) for event in (Event.SETTLE, Event.ESCALATE, Event.JUDGED_NOT_APPLIED)
-    ],
+    "its owner may still write or hear": [(State.SENDING, event) for event in (Event.SETTLE, *JUDGED)],
     "it is in doubt already": [(State.IN_DOUBT, Event.DOUBT), (State.OPERATOR, Event.DOUBT)],
     "a person's, until evidence comes": [(State.OPERATOR, Event.SETTLE), (State.OPERATOR, Event.ESCALATE)],
 }

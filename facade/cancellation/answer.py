@@ -7,14 +7,17 @@ from typing import Any
 
 import structlog
 
-from facade.contract import Appointment, CancelRequest
+from facade.cancellation import wish
+from facade.cancellation.states import State
+from facade.contract import Appointment, Can, CancelRequest
 from facade.errors import Cause, SourceError, Unknown
 from facade.fhir import reasons
-from facade.fhir.appointment import complete
+from facade.fhir.appointment import ELEMENTS, complete, in_order
+from facade.fhir.check import may_have_a_reason
 from facade.fhir.outcome import of_source_error
 from facade.ledger.tables import Row
 from facade.log import where
-from facade.registry import Source
+from facade.source import Source
 
 log = structlog.get_logger()
 
@@ -66,7 +69,8 @@ def proposed(
 ) -> Answer:
     """The answer to a cancel that nothing proves; ``known`` is what was read of the appointment."""
     absent = "unknown" if known is not None else error.cause.absent_reason
-    why = of_source_error(error, text, known=known is not None) if explain else None
+    readable = source.system.capabilities.read is Can.YES
+    why = of_source_error(error, text, known=known is not None, readable=readable) if explain else None
     appointment = _complete(source, appointment_id, known, status="proposed", absent=absent, why=why)
     return Answer(
         appointment, "in-doubt" if isinstance(error, Unknown) else "not-done", error.cause.word, detail=error.detail
@@ -76,19 +80,43 @@ def proposed(
 def as_read(source: Source, appointment_id: str, native: Appointment, row: Row | None) -> Answer:
     """The answer to a read: the native state now, and the recorded cancellation state as an extension.
 
+    Where the source tells the reason that this facade sent, the reason is the recorded one, as it was answered.
     Raises Unknown for a native status that has no FHIR word.
     """
     status = native.get("status")
     if not isinstance(status, str):
         raise Unknown(Cause.UNREADABLE, "the native status has no FHIR status configured")
     reason = None
-    if status == "cancelled":
-        reason = reasons.cancelation_reason((), "", None, native.get("cancelationReason"), source.mapping)
+    if may_have_a_reason(status):
+        ours = row is not None and status == row.state == State.CANCELLED and was_ours(row)
+        request = wish.from_json(appointment_id, row.wish if row is not None and ours else {})
+        reason = reasons.cancelation_reason(
+            request.codings,
+            request.text,
+            sent=request.native_reason,
+            recorded=native.get("cancelationReason"),
+            mapping=source.mapping,
+        )
     version = row.version if row is not None else 0
     if row is not None:
         native = {**native, "extension": [*native.get("extension", []), cancellation_state(row.state, row.changed_at)]}
     appointment = _complete(source, appointment_id, native, status=status, reason=reason, version=version)
     return Answer(appointment, "read", "", version)
+
+
+def as_recorded(source: Source, row: Row) -> Answer:
+    """The answer to a read of a source that cannot be read: what was answered last, and the recorded state."""
+    known = json.loads(row.answer) if row.answer is not None else None
+    if known is None:
+        known = _complete(source, row.appointment_id, None, status="proposed", version=row.version)
+    state = cancellation_state(row.state, row.changed_at)
+    appointment = {**known, "extension": [*known.get("extension", []), state]}
+    return Answer(in_order(appointment), "read", "", row.version)
+
+
+def was_ours(row: Row) -> bool:
+    """Whether the recorded cancellation may be this facade's doing."""
+    return row.sending_at is not None and row.cause != "already"
 
 
 def cancellation_state(state: str, changed_at: float) -> dict[str, Any]:
@@ -100,6 +128,8 @@ def cancellation_state(state: str, changed_at: float) -> dict[str, Any]:
 
 def _complete(source: Source, appointment_id: str, native: Appointment | None, **facts: Any) -> Appointment:
     identity = source.identity
+    if native is not None:
+        appointment_id = native.get("id", appointment_id)  # in the source's own spelling
     try:
         appointment, rejected = complete(native, identity=identity, appointment_id=appointment_id, **facts)
     except Exception as error:  # noqa: BLE001 - whatever a source decorates its answer with, the verdict is told
@@ -107,5 +137,9 @@ def _complete(source: Source, appointment_id: str, native: Appointment | None, *
         facts = {**facts, "reason": None}
         appointment, rejected = complete(None, identity=identity, appointment_id=appointment_id, **facts)
     if rejected:
-        log.warning("native-elements-left-out", source=source.name, elements=rejected)
+        # R4's names only: a source may have put anything into the name of a member of its own.
+        elements = sorted(ELEMENTS.intersection(rejected))
+        log.warning(
+            "native-elements-left-out", source=source.name, elements=elements, others=len(rejected) - len(elements)
+        )
     return appointment

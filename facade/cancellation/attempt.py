@@ -30,7 +30,7 @@ from facade.errors import (
 from facade.ledger.store import Audit
 from facade.ledger.tables import Row
 from facade.log import where
-from facade.registry import Source
+from facade.source import Source
 
 log = structlog.get_logger()
 
@@ -85,7 +85,7 @@ class Attempt:
                 return self._not_found(error)
             except SourceError as error:
                 # What was not read is not known to be cancellable: nothing is sent.
-                return self._not_done(NotDone(error.cause, error.detail), None)
+                return self._not_done(native.not_sent(error), None)
             if native.is_cancelled(current):
                 return self._prove(current, by_us=False)
         if self._request.if_match is not None and not self._request.if_match & {"*", "0"}:
@@ -107,10 +107,12 @@ class Attempt:
                 raise NotDone(Cause.TIMEOUT, "too little time left to send and to read afterwards")
             with deadline(budget.write):
                 given = self._source.adapter.cancel(self._request, current, permit)
-                evidence = native.checked(given, self._row.appointment_id)
+                evidence = native.checked(given, self._row.appointment_id, self._source.canonical)
             if not native.is_cancelled(evidence):
                 raise Unknown(Cause.UNPROVEN, "the answer does not say cancelled")
         except Unavailable:
+            if permit.granted:  # an adapter's own: of the store's it would be a lie
+                return self._in_doubt(Unknown(Cause.INTERNAL, "the adapter raised Unavailable"), current)
             raise  # the permit could not be recorded: nothing was sent, and 503 says so
         except StaleVersion as error:
             return self._stale(error, current) if permit.taken else self._not_done(error, current)
@@ -118,7 +120,7 @@ class Attempt:
             return self._refused(error, current) if permit.taken else self._not_done(error, current)
         except (AppointmentNotFound, Unknown) as error:
             if not permit.taken:
-                return self._not_done(NotDone(error.cause, error.detail), current)
+                return self._not_done(native.not_sent(error), current)
             if isinstance(error, AppointmentNotFound) and current is None:
                 return self._not_found(error)  # a source without a read, and this its own word for it
             # Unknown to the write although a read found it: proves nothing either way.
@@ -173,14 +175,24 @@ class Attempt:
 
     def _in_doubt(self, doubt: Unknown, current: Appointment | None) -> Answer:
         """After a write that proved nothing: one read, and belief in what it says."""
-        alarm(self._source, doubt)
+        native.alarm(self._source, doubt)
         self._means.crash_point("after-send")
-        current = self._probe(current)
+        if doubt.retry_after is None:  # else the source is left alone now, and read once the time is over
+            current = self._probe(current)
         if current is not None and native.is_cancelled(current):
             return self._prove(current, by_us=True)
         given = self._proposed(doubt, current)
+        readable = self._source.system.capabilities.read is Can.YES
         return self._recorded(
-            given, lambda: self._means.records.doubt(self._row, given.cause, given, self._audit(given))
+            given,
+            lambda: self._means.records.doubt(
+                self._row,
+                given.cause,
+                given,
+                self._audit(given),
+                readable=readable,
+                retry_after=doubt.retry_after,
+            ),
         )
 
     def _prove(self, evidence: Appointment, *, by_us: bool) -> Answer:
@@ -195,7 +207,7 @@ class Attempt:
         )
 
     def _not_done(self, error: NotDone, current: Appointment | None, *, cause: str = "") -> Answer:
-        alarm(self._source, error)
+        native.alarm(self._source, error)
         given = self._proposed(error, current)
         given = replace(given, cause=cause) if cause else given
         read_before = self._row.read_before or current is not None
@@ -226,7 +238,9 @@ class Attempt:
                 return given
             row = self._means.records.ledger.find(self._row.key)
             if row is not None and row.state == State.CANCELLED:
-                return answer.recorded(row)
+                given = self._means.records.recorded(row)
+            self._means.records.ledger.note(self._row.key, done=self._audit(given))
+            return given
         except Unavailable:
             # The row stays as it is and is settled by reading, once the ledger is back.
             log.error("outcome-not-recorded", source=self._source.name, outcome=given.outcome)
@@ -243,9 +257,3 @@ class Attempt:
             cause=given.cause,
             request_id=self._caller.request_id,
         )
-
-
-def alarm(source: Source, error: SourceError) -> None:
-    """What an operator must hear of although the caller is told something gentler."""
-    if error.cause is Cause.CREDENTIALS:
-        log.error("source-refuses-credentials", source=source.name, detail=error.detail)

@@ -6,15 +6,13 @@ monotonic clock of the process that judges, which must have watched the row for 
 earlier than the write was recorded. A clock that jumps neither settles anything nor keeps it from settling.
 """
 
-import threading
-from collections.abc import Iterable
 from typing import Any
 
 import structlog
 
 from facade.cancellation import answer, native, wish
 from facade.cancellation.answer import Answer
-from facade.cancellation.records import Records
+from facade.cancellation.records import NOT_SCHEDULED, Records
 from facade.cancellation.states import DOUBTFUL, Event, State
 from facade.cancellation.timers import Timers
 from facade.clock import Clock
@@ -23,32 +21,11 @@ from facade.errors import SourceError, Unavailable
 from facade.fhir import chargeability
 from facade.ledger.store import Audit
 from facade.ledger.tables import Row
-from facade.registry import Source
+from facade.source import Source
 
 log = structlog.get_logger()
 
 NEGATIVE_READS_TO_SETTLE = 3
-
-
-class Watch:
-    """Since when this process has seen each attempt in doubt, by its monotonic clock."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._since: dict[tuple[str, str, int], float] = {}
-
-    def see(self, row: Row) -> float:
-        """How many seconds this process has watched the row's attempt in doubt."""
-        now = self._clock.monotonic()
-        with self._lock:
-            return now - self._since.setdefault((*row.key, row.epoch), now)
-
-    def keep_only(self, source: str, rows: Iterable[Row]) -> None:
-        """Forget the attempts of this source that are in doubt no more."""
-        keep = {(*row.key, row.epoch) for row in rows}
-        with self._lock:
-            self._since = {key: since for key, since in self._since.items() if key[0] != source or key in keep}
 
 
 class Doubt:
@@ -58,24 +35,26 @@ class Doubt:
         self._records = records
         self._timers = timers
         self._clock = clock
-        self.watch = Watch(clock)
 
-    def look(self, source: Source, row: Row, seconds: float, who: str) -> Answer | None:
+    def look(self, source: Source, row: Row, seconds: float, who: str, *, scheduled: bool = False) -> Answer | None:
         """Read once. The answer if the read proves the cancellation (recorded by now), else None.
 
-        Raises Unavailable when the ledger cannot be used.
+        A source that cannot be read is not asked. A read that was ``scheduled`` schedules the next one; any other
+        leaves the schedule alone. Raises Unavailable when the ledger cannot be used.
         """
-        watched = self.watch.see(row) if row.state in DOUBTFUL else 0.0
-        found, cause = None, "cannot-read"
-        if source.system.capabilities.read is Can.YES:
-            try:
-                found, cause = native.read(source, row.appointment_id, seconds), ""
-            except SourceError as error:
-                # Not even "not found" is a negative read: what was known once cannot become unknown.
-                cause = error.cause.word
+        if source.system.capabilities.read is not Can.YES:
+            return None
+        watched = self._records.watch.in_state(row)
+        found: Appointment | None = None
+        error: SourceError | None = None
+        try:
+            found = native.read(source, row.appointment_id, seconds)
+        except SourceError as failed:
+            # Not even "not found" is a negative read: what was known once cannot become unknown.
+            error = failed
         self._records.ledger.crash_point("after-look")
         if found is None or not native.is_cancelled(found):
-            self._after_no_proof(source, row, negative=found is not None, watched=watched, cause=cause)
+            self._after_no_proof(source, row, error=error, watched=watched, scheduled=scheduled)
             return None
         if row.state == State.CANCELLED:
             return self._revised(source, row, found)
@@ -94,7 +73,7 @@ class Doubt:
         current = self._records.ledger.find(row.key)
         if current is None or current.state != State.CANCELLED:
             raise Unavailable("The record of this appointment was deleted meanwhile. Try again.")
-        return answer.recorded(current)
+        return self._records.recorded(current)
 
     def _revised(self, source: Source, row: Row, found: Appointment) -> Answer:
         """The recorded answer, in a new version if the source tells another story of the cancellation now."""
@@ -108,30 +87,37 @@ class Doubt:
                 source,
                 request,
                 content,
-                by_us=_was_ours(row),
+                by_us=answer.was_ours(row),
                 version=row.version + 1,
             )
             if self._records.revise(row, revised, now_told):
                 return revised
         else:
-            self._records.looked(row, {"read_due": None}, None, {})
-        return answer.recorded(row)
+            self._records.looked(row, NOT_SCHEDULED, None, {})
+        return self._records.recorded(row)
 
-    def _after_no_proof(self, source: Source, row: Row, *, negative: bool, watched: float, cause: str) -> None:
-        detail: dict[str, Any] = {"read": "negative" if negative else "failed", "cause": cause}
+    def _after_no_proof(
+        self, source: Source, row: Row, *, error: SourceError | None, watched: float, scheduled: bool
+    ) -> None:
+        negative = error is None
+        detail: dict[str, Any] = {
+            "read": "negative" if negative else "failed",
+            "cause": error.cause.word if error is not None else "",
+        }
         if row.state not in DOUBTFUL:
-            self._records.looked(row, {"read_due": None}, None, detail)
+            self._records.looked(row, NOT_SCHEDULED, None, detail)
             return
         negative_reads = row.negative_reads + negative
         settled = negative and negative_reads >= NEGATIVE_READS_TO_SETTLE and watched >= source.settle_window
         event = self._verdict(source, row, settled=settled)
         if event is not None:
             log.info("doubt-settled", source=source.name, verdict=event)
-        values = {
-            "negative_reads": negative_reads,
-            "read_step": row.read_step + 1,
-            "read_due": None if event is Event.SETTLE else self._next_read(source, row, watched),
-        }
+        values: dict[str, Any] = {"negative_reads": negative_reads}
+        if event is Event.SETTLE:
+            values |= NOT_SCHEDULED
+        elif scheduled:
+            retry_after = error.retry_after if error is not None else None
+            values |= self._records.scheduled(self._next_read(source, row, watched, retry_after))
         self._records.looked(row, values, event, detail)
 
     def _verdict(self, source: Source, row: Row, *, settled: bool) -> Event | None:
@@ -139,22 +125,19 @@ class Doubt:
             return None  # only evidence or a person moves it
         if settled:
             return Event.ESCALATE if source.system.repeat == "harmful" else Event.SETTLE
+        if self._records.watch.steady() < self._timers.steady:
+            return None  # a clock that was just set must not send every row to an operator
         now = self._clock.now()
         too_old = now - (row.doubt_since or now) >= self._timers.operator_after
         near = row.charge_limit is not None and row.charge_limit - now < self._timers.charge_margin
-        started = row.starts_at is not None and row.starts_at <= now
-        return Event.ESCALATE if too_old or near or started else None
+        return Event.ESCALATE if too_old or near or self._has_begun(row) else None
 
-    def _next_read(self, source: Source, row: Row, watched: float) -> float | None:
-        now = self._clock.now()
-        if row.starts_at is not None and row.starts_at <= now:
-            return None  # it has begun: a person must look
-        after = self._timers.read_after(row.read_step + 1)
+    def _has_begun(self, row: Row) -> bool:
+        return row.starts_at is not None and row.starts_at <= self._clock.now()
+
+    def _next_read(self, source: Source, row: Row, watched: float, retry_after: float | None) -> float:
+        """In how many seconds."""
+        after = self._timers.daily if self._has_begun(row) else self._timers.read_after(row.read_step, retry_after)
         left = source.settle_window - watched
         # One read right after the settle window, not up to an hour later.
-        return now + (min(after, left + self._timers.tick) if left > 0 else after)
-
-
-def _was_ours(row: Row) -> bool:
-    """Whether the recorded cancellation may be this facade's doing."""
-    return row.sending_at is not None and row.cause != "already"
+        return min(after, left + self._timers.tick) if left > 0 and retry_after is None else after

@@ -4,11 +4,12 @@ from typing import Literal
 
 from facade.cancellation import answer, wish
 from facade.cancellation.records import Records
-from facade.cancellation.states import DOUBTFUL
+from facade.cancellation.states import DOUBTFUL, Event
+from facade.contract import Can
 from facade.errors import Cause, NotDone
 from facade.ledger.store import Audit
 from facade.ledger.tables import Row
-from facade.registry import Source
+from facade.source import Source
 
 
 def judge(
@@ -29,6 +30,15 @@ def judge(
     if verdict == "cancelled":
         request = wish.from_json(row.appointment_id, row.wish)
         given = answer.cancelled(source, request, {"id": row.appointment_id}, by_us=True, version=1)
-        return records.proof(row, given, {}, audit, f"operator: {because}", fenced=True)
+        return records.judged(row, Event.JUDGED_CANCELLED, given, audit, because)
     given = answer.proposed(source, row.appointment_id, NotDone(Cause.UNPROVEN), None, explain=True)
-    return records.judged_not_applied(row, given, audit, because)
+    return records.judged(row, Event.JUDGED_NOT_APPLIED, given, audit, because)
+
+
+def undo(records: Records, source: Source, row: Row, because: str, who: str) -> bool:
+    """Take a verdict back, journalled with its reason; a person must look again.
+
+    False once it had consequences: a client was told "cancelled", or a new request has begun.
+    """
+    audit = Audit(who=f"operator {who}", action="resolve", outcome="undone")
+    return records.undone(row, audit, because, readable=source.system.capabilities.read is Can.YES)

@@ -1,31 +1,38 @@
 """Asks an adapter, believes nothing it gives back unchecked, and lets only typed outcomes through."""
 
 import json
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 import structlog
 
+from facade import strict_json
 from facade.contract import Appointment
 from facade.deadline import deadline
 from facade.errors import Cause, NotDone, SourceError, Unknown
-from facade.fhir import chargeability, check
+from facade.fhir import chargeability, clean
 from facade.log import where
-from facade.registry import Source
+from facade.source import Source
 
 log = structlog.get_logger()
 
-MAX_SIZE = 128 * 1024  # bytes, as JSON: some thousands of elements, checked in some tenths of a second
+# Of one appointment: what is checked in some tenths of a second.
+MAX_SIZE = 128 * 1024  # bytes, as JSON
+MAX_MEMBERS = 1000  # of one array
+MAX_VALUES = 10_000  # in all
 
 
 def read(source: Source, appointment_id: str, seconds: float) -> Appointment:
     """The appointment as the source has it, within ``seconds``. Raises SourceError and nothing else."""
     try:
         with deadline(seconds):
-            return checked(source.adapter.read(appointment_id), appointment_id)
+            return checked(source.adapter.read(appointment_id), appointment_id, source.canonical)
     except NotDone as error:
         # Of a write that is a refusal to cancel, of a read it is one to show.
-        raise NotDone(Cause.NOT_SHOWN, error.detail) if error.cause is Cause.REFUSED else error from None
+        if error.cause is Cause.REFUSED:
+            raise NotDone(Cause.NOT_SHOWN, error.detail, retry_after=error.retry_after) from None
+        raise
     except SourceError:
         raise
     except Exception as error:
@@ -33,33 +40,80 @@ def read(source: Source, appointment_id: str, seconds: float) -> Appointment:
         raise Unknown(Cause.INTERNAL, type(error).__name__) from error
 
 
-def checked(native: Any, appointment_id: str) -> Appointment:
+def not_sent(error: SourceError) -> NotDone:
+    """The same before the write, when nothing of it can have been executed."""
+    return NotDone(error.cause, error.detail, retry_after=error.retry_after)
+
+
+def alarm(source: Source, error: SourceError) -> None:
+    """What an operator must hear of although the caller is told something gentler."""
+    if error.cause is Cause.CREDENTIALS:
+        log.error("source-refuses-credentials", source=source.name, detail=error.detail)
+
+
+def checked(native: Any, appointment_id: str, canonical: Callable[[str], str] = str) -> Appointment:
     """An Appointment of this id, as JSON and nothing else. Raises Unknown for anything else.
+
+    ``appointment_id`` is in the form that ``canonical`` gives every spelling of it.
 
     Members that are not JSON are left out, and so are a reason and extensions that are not R4: the rest is
     checked when the answer is completed, and none of it may cost the evidence. So are the largest members
-    of an Appointment over MAX_SIZE: to check them would take longer than a caller waits.
+    of an Appointment over MAX_SIZE, MAX_MEMBERS or MAX_VALUES: to check them would take longer than a client waits.
     """
     if not isinstance(native, dict):
         raise Unknown(Cause.INTERNAL, "the adapter returned no Appointment; mend its return statement")
-    if native.get("id") != appointment_id:
+    if not _is_spelling(native.get("id"), appointment_id, canonical):
         raise Unknown(Cause.UNREADABLE, "the source answered with another appointment's id")
-    sizes = {name: _size(value) for name, value in native.items() if isinstance(name, str)}
-    left = MAX_SIZE
-    kept: Appointment = {}
-    for name, size in sorted(sizes.items(), key=lambda found: found[1] or 0):
-        if size is not None and size <= left:
-            kept[name] = native[name]
-            left -= size
+    if _is_modified(native):
+        raise Unknown(Cause.UNREADABLE, "the appointment holds a modifier that this facade does not understand")
+    kept = _bounded(native)
     looked_into: Appointment = {name: kept.pop(name) for name in ("cancelationReason", "extension") if name in kept}
-    usable, _ = check.usable_elements(looked_into)
+    usable, _ = clean.usable_elements(looked_into)
     return kept | usable
 
 
-def _size(value: Any) -> int | None:
-    """In bytes as JSON; None for what is none."""
+def _is_spelling(found: Any, appointment_id: str, canonical: Callable[[str], str]) -> bool:
     try:
-        return len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())  # half a surrogate pair is no text
+        return isinstance(found, str) and (found == appointment_id or canonical(found) == appointment_id)
+    except Exception:  # noqa: BLE001 - a plugin's form may fail over what is no id of its source
+        return False
+
+
+def _is_modified(native: Mapping[Any, Any]) -> bool:
+    """Whether anything in it may turn its meaning round.
+
+    http://hl7.org/fhir/R4/extensibility.html#modifierExtension, resource.html#implicitRules
+    """
+    participants = native.get("participant")
+    backbones = [native, *(participants if isinstance(participants, list) else [])]
+    modified = any(isinstance(one, dict) and one.get("modifierExtension") for one in backbones)
+    return modified or bool(native.get("implicitRules"))
+
+
+def _bounded(native: Mapping[Any, Any]) -> Appointment:
+    """The members that together stay within the limits, the smallest first.
+
+    Security labels say who may see the rest, so without them the rest is left out too.
+    """
+    sizes = [(size, name) for name, value in native.items() if isinstance(name, str) and (size := _size(value))]
+    left, values_left = MAX_SIZE, MAX_VALUES
+    kept: Appointment = {}
+    for (length, values), name in sorted(sizes):
+        left, values_left = left - length, values_left - values
+        if left < 0 or values_left < 0:
+            break
+        kept[name] = native[name]
+    if "meta" in native and "meta" not in kept and native["meta"]:
+        return {name: kept[name] for name in ("resourceType", "id", "status") if name in kept}
+    return kept
+
+
+def _size(value: Any) -> tuple[int, int] | None:
+    """Bytes as JSON, and values; None for what is no JSON or too large by itself."""
+    try:
+        values = strict_json.bound(value, members=MAX_MEMBERS, values=MAX_VALUES)
+        # Half a surrogate pair is no text.
+        return len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode()), values
     except (TypeError, ValueError, RecursionError):
         return None
 

@@ -8,7 +8,10 @@ from facade.errors import Cause, NotDone
 
 
 class OncePermit:
-    """The right to one native write; taking it records, durably, that the write may leave."""
+    """The right to one native write; taking it records, durably, that the write may leave.
+
+    ``taken`` says that the adapter asked for it, ``granted`` that it may write.
+    """
 
     def __init__(self, record: Callable[[], bool], guard: float, clock: Clock) -> None:
         self._record = record
@@ -16,6 +19,7 @@ class OncePermit:
         self._monotonic = clock.monotonic
         self._lock = threading.Lock()
         self.taken = False
+        self.granted = False
 
     def __call__(self) -> None:
         """Take it. Raises NotDone where the write must not be made, Unavailable where it cannot be recorded."""
@@ -29,3 +33,4 @@ class OncePermit:
         if self._monotonic() - before > self._guard:
             # Frozen between recording and sending: by now others may rightly believe that we are gone.
             raise NotDone(Cause.TIMEOUT, "too long between recording the write and making it")
+        self.granted = True

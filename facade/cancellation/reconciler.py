@@ -1,86 +1,144 @@
 """Looks into doubt in the background, reading only; any number may run at once, none is elected."""
 
 import threading
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 import structlog
 
 from facade.cancellation.budget import Budget
 from facade.cancellation.doubt import Doubt
 from facade.cancellation.records import Records
-from facade.cancellation.states import DOUBTFUL, IN_FLIGHT, State
+from facade.cancellation.states import IN_FLIGHT, State
 from facade.cancellation.timers import Timers
+from facade.contract import Can
 from facade.deadline import deadline
 from facade.errors import Unavailable
+from facade.ledger.tables import Row
 from facade.log import where
-from facade.registry import Source
+from facade.source import Source
 
 log = structlog.get_logger()
 
+_FIRST = ("", "")  # before every key
+
 
 class Reconciler:
-    """One thread a source, so that a source that hangs keeps no other's doubt waiting."""
+    """One thread looks for work, and one reads for each source that has any: a source that hangs delays no other."""
 
     def __init__(
         self, sources: Iterable[Source], records: Records, doubt: Doubt, timers: Timers, budget: Budget
     ) -> None:
-        self._sources = tuple(sources)
+        self._sources = {source.name: source for source in sources}
         self._records = records
         self._doubt = doubt
         self._timers = timers
         self._budget = budget
         self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._busy: set[str] = set()
+        self._next_sweep = 0.0  # monotonic
+        self._swept_to = _FIRST
 
     def start(self) -> None:
-        """Begin, in threads of its own."""
-        for source in self._sources:
-            thread = threading.Thread(target=self._run, args=(source,), name=f"reconcile-{source.name}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        """Begin, in a thread of its own."""
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        """End after the read at hand."""
+        """End after the reads at hand."""
         self._stopping.set()
 
     def wait(self) -> None:
         """Until stopped."""
-        for thread in self._threads:
-            while thread.is_alive():
-                thread.join(1.0)
+        while self._thread is not None and self._thread.is_alive():
+            self._thread.join(1.0)
 
     def tick(self, source: Source) -> bool:
         """Do what is due for one source: end silences, then at most one read. Whether there was a read."""
-        ledger = self._records.ledger
-        longest = max(*self._timers.reads, source.settle_window) * 1.2 + self._timers.hold
-        rows, due = ledger.unsettled(source.name, [*IN_FLIGHT, State.IN_DOUBT], longest=longest)
-        for row in rows:
-            if row.state == State.CLAIMED:
-                self._records.abandoned(row)
-            elif row.state == State.SENDING and self._records.silence_is_doubt(row):
-                self._records.doubt(row, "owner-lost")
-        doubtful = [row for row in rows if row.state in DOUBTFUL]
-        for row in doubtful:
-            self._doubt.watch.see(row)
-        self._doubt.watch.keep_only(source.name, doubtful)
-        for row in due:
-            taken = None if row.state in IN_FLIGHT else ledger.take_due(row, hold=self._timers.hold)
-            if taken is not None:
-                ledger.crash_point("after-take")
-                with deadline(self._budget.write):
-                    self._doubt.look(source, taken, self._budget.write, who="reconciler")
-                return True
-        return False
+        self._end_silences()
+        return any(self._read(source, row) for row in self._due().get(source.name, []))
 
-    def _run(self, source: Source) -> None:
+    def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                busy = self.tick(source)
+                self._end_silences()
+                for name, rows in self._due().items():
+                    self._begin(name, rows)
             except Unavailable:
-                log.warning("reconciler-without-ledger", source=source.name)
-                busy = False
-            except Exception as error:  # noqa: BLE001 - one source's bad luck must not end the looking
-                log.error("reconciler-failed", source=source.name, error=type(error).__name__, where=where(error))
-                busy = False
-            if not busy:
-                self._stopping.wait(self._timers.tick)
+                log.warning("reconciler-without-ledger")
+            except Exception as error:  # noqa: BLE001 - nothing must end the looking
+                log.error("reconciler-failed", error=type(error).__name__, where=where(error))
+            self._stopping.wait(self._timers.tick)
+
+    def _end_silences(self) -> None:
+        """Judge the claims and writes whose owners this process has seen silent for too long."""
+        for row in self._records.ledger.in_flight():
+            source = self._sources.get(row.source)
+            if source is None:
+                continue
+            try:
+                if row.state == State.CLAIMED and self._records.lease_is_over(row):
+                    self._records.abandoned(row)
+                elif row.state == State.SENDING and self._records.silence_is_doubt(row):
+                    self._records.doubt(row, "owner-lost", readable=source.system.capabilities.read is Can.YES)
+            except Unavailable:  # one row that is locked keeps no other waiting
+                log.warning("row-not-settled", source=row.source)
+
+    def _due(self) -> dict[str, list[Row]]:
+        """The rows to read now, by source; of sources that are configured and not being read."""
+        found = defaultdict(list)
+        for row in [*self._records.ledger.due(), *self._swept()]:
+            if row.source in self._sources and row.state not in IN_FLIGHT and row.source not in self._busy:
+                found[row.source].append(row)
+        return found
+
+    def _swept(self) -> Iterator[Row]:
+        """The rows whose next read this process has seen put off for as long as it was to be: it is due, whatever the
+        clock says that wrote when. Goes through some of the scheduled rows a time, through all in turn.
+        """
+        ledger = self._records.ledger
+        now = ledger.clock.monotonic()
+        if self._swept_to == _FIRST and now < self._next_sweep:
+            return
+        rows = ledger.scheduled(self._swept_to)
+        self._next_sweep, self._swept_to = now + self._timers.sweep, rows[-1].key if rows else _FIRST
+        for seen in rows:
+            if self._records.watch.due_unchanged(seen) >= (seen.read_in or 0.0) + self._timers.tick:
+                row = ledger.find(seen.key)
+                if row is not None and (row.epoch, row.read_due) == (seen.epoch, seen.read_due):
+                    yield row
+
+    def _begin(self, name: str, rows: list[Row]) -> None:
+        with self._lock:
+            if name in self._busy:
+                return
+            self._busy.add(name)
+        threading.Thread(target=self._read_all, args=(name, rows), name=f"reconcile-{name}", daemon=True).start()
+
+    def _read_all(self, name: str, rows: list[Row]) -> None:
+        try:
+            for row in rows:
+                if not self._stopping.is_set():
+                    self._read(self._sources[name], row)
+        finally:
+            with self._lock:
+                self._busy.discard(name)
+
+    def _read(self, source: Source, row: Row) -> bool:
+        """Take the read and make it; False where another took it or the ledger failed."""
+        try:
+            taken = self._records.take_due(row)
+            if taken is None:
+                return False
+            self._records.ledger.crash_point("after-take")
+            with deadline(self._budget.write):
+                self._doubt.look(source, taken, self._budget.write, who="reconciler", scheduled=True)
+        except Unavailable:
+            log.warning("row-not-settled", source=source.name)
+            return False
+        except Exception as error:  # noqa: BLE001 - one row's bad luck must not end the looking
+            log.error("reconciler-failed", source=source.name, error=type(error).__name__, where=where(error))
+            return False
+        return True

@@ -9,7 +9,7 @@ class State(StrEnum):
     CLAIMED = "claimed"  # one owner, only reads so far; expires
     SENDING = "sending"  # the write may have left; never taken over
     IN_DOUBT = "in-doubt"  # outcome unknown
-    CANCELLED = "cancelled"  # native evidence seen; absorbing
+    CANCELLED = "cancelled"  # native evidence seen, or a person's word; absorbing once it was told
     REFUSED = "refused"  # surely not executed
     NOT_APPLIED = "not-applied"  # judged not executed, after the settle window
     OPERATOR = "operator"  # a person must look
@@ -26,7 +26,9 @@ class Event(StrEnum):
     DOUBT = "doubt"  # the outcome is unknown, or the owner fell silent
     SETTLE = "settle"  # reads say long enough that it was not applied
     ESCALATE = "escalate"  # doubt that a person must settle
-    JUDGED_NOT_APPLIED = "judged-not-applied"  # a person settles it
+    JUDGED_CANCELLED = "judged-cancelled"  # a person settles it
+    JUDGED_NOT_APPLIED = "judged-not-applied"
+    UNDO = "undo"  # a person takes that back, before it had consequences
 
 
 TRANSITIONS: dict[tuple[State | None, Event], State] = {
@@ -43,10 +45,17 @@ TRANSITIONS: dict[tuple[State | None, Event], State] = {
     (State.IN_DOUBT, Event.NOT_DONE): State.REFUSED,
     (State.OPERATOR, Event.NOT_DONE): State.REFUSED,
     (State.SENDING, Event.DOUBT): State.IN_DOUBT,
+    # A source that cannot be read: nothing but a person can settle it.
+    (State.SENDING, Event.ESCALATE): State.OPERATOR,
     (State.IN_DOUBT, Event.SETTLE): State.NOT_APPLIED,
     (State.IN_DOUBT, Event.ESCALATE): State.OPERATOR,
+    (State.IN_DOUBT, Event.JUDGED_CANCELLED): State.CANCELLED,
+    (State.OPERATOR, Event.JUDGED_CANCELLED): State.CANCELLED,
     (State.IN_DOUBT, Event.JUDGED_NOT_APPLIED): State.NOT_APPLIED,
     (State.OPERATOR, Event.JUDGED_NOT_APPLIED): State.NOT_APPLIED,
+    # Only what a person said, and only until a client is told "cancelled", or a new request claims.
+    (State.CANCELLED, Event.UNDO): State.OPERATOR,
+    (State.NOT_APPLIED, Event.UNDO): State.OPERATOR,
     # Evidence is believed whenever it comes, and never unsaid.
     (State.CLAIMED, Event.PROOF): State.CANCELLED,
     (State.SENDING, Event.PROOF): State.CANCELLED,

@@ -16,7 +16,10 @@ class Timers:
     ``operator_after``: doubt that old is a person's. ``charge_margin``: so is doubt that near to the ETA,
     while it can still be cancelled without charge. ``hold``: how long a due row stays with who took it.
     ``hint``: how long hints for one appointment are gathered into one read. ``poll``: how often a
-    duplicate looks whether the first has ended. ``tick``: how often the reconciler looks for work.
+    duplicate looks whether the first has ended. ``tick``: how often the reconciler looks for work. ``steady``: how
+    long a wall clock must have gone on unset before it sends doubt to a person. ``sweep``: how often the reconciler
+    goes through every scheduled read, whatever the time that another host wrote. ``daily``: how often doubt is looked
+    into once the appointment has begun.
     """
 
     lease: float = 10.0
@@ -29,13 +32,21 @@ class Timers:
     hint: float = 1.0
     poll: float = 0.05
     tick: float = 0.5
+    steady: float = 60.0
+    sweep: float = 60.0
+    daily: float = 24 * HOUR
 
     @classmethod
     def for_answers_within(cls, seconds: float) -> "Timers":
         """The default ones, with room for a write that may take longer."""
         return cls(lease=seconds + 2.0, sending=seconds)
 
-    def read_after(self, step: int) -> float:
-        """How long after the read before the read of this step (from 0) comes, with jitter of a tenth."""
+    def read_after(self, step: int, retry_after: float | None = None) -> float:
+        """How long after the read before the read of this step (from 0) comes, with jitter of a tenth.
+
+        ``retry_after`` is how long the source asked to be left alone; no longer than the longest step is that done.
+        """
         seconds = self.reads[min(step, len(self.reads) - 1)]
+        if retry_after is not None:
+            seconds = max(seconds, min(retry_after * 1.1, self.reads[-1]))
         return seconds * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing

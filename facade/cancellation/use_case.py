@@ -7,18 +7,23 @@ import structlog
 
 from facade.cancellation import answer, native, wish
 from facade.cancellation.answer import Answer
-from facade.cancellation.attempt import NOT_FOUND, NOT_KNOWN, STALE, Attempt, Means, alarm
+from facade.cancellation.attempt import NOT_FOUND, NOT_KNOWN, STALE, Attempt, Means
 from facade.cancellation.doubt import Doubt
 from facade.cancellation.states import CLAIMABLE, DOUBTFUL, IN_FLIGHT, State
 from facade.cancellation.wish import Caller
 from facade.contract import Appointment, Can, CancelRequest
 from facade.deadline import deadline, remaining
-from facade.errors import AppointmentNotFound, Cause, NotDone, NotFound, SourceError, Unavailable, Unknown
+from facade.errors import AppointmentNotFound, Cause, NotDone, NotFound, NotSupported, SourceError, Unavailable, Unknown
 from facade.ledger.store import Audit, Entry
 from facade.ledger.tables import Row
-from facade.registry import Source
+from facade.source import Source
 
 log = structlog.get_logger()
+
+NOT_READABLE = (
+    "This source system cannot be read, and no cancellation of this appointment is recorded here. "
+    "Ask the source system's operators."
+)
 
 
 class Cancellations:
@@ -39,6 +44,7 @@ class Cancellations:
         Raises NotFound when the source definitely does not know the appointment, PreconditionFailed for a
         stale ``If-Match``, Unavailable when the ledger cannot be used. Every other failure is a proposed answer.
         """
+        request = replace(request, appointment_id=source.canonical(request.appointment_id))
         key = (source.name, request.appointment_id)
         with deadline(max(0.0, self._budget.work - spent)):
             row = self._ledger.find(key)
@@ -50,17 +56,19 @@ class Cancellations:
                     attempt = self._claim(source, request, caller, row)
                     if attempt is not None:
                         return attempt.run()
+                elif row is not None and row.state not in IN_FLIGHT:
+                    entry = self._repeat(row, request, caller) if joined is None else None
+                    return self._settled(source, request, row, caller, entry)
                 elif row is not None:
                     if joined is None:
-                        self._note_repeat(row, request, caller)
+                        self._ledger.note(row.key, self._repeat(row, request, caller))
                     joined = row.epoch
                     if row.state == State.SENDING and self._records.silence_is_doubt(row):
-                        self._records.doubt(row, "owner-lost")
-                    elif row.state not in IN_FLIGHT:
-                        return self._audited(row, caller, self._settled(source, request, row, caller))
+                        self._records.doubt(row, "owner-lost", readable=_is_readable(source))
                     elif remaining() <= self._timers.poll:
                         waited = self._proposed(source, request, Unknown(Cause.TIMEOUT, "the first request goes on"))
-                        return self._audited(row, caller, waited)
+                        self._ledger.note(row.key, done=_audit(caller, waited.outcome, waited.cause))
+                        return waited
                     else:
                         time.sleep(self._timers.poll)
                 row = self._ledger.find(key)
@@ -68,32 +76,38 @@ class Cancellations:
     def read(self, source: Source, appointment_id: str) -> Answer:
         """The appointment as the source has it now, with the recorded state.
 
-        A source that does not answer: the recorded answer if cancelled. Raises NotFound, Unavailable.
+        A source that does not answer: the recorded answer if cancelled. A source that cannot be read: what is recorded.
+        Raises NotFound, Unavailable, and NotSupported for a source that cannot be read where nothing is recorded.
         """
+        appointment_id = source.canonical(appointment_id)
         row = self._ledger.find((source.name, appointment_id))
-        recorded = answer.recorded(row) if row is not None and row.state == State.CANCELLED else None
+        if not _is_readable(source):
+            if row is None:
+                raise NotSupported(NOT_READABLE)
+            if row.state == State.CANCELLED:
+                self._records.recorded(row)  # whoever reads is told, too
+            return answer.as_recorded(source, row)
+        recorded = self._records.recorded(row) if row is not None and row.state == State.CANCELLED else None
         try:
-            if source.system.capabilities.read is not Can.YES:
-                raise NotDone(Cause.UNSUPPORTED, "the source cannot be read")
             with deadline(self._budget.work):
                 found = native.read(source, appointment_id, self._budget.write)
                 if recorded is None and native.is_cancelled(found):
                     # Said once, it must stay said: also to a request whose own read fails.
-                    row = self._record_seen(source, found)
+                    row = self._record_seen(source, appointment_id, found)
             return answer.as_read(source, appointment_id, found, row)
         except AppointmentNotFound:
             if recorded is None:
                 raise NotFound(NOT_KNOWN) from None
             return recorded
         except SourceError as error:
-            alarm(source, error)
+            native.alarm(source, error)
             if recorded is None:
-                raise Unavailable(error.cause.text, cause=error.cause) from error
+                raise Unavailable(error.cause.text, cause=error.cause, retry_after=error.retry_after) from error
             return recorded
 
-    def _record_seen(self, source: Source, evidence: Appointment) -> Row | None:
+    def _record_seen(self, source: Source, appointment_id: str, evidence: Appointment) -> Row | None:
         """Record a cancellation that a reader is about to be told of; its row, whoever has made it."""
-        key = (source.name, evidence["id"])
+        key = (source.name, appointment_id)
         # Whoever reads wishes nothing; should a claim be under way, the evidence goes over it.
         row = self._ledger.find(key) or self._records.claim(key, None, {}, Caller("reader"), [])
         row = row or self._ledger.find(key)
@@ -103,8 +117,8 @@ class Cancellations:
 
     def hint(self, source: Source, appointment_id: str) -> None:
         """Something may have happened to this appointment: bring its next read forward. Unknown ones are ignored."""
-        row = self._ledger.find((source.name, appointment_id))
-        if row is not None:
+        row = self._ledger.find((source.name, source.canonical(appointment_id)))
+        if row is not None and _is_readable(source):
             self._records.hint(row)
 
     def _may_claim(self, row: Row | None, joined: int | None) -> bool:
@@ -125,31 +139,38 @@ class Cancellations:
         claimed = self._records.claim(key, row, wish.to_json(request), caller, wish.codes(request))
         return None if claimed is None else Attempt(source, request, caller, claimed, self._means)
 
-    def _settled(self, source: Source, request: CancelRequest, row: Row, caller: Caller) -> Answer:
-        """The answer to a repeat: what is recorded, or what one read says while there is doubt."""
+    def _settled(self, source: Source, request: CancelRequest, row: Row, caller: Caller, entry: Entry | None) -> Answer:
+        """The answer to a repeat, given once its audit is durable, and its journal ``entry`` where there is one."""
+        if row.cause == NOT_FOUND and row.state not in DOUBTFUL:
+            self._ledger.note(row.key, entry, _audit(caller, NOT_FOUND))
+            raise NotFound(NOT_KNOWN)
+        given = self._of_settled(source, request, row, caller)
+        self._ledger.note(row.key, entry, _audit(caller, given.outcome, given.cause))
+        return given
+
+    def _of_settled(self, source: Source, request: CancelRequest, row: Row, caller: Caller) -> Answer:
+        """What is recorded, or what one read says while there is doubt."""
         if row.state in DOUBTFUL:
             found = self._doubt.look(source, row, self._budget.read, who=caller.name)
             return found or self._proposed(source, request, Unknown(_cause(row), "still in doubt"))
-        if row.cause == NOT_FOUND:
-            raise NotFound(NOT_KNOWN)
         if row.answer is not None:
-            return answer.recorded(row, row.cause or "" if row.state != State.CANCELLED else "repeat")
+            return self._records.recorded(row, row.cause or "" if row.state != State.CANCELLED else "repeat")
         return self._proposed(source, request, NotDone(_cause(row), "as the first request"))
 
-    def _note_repeat(self, row: Row, request: CancelRequest, caller: Caller) -> None:
+    def _repeat(self, row: Row, request: CancelRequest, caller: Caller) -> Entry:
         detail = {"codes": wish.codes(request)}
-        entry = Entry(event="repeat", state=row.state, epoch=row.epoch, request_id=caller.request_id, detail=detail)
-        self._ledger.note(row.key, entry)
-
-    def _audited(self, row: Row, caller: Caller, given: Answer) -> Answer:
-        audit = Audit(
-            who=caller.name, action="cancel", outcome=given.outcome, cause=given.cause, request_id=caller.request_id
-        )
-        self._ledger.note(row.key, done=audit)
-        return given
+        return Entry(event="repeat", state=row.state, epoch=row.epoch, request_id=caller.request_id, detail=detail)
 
     def _proposed(self, source: Source, request: CancelRequest, error: SourceError, *, text: str = "") -> Answer:
         return answer.proposed(source, request.appointment_id, error, None, explain=self._means.explain, text=text)
+
+
+def _audit(caller: Caller, outcome: str, cause: str = "") -> Audit:
+    return Audit(who=caller.name, action="cancel", outcome=outcome, cause=cause, request_id=caller.request_id)
+
+
+def _is_readable(source: Source) -> bool:
+    return source.system.capabilities.read is Can.YES
 
 
 def _cause(row: Row) -> Cause:

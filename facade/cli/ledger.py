@@ -11,9 +11,11 @@ import click
 
 from facade.app import Facade, assemble
 from facade.cancellation.judgement import judge
+from facade.cancellation.known_sources import rekey, rename
 from facade.cancellation.states import SETTLED, State
 from facade.errors import ConfigurationError
 from facade.ledger import migrate
+from facade.ledger.maintenance import Maintenance
 from facade.ledger.tables import Row
 
 _config = click.option(
@@ -113,8 +115,39 @@ def purge(older_than: str, path: Path, store: str | None) -> None:
     if match is None:
         raise click.UsageError(f"--older-than {older_than} is not an age; write 365d or 48h")
     seconds = int(match[1]) * (86_400 if match[2] == "d" else 3_600)
-    gone = _opened(path, store).ledger.purge([str(state) for state in SETTLED], before=time.time() - seconds)
+    gone = Maintenance(_opened(path, store).ledger).purge(
+        [str(state) for state in SETTLED], before=time.time() - seconds
+    )
     click.echo(f"{gone} cancellations deleted")
+
+
+@ledger.command("rekey")
+@click.argument("source")
+@_config
+@_store
+def rekey_source(source: str, path: Path, store: str | None) -> None:
+    """Give the records of SOURCE the canonical form of their ids that its plugin declares now.
+
+    Stop every facade on this ledger first. Two records of one appointment become one: the one that knows most.
+    """
+    facade = _opened(path, store)
+    if source not in facade.sources:
+        raise click.UsageError(f"{source} is not configured in {path}; its plugin declares the form")
+    moved, merged = rekey(facade.ledger, facade.sources[source])
+    click.echo(f"{source}: {moved} records moved, {merged} merged")
+
+
+@ledger.command("rename")
+@click.argument("old")
+@click.argument("new")
+@_config
+@_store
+def rename_source(old: str, new: str, path: Path, store: str | None) -> None:
+    """Move the records of the source OLD to the name NEW, which the configuration gives it from now on.
+
+    Stop every facade on this ledger first. Under its new name a source begins where it was, what is in doubt included.
+    """
+    click.echo(f"{old}: {rename(_opened(path, store).ledger, old, new)} records moved to {new}")
 
 
 def _opened(path: Path, store: str | None) -> Facade:

@@ -16,6 +16,7 @@ def reconcile(path: Path) -> None:
     """Settle doubt by reading, until stopped. Sends nothing; any number may run at once."""
     facade = assemble(path)
     facade.open_store()
+    facade.check_sources()
     logging.configure()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: facade.reconciler.stop())

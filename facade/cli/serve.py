@@ -53,6 +53,7 @@ def serve(path: Path, host: str, port: int, store: str | None, workers: int) -> 
             f'auth.mode: "none" serves loopback only and --host is {host}; use mode = "api-key" or --host 127.0.0.1'
         )
     facade.open_store()
+    facade.check_sources()
     facade.ledger.engine.dispose()
     listener = _listen(host, port)
     logging.configure()

@@ -1,0 +1,159 @@
+"""The ledger's keys and the configuration: that they fit each other at a start, and how keys are changed."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from facade.cancellation.states import DOUBTFUL, IN_FLIGHT, State
+from facade.contract import Can
+from facade.errors import ConfigurationError
+from facade.ledger.maintenance import KnownSource, Maintenance, Presence
+from facade.ledger.store import Entry, Key, Ledger
+from facade.ledger.tables import Row
+from facade.source import Source
+
+UNFINISHED = -1
+"""The version of the ids of a source whose rows are being moved, and are not all moved yet."""
+
+# Of two rows about one appointment, the one that knows most is kept, and of equals the one that changed last.
+_KNOWS = [State.REFUSED, State.NOT_APPLIED, State.IN_DOUBT, State.OPERATOR, State.CANCELLED]
+_UNSETTLED = (*IN_FLIGHT, *DOUBTFUL)
+
+
+def check_sources(ledger: Ledger, sources: Iterable[Source]) -> None:
+    """Make sure that the ledger's records are those of the configured sources; remember what is new.
+
+    A source under another name would begin afresh, and cancel what is in doubt again. Raises ConfigurationError with
+    every problem and its next step.
+    """
+    configured = {source.name: source for source in sources}
+    maintenance = Maintenance(ledger)
+    known, rows = maintenance.sources(), maintenance.count(list(State))
+    problems = [*_strangers(configured.keys(), known, rows, maintenance.count(_UNSETTLED))]
+    for name, source in configured.items():
+        declared = KnownSource(source.id_form, source.system.capabilities.read is Can.YES, None)
+        remembered = known.get(name)
+        if remembered is not None and remembered.renamed_to is not None:
+            new = remembered.renamed_to
+            problems.append(
+                f"sources.{name}: the ledger's records were moved to the name {new}; configure it by that name, "
+                f"or move them back: facade ledger rename {new} {name}"
+            )
+        elif (
+            remembered is not None and remembered.id_form != declared.id_form and _has_keys(remembered, rows.get(name))
+        ):
+            problems.append(
+                f"sources.{name}: the ledger's ids are not in the canonical form that the plugin declares (version "
+                f"{declared.id_form}); stop every facade on this ledger, then run facade ledger rekey {name}"
+            )
+        elif remembered != declared:
+            maintenance.remember(name, declared)
+    if problems:
+        raise ConfigurationError(*problems)
+
+
+def _has_keys(remembered: KnownSource, rows: int | None) -> bool:
+    return bool(rows) or remembered.id_form == UNFINISHED
+
+
+def _strangers(
+    configured: Iterable[str], known: dict[str, KnownSource], rows: dict[str, int], unsettled: dict[str, int]
+) -> Iterator[str]:
+    """The sources that have records which matter and are not configured."""
+    for name in sorted(rows.keys() - set(configured)):
+        blind = name in known and not known[name].readable
+        # A source that cannot be read does not show what was cancelled: under another name it would be sent again.
+        matter = rows[name] if blind else unsettled.get(name, 0)
+        if matter:
+            what = "records of cancellations" if blind else "unsettled cancellations"
+            yield (
+                f"sources.{name}: is not configured, and the ledger has {matter} {what} of it; configure it, or, "
+                f"if it has another name now, move them: facade ledger rename {name} NEW"
+                + ("" if blind else f"; or settle each: facade ledger list --source {name}, facade ledger resolve")
+            )
+
+
+def rekey(ledger: Ledger, source: Source) -> tuple[int, int]:
+    """Give every row of a source the canonical form of its id; how many were moved, and how many were merged.
+
+    It can be run again after it was broken off. Raises ConfigurationError while a facade is running or a cancellation
+    is under way.
+    """
+    maintenance = Maintenance(ledger)
+    _refuse_while_running(ledger)
+    if maintenance.count(IN_FLIGHT).get(source.name):
+        raise ConfigurationError(
+            f"{source.name}: a cancellation is under way; let facade reconcile run for a minute, stop it, and try again"
+        )
+    readable = source.system.capabilities.read is Can.YES
+    maintenance.remember(source.name, KnownSource(UNFINISHED, readable, None))
+    moved = merged = 0
+    for appointment_id in maintenance.appointment_ids(source.name):
+        try:
+            canonical = source.canonical(appointment_id)
+        except ValueError:
+            continue  # an id that the source no longer has: no request can ask for it either
+        row = ledger.find((source.name, appointment_id))
+        if canonical == appointment_id or row is None:
+            continue
+        entry = _entry("rekeyed", row, appointment_id)
+        other = ledger.find((source.name, canonical))
+        if other is None:
+            maintenance.move(row.key, (source.name, canonical), entry)
+            moved += 1
+        else:
+            kept, lost = sorted((row, other), key=_knowledge, reverse=True)
+            maintenance.merge(kept.key, lost.key, (source.name, canonical), replace(entry, state=kept.state))
+            merged += 1
+    maintenance.remember(source.name, KnownSource(source.id_form, readable, None))
+    return moved, merged
+
+
+def rename(ledger: Ledger, old: str, new: str) -> int:
+    """Give every row of a source another source's name; how many were moved.
+
+    From its beginning no claim is made under the old name any more. It can be run again after it was broken off.
+    Raises ConfigurationError while a facade is running, or where the new name has a record of the same appointment.
+    """
+    maintenance = Maintenance(ledger)
+    _refuse_while_running(ledger)
+    known = maintenance.sources()
+    ids = maintenance.appointment_ids(old)
+    if not ids and old not in known:
+        raise ConfigurationError(f"the ledger has no source {old}; {', '.join(sorted(known)) or 'none'} it has")
+    taken = [appointment_id for appointment_id in ids if ledger.find((new, appointment_id)) is not None]
+    if taken:
+        raise ConfigurationError(
+            f"{new} has records of {len(taken)} appointments that {old} has records of too, {taken[0]} for example; "
+            "they are not the same source, or it was cancelled under both names: look at each with facade ledger show"
+        )
+    before = known.get(old, KnownSource(0, True, None))
+    maintenance.remember(new, replace(before, renamed_to=None))
+    maintenance.remember(old, replace(before, renamed_to=new))
+    moved = 0
+    while ids := maintenance.appointment_ids(old):
+        for appointment_id in ids:
+            row = ledger.find((old, appointment_id))
+            if row is not None and not _renamed(maintenance, row, (new, appointment_id)):
+                raise ConfigurationError(f"{new} {appointment_id}: has come into being meanwhile; stop every facade")
+            moved += row is not None
+    return moved
+
+
+def _renamed(maintenance: Maintenance, row: Row, key: Key) -> bool:
+    return maintenance.move(row.key, key, _entry("renamed", row, row.source))
+
+
+def _refuse_while_running(ledger: Ledger) -> None:
+    others = Presence(ledger).others()
+    if others:
+        raise ConfigurationError(
+            f"a facade is at work on this ledger ({', '.join(others)}); stop it, and try again after a minute"
+        )
+
+
+def _knowledge(row: Row) -> tuple[int, float]:
+    return _KNOWS.index(State(row.state)), row.changed_at
+
+
+def _entry(event: str, row: Row, was: str) -> Entry:
+    return Entry(event=event, state=row.state, epoch=row.epoch, detail={"from": was})

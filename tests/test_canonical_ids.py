@@ -1,0 +1,231 @@
+"""Ids that a source takes for one: one cancellation whatever the spelling, and keys that move when the form changes."""
+
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from facade import CanonicalId, ConfigurationError, SourceAdapter, Unknown
+from facade.app import compose
+from facade.cancellation import known_sources
+from facade.cancellation.known_sources import UNFINISHED, check_sources, rekey
+from facade.cancellation.timers import Timers
+from facade.errors import Cause
+from facade.ledger.engine import connect
+from facade.ledger.maintenance import KnownSource, Maintenance
+from facade.ledger.store import Audit, Entry, Ledger
+from facade.testing.conformance.bench import Shares
+from facade.web import create_app
+from tests.conftest import Caller
+from tests.stores import store_url
+
+STATE = "urn:fhir-facade:extension:cancellation-state"
+PATTERN = r"[A-Za-z]?[0-9]{1,9}"
+FORM = CanonicalId(version=1, form=lambda spelling: re.sub(r"(?<![0-9])0+(?=[0-9])", "", spelling.lower()))
+
+
+class Echo(SourceAdapter):
+    """A source in memory that takes 007 and 7 for one appointment, and tells the id as ``tells`` makes it."""
+
+    def __init__(self, tells=str, ends=()):
+        self.tells = tells
+        self.ends = list(ends)
+        self.cancelled = set()
+        self.asked = []
+        self.writes = []
+
+    def read(self, appointment_id):
+        self.asked.append(appointment_id)
+        status = "cancelled" if FORM.form(appointment_id) in self.cancelled else "booked"
+        return {"id": self.tells(appointment_id), "status": status}
+
+    def cancel(self, request, current, permit):
+        permit()
+        self.writes.append(request.appointment_id)
+        if self.ends:
+            raise self.ends.pop(0)
+        self.cancelled.add(FORM.form(request.appointment_id))
+        return self.read(request.appointment_id)
+
+
+@pytest.fixture
+def before(make):
+    built = make().facade
+
+    def build(adapter, form=FORM):
+        source = built.sources["heim"]
+        declared = replace(source.system, canonical_id=form, id_pattern=PATTERN)
+        source = replace(source, adapter=adapter, system=declared)
+        facade = compose(built.config, {"heim": source}, built.ledger, Timers.for_answers_within(40.0), Shares())
+        return Caller(create_app(facade), facade)
+
+    return build
+
+
+def test_every_spelling_is_one_cancellation(before):
+    caller = before(source := Echo())
+    first = caller.cancel("A007")
+    assert first.json["status"] == "cancelled"
+    for spelling in ("a7", "A7", "a07", "A007"):
+        repeat = caller.cancel(spelling)
+        assert (repeat.status_code, repeat.data) == (200, first.data)
+        assert caller.read(spelling).json["status"] == "cancelled"
+    assert source.writes == ["a7"]
+    assert [row.appointment_id for row in caller.facade.ledger.in_states(["cancelled"])] == ["a7"]
+
+
+def test_two_spellings_at_once_write_once(before):
+    caller = before(source := Echo())
+    start = threading.Barrier(4, timeout=60)
+
+    def cancel(spelling):
+        start.wait()
+        return caller.cancel(spelling).json["status"]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(cancel, ("7", "07", "007", "0007"))) == {"cancelled"}
+    assert len(source.writes) == 1
+
+
+def test_doubt_under_one_spelling_is_doubt_under_every_one(before):
+    caller = before(source := Echo(ends=[Unknown(Cause.TIMEOUT)]))
+    for spelling in ("007", "7", "07"):
+        assert caller.cancel(spelling).json["status"] == "proposed"
+    assert len(source.writes) == 1
+    far = Entry(event="read", state="in-doubt")
+    caller.facade.ledger.change(("heim", "7"), {}, {"read_due": 1e12}, far)
+    caller.facade.cancellations.hint(caller.facade.sources["heim"], "0007")
+    assert caller.facade.ledger.timeline(("heim", "7"))[-1]["event"] == "hint"
+
+
+def test_the_identifier_is_as_the_source_gives_it(before):
+    caller = before(Echo(tells=lambda appointment_id: appointment_id.zfill(5)))
+    for answer in (caller.cancel("07").json, caller.read("7").json):
+        assert answer["status"] == "cancelled"
+        assert answer["identifier"][1]["value"] == answer["id"] == "00007"
+
+
+@pytest.mark.parametrize("other", ["8", "b7", "", "x-x", None, 7])
+def test_another_appointments_id_is_no_spelling(before, other):
+    caller = before(source := Echo(tells=lambda _: other))
+    assert caller.cancel("07").json["status"] == "proposed"
+    assert source.writes == []
+
+
+@pytest.mark.parametrize("form", [lambda _: "../7", lambda _: 7, lambda _: 1 / 0])
+def test_a_form_that_makes_no_id_of_an_id_is_a_bug_and_asks_the_source_nothing(before, form):
+    caller = before(source := Echo(), CanonicalId(version=1, form=form))
+    assert caller.cancel("7").status_code == caller.read("7").status_code == 500
+    assert source.asked == source.writes == []
+
+
+# The keys in the ledger
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request, tmp_path):
+    with store_url(request.param, tmp_path) as url:
+        engine = connect(url)
+        yield Ledger(engine)
+        engine.dispose()
+
+
+@pytest.fixture
+def source(make):
+    found = make().facade.sources["heim"]
+    return replace(found, system=replace(found.system, canonical_id=FORM, id_pattern=PATTERN))
+
+
+def add(ledger, appointment_id, state, **values):
+    first = {"state": state, "wish": {}, "read_before": False, **values}
+    entry = Entry(event="claim", state=state, request_id=f"r-{appointment_id}")
+    ledger.claim(("heim", appointment_id), None, first, entry)
+    ledger.note(("heim", appointment_id), done=Audit(who=appointment_id, action="cancel", outcome=state))
+
+
+def plain(source):
+    return replace(source, system=replace(source.system, canonical_id=None))
+
+
+def test_a_start_with_another_form_is_refused_until_the_rows_are_rekeyed(ledger, source):
+    check_sources(ledger, [plain(source)])
+    add(ledger, "007", "cancelled")
+    check_sources(ledger, [plain(source)])
+    with pytest.raises(ConfigurationError, match=r"sources\.heim: .*version 1.*facade ledger rekey heim"):
+        check_sources(ledger, [source])
+    assert rekey(ledger, source) == (1, 0)
+    check_sources(ledger, [source])
+    with pytest.raises(ConfigurationError, match="version 0"):
+        check_sources(ledger, [plain(source)])
+
+
+def test_a_source_without_rows_takes_any_form(ledger, source):
+    check_sources(ledger, [plain(source)])
+    check_sources(ledger, [source])
+    check_sources(ledger, [replace(source, name="another")])
+    known = {"heim": KnownSource(1, True, None), "another": KnownSource(1, True, None)}
+    assert Maintenance(ledger).sources() == known
+
+
+def test_a_row_moves_with_its_journal_and_audit(ledger, source):
+    add(ledger, "007", "refused", answer="{}")
+    before = ledger.find(("heim", "007"))
+    assert rekey(ledger, source) == (1, 0)
+    assert ledger.find(("heim", "007")) is None
+    assert ledger.find(("heim", "7")) == replace(before, appointment_id="7")
+    assert [(line["event"], line["detail"]) for line in ledger.timeline(("heim", "7"))] == [
+        ("claim", {}),
+        ("rekeyed", {"from": "007"}),
+    ]
+    assert [line["who"] for line in ledger.audits(("heim", "7"))] == ["007"]
+    assert ledger.timeline(("heim", "007")) == ledger.audits(("heim", "007")) == []
+
+
+@pytest.mark.parametrize("other", ["refused", "not-applied", "in-doubt", "operator"])
+@pytest.mark.parametrize("moved", ["007", "7"])
+def test_of_two_rows_the_one_that_knows_most_is_kept_with_both_histories(ledger, source, other, moved):
+    known, less = ("007", "7") if moved == "007" else ("7", "007")
+    add(ledger, known, "cancelled")
+    add(ledger, less, other)
+    assert rekey(ledger, source) == (0, 1)
+    assert [(row.appointment_id, row.state) for row in ledger.in_states(["cancelled", other])] == [("7", "cancelled")]
+    assert sorted(line["request_id"] or "" for line in ledger.timeline(("heim", "7"))) == ["", "r-007", "r-7"]
+    assert sorted(line["who"] for line in ledger.audits(("heim", "7"))) == ["007", "7"]
+
+
+def test_what_is_under_way_keeps_the_rows_where_they_are(ledger, source):
+    add(ledger, "007", "cancelled")
+    add(ledger, "8", "sending")
+    with pytest.raises(ConfigurationError, match="under way; let facade reconcile run"):
+        rekey(ledger, source)
+    assert ledger.find(("heim", "007")) is not None
+
+
+def test_one_that_was_broken_off_keeps_every_start_refused_and_can_go_on(ledger, source, monkeypatch):
+    for appointment_id in ("001", "002", "003"):
+        add(ledger, appointment_id, "cancelled")
+    move = Maintenance.move
+
+    def broken(self, old, new, entry):
+        if old[1] == "002":
+            raise KeyboardInterrupt
+        return move(self, old, new, entry)
+
+    monkeypatch.setattr(known_sources.Maintenance, "move", broken)
+    with pytest.raises(KeyboardInterrupt):
+        rekey(ledger, source)
+    monkeypatch.undo()
+    assert Maintenance(ledger).sources()["heim"].id_form == UNFINISHED
+    for each in (source, plain(source)):
+        with pytest.raises(ConfigurationError):
+            check_sources(ledger, [each])
+    assert rekey(ledger, source) == (2, 0)
+    check_sources(ledger, [source])
+
+
+def test_an_id_that_the_source_cannot_have_any_more_stays(ledger, source):
+    add(ledger, "old_007", "cancelled")
+    assert rekey(ledger, source) == (0, 0)
+    assert ledger.find(("heim", "old_007")) is not None
