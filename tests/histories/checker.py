@@ -1,6 +1,6 @@
-"""CANCELLATION's five invariants, over the source's own log, the answers given, and the ledger at the end.
+"""The five invariants of docs/at-most-once.md, over the source's own log, the answers given, and the ledger at the end.
 
-The log and the answers are judged by the real clock, which no history moves.
+What came first is judged by the real clock, which no history moves; how long something took, by the history's time.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,12 @@ from facade.cancellation.states import SETTLED, State
 from facade.ledger.tables import Row
 from facade.testing.simulator import LogEntry
 from tests.histories.generator import SETTLE_WINDOW
+from tests.histories.timeline import Timeline
 
 # Answers by which a source says, in its own shape, that it has not executed the write.
 _REFUSED = {400, 401, 403, 422}
 _PATIENCE = 0.02  # two clocks' reading of one moment
+_STEP = 0.06  # how exactly the history's time tells when something happened
 
 
 @dataclass
@@ -44,17 +46,18 @@ class Evidence:
     cancelled_at_source: bool
     row: Row | None
     timeline: Sequence[dict[str, Any]]
+    time: Timeline
 
     def story(self) -> list[str]:
         """Everything that happened, in its order, for whoever looks into a failure."""
         lines = [(e.began, f"{e.do} {e.n} asked") for e in self.exchanges]
         lines += [(e.ended, f"{e.do} {e.n} told {e.said}") for e in self.exchanges if e.ended is not None]
         lines += [(_at(e), f"source: {e.operation} {e.fault or ''} {e.status} changed={e.changed}") for e in self.log]
-        lines += [(line["at"], f"ledger: {line['event']} {line['state']} {line['detail']}") for line in self.timeline]
         if self.cancelled_outside is not None:
             lines.append((self.cancelled_outside, "cancelled outside"))
         first = min((at for at, _ in lines), default=0.0)
-        return [f"  {at - first:7.3f} {what}" for at, what in sorted(lines)]
+        ledger = [f"  ledger: {line['event']} {line['state']} {line['detail']}" for line in self.timeline]
+        return [f"  {at - first:7.3f} real, {self.time.at(at):6.2f}: {what}" for at, what in sorted(lines)] + ledger
 
 
 def violations(evidence: Evidence) -> list[str]:
@@ -75,15 +78,19 @@ def _at(entry: LogEntry) -> float:
 
 def _one_write_an_attempt(evidence: Evidence) -> list[str]:
     """1. A second write needs the source's refusal of the first, or its own "no" after the settle window."""
+
+    def at(entry: LogEntry) -> float:
+        return evidence.time.at(_at(entry))
+
     writes = [entry for entry in evidence.log if entry.operation == "cancel"]
-    reads = [_at(entry) for entry in evidence.log if entry.operation == "read" and entry.status == 200]
+    reads = [at(entry) for entry in evidence.log if entry.operation == "read" and entry.status == 200]
     found = []
     for first, second in pairwise(writes):
         if first.status in _REFUSED and not first.changed:
             continue
-        settled = _at(first) + SETTLE_WINDOW - _PATIENCE
-        if not any(settled <= read <= _at(second) for read in reads):
-            found.append(f"1 a second write {_at(second) - _at(first):.3f} s after the first, which was not settled")
+        settled = at(first) + SETTLE_WINDOW - _STEP
+        if not any(settled <= read <= at(second) for read in reads):
+            found.append(f"1 a second write {at(second) - at(first):.3f} s after the first, which was not settled")
     return found
 
 

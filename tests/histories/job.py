@@ -16,13 +16,18 @@ import structlog
 from facade import registry
 from facade.ledger import migrate
 from facade.ledger.engine import connect
-from facade.registry import Source
+from facade.source import Source
 from facade.testing.host import SimulatorHost, serve
 from facade.testing.transport import Timings
 from plugins.heim.simulator import HeimSimulator
-from tests.histories.generator import LATE_COMMIT, SETTLE_WINDOW, History
+from tests.histories.generator import SETTLE_WINDOW, History
 from tests.histories.node import zygote
-from tests.histories.runner import Play, Store, Zygote
+from tests.histories.processes import Zygote
+from tests.histories.runner import Play
+from tests.histories.store import Store
+
+# Real seconds. The source ends its own silence, so that patient facades need not wait for their deadlines.
+TIMINGS = Timings(silence=0.3, drip=0.0005, late_commit=0.5)
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def job(within: str, postgresql: str | None = None) -> Iterator[Job]:
         theirs.close()
         simulator = HeimSimulator()
         try:
-            with serve({"heim": simulator}, timings=Timings(silence=3.0, drip=0.2, late_commit=LATE_COMMIT)) as host:
+            with serve({"heim": simulator}, timings=TIMINGS) as host:
                 yield Job(host, Zygote(ours), Store(template, postgresql), folder)
         finally:
             ours.close()

@@ -3,15 +3,12 @@
 import ctypes
 import gc
 import json
-import mmap
 import os
 import signal
 import socket
-import struct
 import sys
 import threading
-import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +28,12 @@ from facade.errors import RequestError
 from facade.fhir.reasons import SYSTEM
 from facade.ledger import engine as store
 from facade.ledger.store import Ledger
-from facade.registry import Source
+from facade.source import Source
 from plugins.heim.adapter import HeimAdapter
+from tests.histories.timeline import HostClock
 from tests.histories.variants import VARIANTS
 
-ANSWER_WITHIN = 1.0
+HELD = 60.0  # real seconds that a held process waits at most to be told to go on
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 TIMERS = Timers(
     lease=0.5,
@@ -47,18 +45,54 @@ TIMERS = Timers(
     hint=0.05,
     poll=0.02,
     tick=0.05,
+    steady=0.5,
+    sweep=0.1,
 )
 
 
-class JumpingClock(Clock):
-    """The machine's clock, moved by the offset (a double) in a file that the history shares."""
+@dataclass(frozen=True)
+class Patient(Budget):
+    """Real seconds enough for every part: a busy machine must not keep a facade from sending."""
 
-    def __init__(self, path: str) -> None:
-        with Path(path).open("r+b") as file:
-            self._offset = mmap.mmap(file.fileno(), 8)
+    answer_within: float = 40.0
+    work: float = 30.0
+    read: float = 10.0
+    write: float = 10.0
+    probe: float = 10.0
+
+
+IMPATIENT = Budget(0.5)  # its write ends before the source's silence does
+
+
+class HistoryClock(Clock):
+    """The history's time, as this host shows it."""
+
+    def __init__(self, host: HostClock) -> None:
+        self._host = host
 
     def now(self) -> float:
-        return time.time() + struct.unpack("d", self._offset[:8])[0]
+        return self._host.now()
+
+    def monotonic(self) -> float:
+        return self._host.monotonic()
+
+
+class Counting(SourceAdapter):
+    """Counts the write permits that the adapter before it was granted."""
+
+    def __init__(self, adapter: SourceAdapter, host: HostClock) -> None:
+        self._adapter = adapter
+        self._host = host
+
+    def read(self, appointment_id: str) -> Appointment:
+        return self._adapter.read(appointment_id)
+
+    def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
+        def counted() -> None:
+            permit()
+            self._host.count_permit()
+
+        return self._adapter.cancel(request, current, counted)
 
 
 class Node:
@@ -68,17 +102,21 @@ class Node:
         self._channel = channel
         self._writing = threading.Lock()
         self._crash: tuple[str, int] | None = None
+        self._hold = ""
+        self._go_on = threading.Event()
         if order["variant"]:
             VARIANTS[order["variant"]]()
-        clock = JumpingClock(order["clock"])
+        host = HostClock(Path(order["clock"]))
+        clock = HistoryClock(host)
         template = source.adapter._config
         settings = {**template.settings, "base_url": order["base_url"]}
         adapter = HeimAdapter(SourceConfig(plugin="heim", name=order["name"], settings=settings))
-        self._source = replace(source, name=order["name"], adapter=adapter)
+        adapter._http._connect_timeout = Patient.read if order["patient"] else IMPATIENT.read
+        self._source = replace(source, name=order["name"], adapter=Counting(adapter, host))
         _aim(engine, order["store"])
         ledger = Ledger(engine, clock=clock, crash_point=self._crash_point)
         records = Records(ledger, TIMERS, clock)
-        budget = Budget(ANSWER_WITHIN)
+        budget = Patient() if order["patient"] else IMPATIENT
         looking = Doubt(records, TIMERS, clock)
         self._cancellations = Cancellations(Means(budget=budget, timers=TIMERS, records=records), looking)
         Reconciler([self._source], records, looking, TIMERS, budget).start()
@@ -91,6 +129,11 @@ class Node:
                 order = json.loads(line)
                 if order["do"] == "crash-at":
                     self._crash = (order["point"], order["pass"])
+                elif order["do"] == "hold-at":
+                    self._hold = order["point"]
+                elif order["do"] == "go-on":
+                    self._hold = ""
+                    self._go_on.set()
                 else:
                     threading.Thread(target=self._obey, args=(order,), daemon=True).start()
 
@@ -120,6 +163,10 @@ class Node:
             self._channel.sendall(json.dumps(answer).encode() + b"\n")
 
     def _crash_point(self, name: str) -> None:
+        if self._hold == name:
+            self._hold = ""
+            self._say({"held": name})
+            self._go_on.wait(HELD)
         if self._crash is not None and self._crash[0] == name:
             if self._crash[1] == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -143,7 +190,7 @@ class _Calm(SourceAdapter):
 
 def _warm_up(source: Source, url: str) -> Engine:
     """An engine that has compiled what a node will say, and every model and schema built once."""
-    store.LOCK_WAIT = 0.3
+    store.LOCK_WAIT = 1.0
     engine = store.connect(url, pool_size=2, max_overflow=4)
     clock = Clock()
     records = Records(Ledger(engine), TIMERS, clock)

@@ -1,107 +1,65 @@
-"""Plays histories: starts, drives, freezes and kills facade processes, heals everything, collects the evidence."""
+"""Plays histories: drives, freezes and kills facade processes, lets time pass, heals everything, collects evidence."""
 
-import contextlib
-import json
-import os
-import selectors
-import shutil
 import signal
-import socket
-import sqlite3
-import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
-
 from facade.cancellation.states import SETTLED, State
 from facade.errors import Unavailable
-from facade.ledger.engine import connect
 from facade.ledger.store import Ledger
 from facade.testing.faults import FAULTS
 from facade.testing.host import SimulatorHost
 from tests.histories.checker import Evidence, Exchange, violations
 from tests.histories.generator import LATE_COMMIT, Event, History
+from tests.histories.processes import Fleet, Zygote
+from tests.histories.store import Store
+from tests.histories.timeline import Timeline
 
-BOUND = 30.0  # seconds in which everything must have settled once nothing disturbs any more
+BOUND = 120.0  # real seconds in which what was waited for must have come
+STEP = 0.05  # seconds of the history: how time passes
+MOMENT = 5.0  # real seconds for a process to do something that it may not do
+READ_DUE = 0.25  # seconds of the history after which a read of a row in doubt is due
+_SENT = 2.0  # real seconds for the bytes of a write to arrive, when its process may have died before it sent them
 _ETA = {True: timedelta(hours=3), False: timedelta(days=30)}
-
-
-class Process:
-    """One facade process as its history sees it: it may be dead or frozen without saying so."""
-
-    def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
-        self._rest = b""
-        self.pid: int | None = None
-        self.killed = False
-
-    def order(self, order: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):
-            self._channel.sendall(json.dumps(order).encode() + b"\n")
-
-    def answers(self) -> list[dict[str, Any]] | None:
-        """What it has said since; None if it is no more."""
-        try:
-            chunk = self._channel.recv(1 << 20)
-        except OSError:
-            chunk = b""
-        if not chunk:
-            return None
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        return [json.loads(line) for line in lines]
-
-    def send_signal(self, number: int) -> None:
-        self.killed |= number == signal.SIGKILL
-        if self.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    def end(self) -> None:
-        self.send_signal(signal.SIGKILL)
-        self._channel.close()
-
-    def fileno(self) -> int:
-        return self._channel.fileno()
 
 
 class Play:
     """One history from beginning to verdict."""
 
     def __init__(
-        self, history: History, host: SimulatorHost, zygote: "Zygote", store: "Store", folder: Path, variant: str
+        self, history: History, host: SimulatorHost, zygote: Zygote, store: Store, folder: Path, variant: str
     ) -> None:
         self._history = history
-        self._host = host
         self._simulator = host.simulators["heim"]
-        self._zygote = zygote
         self._name = f"h{history.seed}-{folder.name}"
         self._id = f"apt_{self._name}"
         self._store = store
         self._url = store.open(folder, self._name)
-        self._clock = folder / f"{self._name}.clock"
-        self._socket = folder / f"{self._name}.sock"
-        self._variant = variant
-        self._processes: list[Process | None] = []
-        self._frozen: dict[int, float] = {}
-        self._revive: dict[int, float] = {}
+        order = {"base_url": host.source_url("heim"), "store": self._url, "name": self._name, "variant": variant}
+        order["patient"] = history.patient
+        self._fleet = Fleet(zygote, folder, self._name, history.nodes, order, self._answered)
+        self._time = Timeline(self._fleet.clocks)
         self._exchanges: dict[int, Exchange] = {}
         self._cancelled_outside: float | None = None
-        self._began = 0.0
-        self.crashes = 0  # processes that died by themselves: at a crash point
+        self._lost_permits = 0
+
+    @property
+    def crashes(self) -> int:
+        """How many processes died at a crash point."""
+        return self._fleet.crashes
 
     def run(self) -> list[str]:
         """The violations."""
-        self._clock.write_bytes(struct.pack("d", 0.0))
         self._put_appointment()
-        with self._listening():
-            self._processes = [self._start() for _ in range(self._history.nodes)]
-            self._began = time.time()
-            try:
-                self._live()
+        try:
+            with self._fleet.running():
+                for event in self._history.events:
+                    self._pass_time(event.at - self._time.now)
+                    self._happen(event)
+                self._pass_time(2 * STEP)
                 self._heal()
                 self._await_rest()
                 self._ask_at_last()
@@ -109,11 +67,8 @@ class Play:
                 evidence = self._evidence()
                 found = violations(evidence)
                 return [*found, *evidence.story()] if found else []
-            finally:
-                for process in self._processes:
-                    if process is not None:
-                        process.end()
-                self._store.close(self._url)
+        finally:
+            self._store.close(self._url)
 
     def _put_appointment(self) -> None:
         native = self._simulator.get("apt_1") or {}
@@ -122,55 +77,96 @@ class Play:
         times["windowEnd"] = (eta + timedelta(hours=1)).isoformat()
         self._simulator.put(self._id, {**native, **times, "id": self._id})
 
-    @contextlib.contextmanager
-    def _listening(self) -> Iterator[None]:
-        with socket.socket(socket.AF_UNIX) as self._listener:
-            self._listener.bind(str(self._socket))
-            self._listener.listen(8)
-            self._listener.settimeout(20)
-            yield
+    # Time
 
-    def _start(self) -> Process:
-        self._zygote.fork(
-            {
-                "channel": str(self._socket),
-                "clock": str(self._clock),
-                "base_url": self._host.source_url("heim"),
-                "store": self._url,
-                "name": self._name,
-                "variant": self._variant,
-            }
-        )
-        process = Process(self._listener.accept()[0])
-        while process.pid is None:
-            said = process.answers()
-            if said is None:
-                raise RuntimeError("a facade process died while it started")
-            process.pid = said[0]["pid"]
-        return process
+    def _pass_time(self, seconds: float) -> None:
+        """Let so much time pass for every process, at the history's pace."""
+        end = self._time.now + seconds
+        while self._time.now < end - 1e-9:
+            step = min(STEP, end - self._time.now)
+            self._await_writes_on_their_way()
+            self._await_late_commits(self._time.now + step)
+            self._time.advance(step)
+            self._fleet.thaw(self._time.now)
+            self._listen(step * self._history.pace)
 
-    def _live(self) -> None:
-        for event in self._history.events:
-            self._drain(seconds=event.at - (time.time() - self._began))
-            self._happen(event)
-        self._drain(seconds=0.1)
+    def _await_writes_on_their_way(self) -> None:
+        """Between its permit and its first byte a write is on its way; docs/at-most-once.md says what that means.
+
+        Here no time passes meanwhile, however slow the machine is.
+        """
+        deaths = self._fleet.deaths
+        ends_at = time.time() + BOUND
+        while self._fleet.permits - self._lost_permits > self._simulator.log.count("cancel", self._id):
+            if self._fleet.deaths != deaths or time.time() > ends_at:
+                break
+            self._listen(0.001)
+
+    def _forgive_lost_permits(self) -> None:
+        """A process that was ended between its permit and its write has sent nothing, or it has arrived by now."""
+        ends_at = time.time() + _SENT
+        while time.time() < ends_at and self._missing():
+            time.sleep(0.001)
+        self._lost_permits += self._missing()
+
+    def _missing(self) -> int:
+        return max(0, self._fleet.permits - self._lost_permits - self._simulator.log.count("cancel", self._id))
+
+    def _await_late_commits(self, until: float) -> None:
+        """The source applies a late write before this moment, if it is due by then."""
+
+        def missing() -> bool:
+            entries = self._simulator.log.entries(self._id)
+            lost = [entry for entry in entries if (entry.operation, entry.fault) == ("cancel", "late-commit")]
+            due = sum(self._at(entry) + LATE_COMMIT <= until for entry in lost)
+            return due > sum(entry.operation == "late-commit" for entry in entries)
+
+        self._wait_for(lambda: not missing())
+
+    def _at(self, entry: Any) -> float:
+        return self._time.at(datetime.fromisoformat(entry.time).timestamp())
+
+    def _listen(self, seconds: float) -> None:
+        """Take in answers for so many real seconds."""
+        deaths = self._fleet.deaths
+        ends_at = time.time() + seconds
+        while True:
+            self._fleet.take_in(max(0.0, ends_at - time.time()))
+            if self._fleet.deaths != deaths:
+                deaths = self._fleet.deaths
+                self._forgive_lost_permits()
+            if time.time() >= ends_at:
+                return
+
+    def _wait_for(self, happened: Callable[[], bool], within: float = BOUND) -> None:
+        """Wait until it has happened, for a bounded time; no time of the history passes."""
+        ends_at = time.time() + within
+        while not happened() and time.time() < ends_at:
+            self._listen(0.005)
+
+    # Events
 
     def _happen(self, event: Event) -> None:
         what = event.what
         node = what.get("node", 0)
-        process = self._processes[node]
         match event.do:
             case "cancel" | "read" | "hint":
-                self._request({"do": event.do, **what})
-            case "crash-at" if process is not None:
-                process.order({"do": "crash-at", **what})
-            case "kill" if process is not None:
-                process.send_signal(signal.SIGKILL)
-            case "freeze" if process is not None:
-                process.send_signal(signal.SIGSTOP)
-                self._frozen[node] = time.time() + what["seconds"]
+                self._request({"do": event.do, **what}, event.until)
+            case "crash-at" | "hold-at" | "go-on":
+                self._fleet[node].order({"do": event.do, **what})
+            case "kill":
+                self._fleet[node].send_signal(signal.SIGKILL)
+            case "freeze":
+                self._freeze(node, what["seconds"])
+            case "pass":
+                self._pass_time(what["seconds"])
+            case "await-read":
+                self._await_read()
+            case "await-answers":
+                # For a moment: what is well waits for more time to pass, and what is broken does not.
+                self._wait_for(lambda: all(e.ended is not None for e in self._exchanges.values()), MOMENT)
             case "clock-jumps":
-                self._clock.write_bytes(struct.pack("d", what["seconds"]))
+                self._time.jump(what["seconds"])
             case "store-out":
                 self._store.disturb(self._url, self._name, what["seconds"])
             case "arm":
@@ -180,73 +176,70 @@ class Play:
                 change = {"status": "cancelled", "cancellation": {"reasonCode": "operator_error"}}
                 self._simulator.patch(self._id, change)
 
-    def _request(self, order: dict[str, Any]) -> None:
+    def _freeze(self, node: int, seconds: float) -> None:
+        """Not between a permit and its write: a process frozen there is beyond what is promised."""
+        for _ in range(100):
+            self._fleet.freeze(node, self._time.now + seconds)
+            if not self._missing():
+                return
+            self._fleet.thaw()
+            self._listen(0.005)
+
+    def _request(self, order: dict[str, Any], until: str = "") -> Exchange:
         n = len(self._exchanges) + 1
-        self._exchanges[n] = Exchange(n, order["do"], time.time())
-        process = self._processes[order["node"]]
-        if process is not None:
-            process.order({**order, "n": n, "id": self._id})
+        exchange = self._exchanges[n] = Exchange(n, order["do"], time.time())
+        node = order["node"]
+        process = self._fleet[node]
+        process.order({**order, "n": n, "id": self._id})
+        conditions: dict[str, Callable[[], bool]] = {
+            "": lambda: True,
+            "held": lambda: process.held,
+            # Answered, or its process has died, or it waits for the attempt of another request.
+            "served": lambda: exchange.ended is not None or self._fleet[node] is not process or self._joined(str(n)),
+        }
+        self._wait_for(conditions[until])
+        return exchange
 
-    def _drain(self, seconds: float = 0.0, until: Any = None) -> None:
-        """Take in answers, thaw and revive processes, for so long."""
-        ends_at = time.time() + (BOUND if until is not None else max(0.0, seconds))
-        while True:
-            self._thaw_and_revive()
-            if until is not None and until():
-                return
-            left = ends_at - time.time()
-            with selectors.DefaultSelector() as selector:
-                for index, process in enumerate(self._processes):
-                    if process is not None:
-                        selector.register(process, selectors.EVENT_READ, index)
-                for key, _ in selector.select(max(0.0, min(left, 0.02))):
-                    self._take_in(key.data)
-            if left <= 0:
-                return
+    def _joined(self, request_id: str) -> bool:
+        key = (self._name, self._id)
+        try:
+            return any(line["request_id"] == request_id and line["event"] == "repeat" for line in self._timeline(key))
+        except Unavailable:
+            return False
 
-    def _take_in(self, index: int) -> None:
-        process = self._processes[index]
-        said = process.answers() if process is not None else None
-        if process is None or said is None:
-            if process is not None:
-                self.crashes += not process.killed
-                process.end()
-            self._processes[index] = None
-            self._frozen.pop(index, None)
-            self._revive[index] = time.time() + 0.05
-            return
-        for answer in said:
-            exchange = self._exchanges[answer["n"]]
-            exchange.ended, exchange.answer = time.time(), answer
+    def _await_read(self) -> None:
+        """Until one more read of the source is answered and recorded."""
 
-    def _thaw_and_revive(self) -> None:
-        now = time.time()
-        for index in [index for index, at in self._frozen.items() if at <= now]:
-            del self._frozen[index]
-            process = self._processes[index]
-            if process is not None:
-                process.send_signal(signal.SIGCONT)
-        for index in [index for index, at in self._revive.items() if at <= now]:
-            del self._revive[index]
-            self._processes[index] = self._start()
+        def recorded() -> int:
+            try:
+                return sum(line["event"] != "repeat" for line in self._timeline((self._name, self._id)))
+            except Unavailable:
+                return 0
+
+        before = recorded()
+        self._pass_time(READ_DUE)
+        self._wait_for(lambda: recorded() > before)
+
+    def _answered(self, answer: dict[str, Any]) -> None:
+        exchange = self._exchanges[answer["n"]]
+        exchange.ended, exchange.answer = time.time(), answer
+
+    # The end
 
     def _heal(self) -> None:
         """Nothing disturbs any more, but for what was lost and what the clock lost."""
         self._simulator.faults.disarm(self._id)
-        for index in list(self._frozen):
-            self._frozen[index] = 0.0
-        self._drain(until=lambda: None not in self._processes and not self._frozen)
-        for process in self._processes:
-            if process is not None:
-                process.order({"do": "crash-at", "point": "nowhere", "pass": 0})
-        self._healed = time.time()
+        self._fleet.thaw()
+        self._listen(0.01)
+        for node in range(self._history.nodes):
+            self._fleet[node].order({"do": "crash-at", "point": "nowhere", "pass": 0})
+            self._fleet[node].order({"do": "go-on"})
+        self._healed = self._time.now
 
     def _await_rest(self) -> None:
-        ledger = Ledger(self._store.engine(self._url))
-
         def settled() -> bool:
             try:
-                row = ledger.find((self._name, self._id))
+                row = self._ledger().find((self._name, self._id))
             except Unavailable:
                 return False
             if row is None:
@@ -254,26 +247,37 @@ class Play:
             # Where reads go on they must have found the truth; late commits have come after that time.
             reads_on = row.state in {State.CANCELLED, State.OPERATOR}
             true = not reads_on or (row.state == State.CANCELLED) == self._is_cancelled()
-            return row.state in {*SETTLED, State.OPERATOR} and true and time.time() - self._healed > LATE_COMMIT + 0.1
+            return row.state in {*SETTLED, State.OPERATOR} and true
 
-        self._drain(until=settled)
+        self._pass_time(self._healed + LATE_COMMIT + 2 * STEP - self._time.now)
+        ends_at = time.time() + BOUND
+        while not settled() and time.time() < ends_at:
+            self._pass_time(STEP)
+            self._listen(0.01)
 
     def _ask_at_last(self) -> None:
         """One more request, and more while the source's cancellation does not show: a read may just have been slow."""
         ends_at = time.time() + BOUND
         while time.time() < ends_at:
-            self._request({"do": "cancel", "node": 0, "reason": "pat"})
-            last, asked = self._exchanges[len(self._exchanges)], self._processes[0]
-            # An answer, or the end of the process that was asked.
-            self._drain(until=lambda: last.ended is not None or self._processes[0] is not asked)  # noqa: B023 - used up within the turn
+            last = self._request({"do": "cancel", "node": 0, "reason": "pat"})
+            asked = self._fleet[0]
+            while last.ended is None and self._fleet[0] is asked and time.time() < ends_at:
+                self._pass_time(STEP)
+                self._listen(0.01)
             if last.said == "cancelled" or not self._is_cancelled():
                 return
 
     def _is_cancelled(self) -> bool:
         return bool((self._simulator.get(self._id) or {})["status"] == "cancelled")
 
+    def _timeline(self, key: tuple[str, str]) -> list[Any]:
+        return list(self._ledger().timeline(key))
+
+    def _ledger(self) -> Ledger:
+        return Ledger(self._store.engine(self._url))
+
     def _evidence(self) -> Evidence:
-        ledger = Ledger(self._store.engine(self._url))
+        ledger = self._ledger()
         key = (self._name, self._id)
         return Evidence(
             exchanges=list(self._exchanges.values()),
@@ -282,66 +286,5 @@ class Play:
             cancelled_at_source=self._is_cancelled(),
             row=ledger.find(key),
             timeline=[dict(line) for line in ledger.timeline(key)],
+            time=self._time,
         )
-
-
-class Zygote:
-    """The channel to the process that forks facade processes."""
-
-    def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
-
-    def fork(self, order: dict[str, Any]) -> None:
-        # One line, below PIPE_BUF: whole even when several histories ask at once.
-        self._channel.sendall(json.dumps(order).encode() + b"\n")
-
-
-class Store:
-    """Where the ledgers of the histories are: a SQLite file each, or one PostgreSQL schema for all."""
-
-    def __init__(self, template: Path | None, postgresql: str | None) -> None:
-        self._template = template
-        self._postgresql = postgresql
-        self._shared = connect(postgresql, pool_size=4, max_overflow=20) if postgresql else None
-        self._engines: dict[str, Any] = {}
-
-    def open(self, folder: Path, name: str) -> str:
-        """The URL of the ledger of one history."""
-        if self._postgresql is not None:
-            return f"{self._postgresql}&application_name={name}"
-        assert self._template is not None
-        path = folder / f"{name}.db"
-        shutil.copy(self._template, path)
-        return f"sqlite:///{path}"
-
-    def engine(self, url: str) -> Any:
-        if self._shared is not None:
-            return self._shared
-        return self._engines.setdefault(url, connect(url))
-
-    def close(self, url: str) -> None:
-        engine = self._engines.pop(url, None)
-        if engine is not None:
-            engine.dispose()
-            path = Path(engine.url.database)
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-    def disturb(self, url: str, name: str, seconds: float) -> None:
-        """The store is locked, or its connections are cut, for so long."""
-        ends_at = time.time() + seconds
-        if self._shared is not None:
-            while time.time() < ends_at:
-                with self._shared.connect() as connection:
-                    query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = :name"
-                    connection.execute(text(query), {"name": name})
-                time.sleep(0.05)
-            return
-        path = url.removeprefix("sqlite:///")
-        with (
-            contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection,
-            contextlib.suppress(sqlite3.OperationalError),
-        ):
-            connection.execute("BEGIN EXCLUSIVE")
-            time.sleep(seconds)
-            connection.execute("ROLLBACK")

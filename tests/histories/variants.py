@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
-from facade.cancellation import doubt, records, states, use_case
+from facade.cancellation import doubt, records, states, use_case, watch
 from facade.cancellation.states import Event, State
 from facade.errors import SourceError, Unknown
 from facade.http_client import HttpClient
@@ -62,7 +62,8 @@ def no_record_before_send() -> None:
 def negative_read_trusted() -> None:
     """One "not cancelled" is taken for a proof that the write was not applied."""
     doubt.NEGATIVE_READS_TO_SETTLE = 1
-    doubt.Watch.see = lambda self, row: 1e9
+    in_state = watch.Watch.in_state
+    watch.Watch.in_state = lambda self, row: 1e9 if row.state in states.DOUBTFUL else in_state(self, row)
 
 
 def reconciler_posts() -> None:
@@ -70,7 +71,7 @@ def reconciler_posts() -> None:
     after_no_proof = doubt.Doubt._after_no_proof
 
     def post(self, source, row, **facts):
-        if row.state == State.IN_DOUBT and facts["negative"]:
+        if row.state == State.IN_DOUBT and facts["error"] is None:
             request = doubt.wish.from_json(row.appointment_id, row.wish)
             with contextlib.suppress(SourceError):
                 source.adapter.cancel(request, None, lambda: None)
