@@ -1,0 +1,147 @@
+"""The real code with one guard taken away: what the exploration must notice."""
+
+import inspect
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+from facade.cancellation.attempt import Attempt
+from facade.cancellation.doubt import Doubt
+from facade.cancellation.permit import OncePermit
+from facade.cancellation.reconciler import Reconciler
+from facade.cancellation.records import Records
+from facade.cancellation.use_case import Cancellations
+from facade.cancellation.watch import Watch
+from tests.explorer.memory import MemoryLedger, Store
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """In the source of a method, ``old`` becomes ``new``; ``setup`` is where it does harm."""
+
+    owner: type
+    method: str
+    old: str
+    new: str
+    setup: str
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """While it lasts, the method is the mutant's."""
+        original = inspect.getattr_static(self.owner, self.method)
+        source = textwrap.dedent(inspect.getsource(original))
+        if source.count(self.old) != 1:
+            raise AssertionError(f"{self.old!r} is {source.count(self.old)} times in {self.method}; mend the mutant")
+        found: dict[str, Any] = {}
+        exec(source.replace(self.old, self.new), original.__globals__, found)
+        with mock.patch.object(self.owner, self.method, found[self.method]):
+            yield
+
+
+MUTANTS = {
+    "sending is not flushed": Mutant(
+        Records, "sending", "values, entry)", "values, entry, flushed=False)", "a power cut of the store"
+    ),
+    "outcomes are not flushed": Mutant(
+        Records, "_apply", "entry, audit)", "entry, audit, flushed=False)", "a power cut of the store"
+    ),
+    "a repeat's audit is not flushed": Mutant(
+        MemoryLedger, "note", "flushed=True", "flushed=False", "a power cut of the store"
+    ),
+    "a claim ignores the state that was seen": Mutant(
+        MemoryLedger,
+        "claim",
+        "(there.state, there.epoch) != (seen.state, seen.epoch)",
+        "there.epoch != seen.epoch",
+        "claims",
+    ),
+    "a claim ignores the attempt that was seen": Mutant(
+        MemoryLedger,
+        "claim",
+        "(there.state, there.epoch) != (seen.state, seen.epoch)",
+        "there.state != seen.state",
+        "claims",
+    ),
+    "sending ignores the attempt": Mutant(
+        Records, "sending", '{"state": State.CLAIMED, "epoch": claimed.epoch}', '{"state": State.CLAIMED}', "claims"
+    ),
+    "sending ignores the state": Mutant(
+        Records,
+        "sending",
+        '{"state": State.CLAIMED, "epoch": claimed.epoch}',
+        '{"epoch": claimed.epoch}',
+        "readers",
+    ),
+    "a retry ignores the state": Mutant(
+        Records, "again", '"state": State.SENDING, "epoch"', '"epoch"', "versioned writes"
+    ),
+    "an outcome ignores the state": Mutant(
+        Records, "_apply", '{"state": row.state, "epoch": row.epoch}', '{"epoch": row.epoch}', "readers"
+    ),
+    "an outcome ignores the attempt": Mutant(
+        Records,
+        "_apply",
+        "row.epoch == seen.epoch or not fenced",
+        "True",
+        "purge",
+    ),
+    "a failed read counts as a negative one": Mutant(
+        Doubt, "_after_no_proof", "negative = error is None", "negative = True", "reads that fail"
+    ),
+    "the settle window is not waited for": Mutant(
+        Doubt, "_after_no_proof", " and watched >= source.settle_window", "", "doubt"
+    ),
+    "a 404 to the write counts as not executed": Mutant(
+        Attempt, "_send_once", "isinstance(error, AppointmentNotFound) and current is None", "True", "doubt"
+    ),
+    "an unanswered write counts as not executed": Mutant(
+        Attempt, "_send_once", "return self._in_doubt(doubt, current)", "return self._refused(doubt, current)", "doubt"
+    ),
+    "a claim is abandoned at once": Mutant(
+        Reconciler, "_end_silences", "self._records.lease_is_over(row)", "True", "doubt"
+    ),
+    "a claim is taken over at once": Mutant(
+        Cancellations, "_may_claim", "self._records.lease_is_over(row)", "True", "claims"
+    ),
+    "abandoning ignores that the owner began again": Mutant(
+        Records, "abandoned", '"state": State.CLAIMED, ', "", "doubt"
+    ),
+    "an owner that was frozen writes": Mutant(OncePermit, "__call__", "> self._guard", "> 1e9", "doubt"),
+    "another doubt is the same doubt": Mutant(Watch, "in_state", "row.epoch, marker", "marker", "doubt"),
+    "attempt numbers are given again": Mutant(
+        Store,
+        "next_number",
+        "self.number += 1",
+        "self.number = max([0, *(r.epoch for r in self.rows.values())]) + 1",
+        "purge",
+    ),
+    "purge deletes what it found, whatever became of it": Mutant(
+        MemoryLedger, "still", "old(self.store.rows.get(key))", "True", "purge"
+    ),
+    "a claim of a store that outlives nobody is not flushed": Mutant(
+        MemoryLedger, "claim", "flushed=not store.one_host", "flushed=False", "a power cut of the store"
+    ),
+    "a verdict is for whatever attempt there is": Mutant(
+        Records, "judged", "(row.epoch, row.sending_at) == (seen.epoch, seen.sending_at)", "True", "operators"
+    ),
+    "a verdict is undone though it was told": Mutant(Records, "undone", ', "judged": True}', "}", "operators"),
+    "a verdict is told and can be undone": Mutant(
+        Records, "recorded", "row.judged and row.state == State.CANCELLED", "False", "a source without reads"
+    ),
+    "a repeat is answered without an audit": Mutant(
+        Cancellations,
+        "_settled",
+        "self._ledger.note(row.key, entry, _audit(caller, given.outcome, given.cause))",
+        "pass",
+        "doubt",
+    ),
+    "whoever was outrun is answered without an audit": Mutant(
+        Attempt, "_recorded", "self._means.records.ledger.note(self._row.key, done=self._audit(given))", "pass", "doubt"
+    ),
+    "the read before is believed though it failed": Mutant(
+        Attempt, "run", "return self._not_done(native.not_sent(error), None)", "pass", "reads that fail"
+    ),
+}
