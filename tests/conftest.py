@@ -1,6 +1,7 @@
 """What the tests share: a behaving Heim, a facade in front of it, and a memory of every answer given."""
 
 import json
+import signal
 import subprocess
 import textwrap
 from collections.abc import Callable, Iterator
@@ -70,6 +71,12 @@ def remember(resource: dict[str, Any]) -> None:
 @pytest.fixture(scope="session")
 def every_answer() -> list[dict[str, Any]]:
     return _answers
+
+
+def pytest_configure() -> None:
+    # In the background of a shell SIGINT is ignored, and every process that a test starts would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

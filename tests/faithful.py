@@ -5,6 +5,7 @@ from typing import Any
 
 # Decided anew for the answer to a cancel.
 _DECIDED = {"status", "cancelationReason", "text"}
+DATA_ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 _OWN_META = {"versionId", "lastUpdated", "profile"}
 
 
@@ -13,10 +14,17 @@ def harm(native: Mapping[str, Any], answer: Mapping[str, Any]) -> list[str]:
     told = {name: value for name, value in native.items() if name not in _DECIDED}
     got = {name: value for name, value in answer.items() if name not in _DECIDED}
     told["meta"] = {name: value for name, value in told.get("meta", {}).items() if name not in _OWN_META}
+    got["participant"] = [_without_absent_actor(one) for one in got["participant"]]
     got["meta"] = {name: value for name, value in got["meta"].items() if name not in _OWN_META}
     ours, got["identifier"] = got["identifier"][:2], got["identifier"][2:]
     wrong = [] if [identifier.get("use") for identifier in ours] == [None, "official"] else ["the facade's identifiers"]
     return wrong + list(_differences(told, {k: v for k, v in got.items() if v != []}, "Appointment"))
+
+
+def _without_absent_actor(participant: dict[str, Any]) -> dict[str, Any]:
+    """Every participant of an answer has an actor; of one that nobody named, it says that there is none."""
+    absent = [DATA_ABSENT] == [extension["url"] for extension in participant.get("actor", {}).get("extension", ())]
+    return {name: value for name, value in participant.items() if name != "actor" or not absent}
 
 
 def _differences(told: Any, got: Any, place: str) -> Iterator[str]:

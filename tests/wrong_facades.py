@@ -499,7 +499,7 @@ def another_status_undoes_a_cancel():
 
 @broken
 def every_repeat_is_sent():
-    settled = use_case.Cancellations._settled
+    settled = use_case.Cancellations._of_settled
 
     def sent(self, source, request, row, caller):
         with contextlib.suppress(SourceError):
@@ -507,7 +507,7 @@ def every_repeat_is_sent():
             source.adapter.cancel(replace(request, native_reason=reason), None, lambda: None)
         return settled(self, source, request, row, caller)
 
-    use_case.Cancellations._settled = sent
+    use_case.Cancellations._of_settled = sent
 
 
 @broken
@@ -573,7 +573,7 @@ def sent_although_another_has_cancelled():
 
 @broken
 def only_the_sources_present_word_counts():
-    settled = use_case.Cancellations._settled
+    settled = use_case.Cancellations._of_settled
 
     def forgetful(self, source, request, row, caller):
         if row.state == states.State.CANCELLED:
@@ -583,7 +583,7 @@ def only_the_sources_present_word_counts():
                 return self._proposed(source, request, error)
         return settled(self, source, request, row, caller)
 
-    use_case.Cancellations._settled = forgetful
+    use_case.Cancellations._of_settled = forgetful
 
 
 @broken

@@ -55,6 +55,8 @@ def _element(field: Any) -> Element:
     kind, repeats = _unwrapped(field.annotation)
     facts = field.json_schema_extra if isinstance(field.json_schema_extra, Mapping) else {}
     codes = frozenset(facts.get("enum_values") or ())
+    if "mime" in codes:
+        codes = frozenset()  # CapabilityStatement.format: the models list examples of MIME types, and any is R4
     if isinstance(kind, type) and issubclass(kind, FhirBase):
         return Element(repeats, model=kind.get_model_klass())
     return Element(repeats, next((found for base, found in _NUMBERS.items() if kind is base), (str,)), codes=codes)

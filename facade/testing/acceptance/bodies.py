@@ -62,7 +62,7 @@ REFUSALS = (
     _refusal("body-nan", "NaN and infinities are 400.", 400, *_raw(_FRAME % "NaN", _FRAME % "-Infinity")),
     _refusal("body-lone-surrogate", "Half of a surrogate pair is 400.", 400, *_raw(_FRAME % '"\\ud800"')),
     _refusal(
-        "body-deep-nesting", "Nesting over 64 levels is 400.", 400, *_raw(_FRAME % ("[" * 64 + "]" * 64), "[" * 100_000)
+        "body-deep-nesting", "Nesting over 64 levels is 400.", 400, *_raw(_FRAME % ("[" * 64 + "]" * 64), "[" * 60_000)
     ),
     _refusal(
         "body-big-integer", "Integers over 64 digits are 400.", 400, *_raw(_FRAME % ("9" * 65), _FRAME % ("9" * 5000))
