@@ -5,7 +5,7 @@ VENV := .venv
 HINT = Name another: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12
 NPM_PACKAGES := tests/engine/node_modules/.package-lock.json
 
-.PHONY: help run test clean
+.PHONY: help run test explore clean
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
@@ -14,6 +14,9 @@ run: $(VENV)/.run  ## a facade on 127.0.0.1:8080 in front of a sandbox; prints a
 
 test: $(VENV)/.test $(NPM_PACKAGES)  ## everything: tests, lint, types, import rules
 	$(VENV)/bin/python -m pytest
+
+explore: $(VENV)/.test  ## every interleaving of cancels, kills and faults, 100,000 states of each configuration; some minutes
+	$(VENV)/bin/python -m tests.explorer
 
 clean:  ## forget what was installed here, for example after a change of Python
 	rm -rf $(VENV) $(dir $(NPM_PACKAGES))

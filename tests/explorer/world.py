@@ -61,8 +61,8 @@ class Setup:
     repeat: str = "errors"
 
 
-class Violation(Exception):
-    """An invariant does not hold."""
+class Violation(BaseException):
+    """An invariant does not hold. No Exception: the code that is explored turns those of an adapter into outcomes."""
 
 
 FAULTS = {"fails", "unacknowledged", "missing"}
@@ -157,6 +157,7 @@ class World:
         self.hub = greenlet.getcurrent()
         self.time = 0.0
         self.told = False  # somebody was told "cancelled"
+        self.calm = True  # nothing went wrong, and no time was lost
         self.left = Counter(
             time=setup.passes,
             kill=setup.kills,
@@ -220,6 +221,7 @@ class World:
 
     def apply(self, action: Action) -> None:
         who, how = action
+        self.calm &= who not in {"time", "kill", "power", "late", "outside"} and how in {"ok", "done"}
         if who == "time":
             self.left["time"] -= 1
             self.pass_time(self.setup.quantum)
@@ -285,7 +287,9 @@ class World:
             if not self.source.cancelled:
                 raise Violation(f"{actor.name} was told cancelled, and it is not")
             self.told = True
-        elif actor.result in {"proposed", "booked"} and actor.told_before:
+        elif actor.name.startswith("client") and self.calm:
+            raise Violation(f"nothing went wrong, and {actor.name} was told {actor.result}")
+        elif actor.result in {"proposed", "booked"} and actor.told_before and not self.purged:
             raise Violation(f"{actor.name} was told {actor.result} after cancelled had been said")
         if actor.name.startswith("client") and actor.result in {"cancelled", "proposed"}:
             audited = any(done.request_id == actor.name for _, done in self.store.durable[2])
@@ -303,6 +307,8 @@ class World:
             if row is None or row.state in SETTLED:
                 break
         blind = self.setup.capabilities.read is not Can.YES
+        if self.told and not self.purged and (row is None or row.state != State.CANCELLED):
+            raise Violation(f"cancelled was told, and the row says {row and row.state}")
         if row is not None and row.state not in SETTLED:
             if row.state != State.OPERATOR or not (blind or self.setup.repeat == "harmful" or row.read_due):
                 raise Violation(f"the row stays {row.state}")
@@ -381,9 +387,11 @@ class World:
         return "undone"
 
     def _purge(self, actor: Actor) -> str:
-        self.purged = True
+        was_there = KEY in self.store.rows
         with suppress(RequestError):
             actor.process.ledger.purge(tuple(SETTLED), before=actor.process.ledger.clock.now())
+        if was_there and KEY not in self.store.rows:
+            self.purged = True  # forgotten on purpose: nothing follows any more from what was told
         return "purged"
 
 

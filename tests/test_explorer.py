@@ -1,0 +1,67 @@
+"""The explorer: some of every configuration violates nothing, and what is broken on purpose is noticed.
+
+`make explore` goes much further. Everything here is the same in every run: it depends on seeds and counts alone.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.explorer.configurations import ALL, NARROW
+from tests.explorer.mutants import MUTANTS
+from tests.explorer.search import explore, first_violation, replayed, simulate, told
+from tests.explorer.world import Violation, in_the_model
+
+STATES = 600  # of each configuration
+RUNS = 100  # random ones of each configuration
+SOON = {name: mutant for name, mutant in MUTANTS.items() if mutant.runs <= 1000}
+
+
+@pytest.fixture
+def make():
+    with in_the_model() as found:
+        yield found
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_states_and_random_runs_violate_nothing(make, name):
+    result = explore(make, ALL[name], states=STATES)
+    assert (result.violation, told(make, ALL[name], result.story)) == ("", [])
+    assert result.states >= STATES or result.complete
+    for seed in range(RUNS):
+        run = simulate(make, ALL[name], seed)
+        assert (run.violation, told(make, ALL[name], run.story)) == ("", []), f"seed {seed}"
+
+
+def test_a_small_configuration_is_explored_to_its_end(make):
+    result = explore(make, NARROW["a verdict and its undoing"])
+    assert (result.complete, result.violation) == (True, "")
+
+
+@pytest.mark.parametrize("name", SOON)
+def test_a_guard_that_is_taken_away_is_noticed_and_the_shortest_story_told(make, name):
+    mutant = SOON[name]
+    setup = ALL[mutant.setup]
+    with mutant.alive():
+        found = first_violation(make, setup, runs=mutant.runs)
+        assert found.violation, f"{name} was not noticed in {mutant.runs} runs"
+    # The same story harms nothing where the guard is there.
+    try:
+        replayed(make, setup, found.story)
+    except Violation as violation:
+        pytest.fail(f"without the mutant too: {violation}")
+    except StopIteration:
+        pass  # without the mutant, it goes another way
+
+
+def test_the_same_seed_is_the_same_run(make):
+    setup = ALL["doubt"]
+    runs = [[simulate(make, setup, seed).steps for seed in range(30)] for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert len(set(runs[0])) > 5
+
+
+def test_a_mutant_that_names_no_code_is_refused():
+    mutant = replace(MUTANTS["sending is not flushed"], old="no such text")
+    with pytest.raises(AssertionError, match="mend the mutant"), mutant.alive():
+        pass
