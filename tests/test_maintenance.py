@@ -1,0 +1,208 @@
+"""What people do to the ledger as a whole, while others work on it: purge, rename, and the list of those at work."""
+
+import threading
+from contextlib import suppress
+
+import pytest
+from sqlalchemy import event, text
+
+from facade.cancellation.known_sources import check_sources, rename
+from facade.cancellation.states import SETTLED
+from facade.clock import Clock
+from facade.errors import ConfigurationError, Unavailable
+from facade.ledger.engine import connect
+from facade.ledger.maintenance import SILENT, KnownSource, Maintenance, Presence
+from facade.ledger.store import Audit, Entry, Ledger
+from tests.stores import store_url
+
+KEY = ("heim", "apt_1")
+DONE = Audit(who="scheduler", action="cancel", outcome="not-done")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    with store_url(request.param, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def ledger(url):
+    engine = connect(url)
+    yield Ledger(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def another(url):
+    """The same ledger, as another process has it."""
+    engine = connect(url)
+    yield Ledger(engine)
+    engine.dispose()
+
+
+def add(ledger, key, state, **values):
+    ledger.claim(key, None, {"state": state, "wish": {}, "read_before": False, **values}, Entry(event="claim"))
+    ledger.note(key, done=DONE)
+
+
+def kept(ledger, key):
+    return ledger.find(key), ledger.timeline(key), ledger.audits(key)
+
+
+# Purge
+
+
+@pytest.mark.parametrize("at", ["DELETE FROM cancellations", "DELETE FROM journal", "DELETE FROM audit"])
+def test_a_row_that_is_claimed_during_a_purge_stays_with_all_that_is_its_own(ledger, another, at):
+    add(ledger, KEY, "refused")
+    seen = ledger.find(KEY)
+    claimed = []
+
+    def claim(connection, cursor, statement, *_):
+        if statement.startswith(at) and not claimed:
+            with suppress(Unavailable):  # the purge holds the store, or the row, already
+                claimed.append(another.claim(KEY, seen, {"state": "sending"}, Entry(event="claim")))
+
+    event.listen(ledger.engine, "before_cursor_execute", claim)
+    deleted = Maintenance(ledger).purge(list(SETTLED), before=1e12)
+    event.remove(ledger.engine, "before_cursor_execute", claim)
+    row, timeline, audits = kept(ledger, KEY)
+    if claimed and claimed[0] is not None:
+        assert (deleted, row.state, len(timeline), len(audits)) == (0, "sending", 2, 1)
+    else:
+        assert (deleted, row, timeline, audits) == (1, None, [], [])
+    if at.endswith("cancellations") and ledger.engine.dialect.name == "postgresql":
+        assert claimed, "PostgreSQL lets a row be claimed between finding and deleting it"
+
+
+def test_a_row_that_was_purged_and_claimed_anew_is_not_taken_for_the_old_one(ledger):
+    add(ledger, KEY, "claimed")
+    frozen = ledger.find(KEY)
+    ledger.change(KEY, {"state": "claimed"}, {"state": "refused"}, Entry(event="not-done"))
+    assert Maintenance(ledger).purge(list(SETTLED), before=1e12) == 1
+    add(ledger, KEY, "claimed")
+    expected = {"state": "claimed", "epoch": frozen.epoch}
+    assert not ledger.change(KEY, expected, {"state": "refused"}, Entry(event="not-done"))
+    assert ledger.find(KEY).state == "claimed"
+
+
+def test_many_batches_are_purged_and_what_is_unsettled_stays(ledger):
+    columns = "source, appointment_id, format, state, epoch, read_before, wish, changed_at"
+    rows = [
+        {"id": f"{number:05}", "state": ("cancelled", "refused", "in-doubt")[number % 3], "epoch": number}
+        for number in range(1800)
+    ]
+    values = "'heim', :id, 1, :state, :epoch, :read, '{}', 1.0"
+    with ledger.engine.begin() as connection:
+        connection.execute(
+            text(f"INSERT INTO cancellations ({columns}) VALUES ({values})"), [{**row, "read": False} for row in rows]
+        )
+    assert Maintenance(ledger).purge(list(SETTLED), before=2.0) == 1200
+    assert Maintenance(ledger).count(["cancelled", "refused", "in-doubt"]) == {"heim": 600}
+
+
+# Sources that have another name
+
+
+class Source:
+    """As much of a configured source as the ledger's keys depend on."""
+
+    def __init__(self, source, name):
+        self.name = name
+        self.system = source.system
+        self.id_form = source.id_form
+
+
+@pytest.fixture
+def source(make):
+    return make().facade.sources["heim"]
+
+
+def test_a_source_under_another_name_does_not_start_while_its_old_one_is_in_doubt(ledger, source):
+    check_sources(ledger, [source])
+    add(ledger, KEY, "in-doubt", read_due=1.0)
+    with pytest.raises(ConfigurationError, match=r"sources\.heim: .*1 unsettled.*facade ledger rename heim NEW"):
+        check_sources(ledger, [Source(source, "heim-live")])
+    assert rename(ledger, "heim", "heim-live") == 1
+    check_sources(ledger, [Source(source, "heim-live")])
+    row, timeline, audits = kept(ledger, ("heim-live", "apt_1"))
+    assert (row.state, row.read_due) == ("in-doubt", 1.0)
+    assert (timeline[-1]["event"], timeline[-1]["detail"]) == ("renamed", {"from": "heim"})
+    assert len(audits) == 1
+    assert kept(ledger, KEY) == (None, [], [])
+    # Whoever goes back to the old name is told where the records are.
+    with pytest.raises(ConfigurationError, match=r"heim-live.*facade ledger rename heim-live heim"):
+        check_sources(ledger, [source, Source(source, "heim-live")])
+    assert rename(ledger, "heim-live", "heim") == 1
+    check_sources(ledger, [source])
+
+
+def test_what_is_settled_keeps_no_source_that_can_be_read_from_going(ledger, source):
+    add(ledger, KEY, "cancelled")
+    check_sources(ledger, [Source(source, "another")])
+
+
+def test_of_a_source_without_reads_every_record_counts(ledger, source):
+    Maintenance(ledger).remember("blind", KnownSource(0, False, None))
+    add(ledger, ("blind", "1"), "cancelled")
+    with pytest.raises(ConfigurationError, match=r"sources\.blind: .*1 records of cancellations"):
+        check_sources(ledger, [source])
+
+
+def test_a_name_that_has_a_record_of_the_same_appointment_is_refused(ledger):
+    add(ledger, KEY, "in-doubt")
+    add(ledger, ("other", "apt_1"), "cancelled")
+    with pytest.raises(ConfigurationError, match="other has records of 1 appointments that heim has"):
+        rename(ledger, "heim", "other")
+    assert ledger.find(KEY).state == "in-doubt"
+    with pytest.raises(ConfigurationError, match="the ledger has no source nowhere"):
+        rename(ledger, "nowhere", "other")
+
+
+# Who is at work
+
+
+class Moved(Clock):
+    """A host's clock that is wrong."""
+
+    def now(self):
+        return super().now() + 1e6
+
+
+def test_nothing_is_renamed_while_a_facade_is_at_work(ledger, another):
+    add(ledger, KEY, "in-doubt")
+    there = Presence(another)
+    there.tell()
+    assert there.others() == []
+    with pytest.raises(ConfigurationError, match=r"a facade is at work on this ledger \(.*process [0-9]+\)"):
+        rename(ledger, "heim", "other")
+    there.leave()
+    assert rename(ledger, "heim", "other") == 1
+
+
+def test_who_said_nothing_for_long_is_gone_by_the_stores_clock_alone(ledger, another):
+    another.clock = Moved()
+    Presence(another).tell()
+    assert len(Presence(ledger).others()) == 1
+    with ledger.engine.begin() as connection:
+        connection.execute(text("UPDATE processes SET seen_at = seen_at - :silent"), {"silent": SILENT - 10})
+    assert len(Presence(ledger).others()) == 1
+    with ledger.engine.begin() as connection:
+        connection.execute(text("UPDATE processes SET seen_at = seen_at - 20"))
+    assert Presence(ledger).others() == []
+
+
+def test_a_facade_that_runs_is_on_the_list_until_it_stops(caller):
+    watching = Presence(caller.facade.ledger)
+    reconciler = caller.facade.reconciler
+    told = reconciler._presence.tell
+    begun = threading.Event()
+    reconciler._presence.tell = lambda: (told(), begun.set())
+    reconciler.start()
+    try:
+        assert begun.wait(60)
+        assert len(watching.others()) == 1
+    finally:
+        reconciler.stop()
+        reconciler.wait(60)
+    assert watching.others() == []
