@@ -18,6 +18,7 @@ from facade.config import Config
 from facade.errors import ConfigurationError
 from facade.ledger import migrate
 from facade.ledger.engine import connect
+from facade.ledger.maintenance import Presence
 from facade.ledger.store import Ledger
 from facade.source import Source
 
@@ -103,6 +104,6 @@ def compose(
         sources=sources,
         cancellations=Cancellations(means, doubt),
         ledger=ledger,
-        reconciler=Reconciler(sources.values(), records, doubt, timers, budget),
+        reconciler=Reconciler(sources.values(), records, doubt, timers, budget, Presence(ledger)),
         records=records,
     )

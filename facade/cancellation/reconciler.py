@@ -1,8 +1,11 @@
 """Looks into doubt in the background, reading only; any number may run at once, none is elected."""
 
+import math
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import structlog
 
@@ -14,6 +17,7 @@ from facade.cancellation.timers import Timers
 from facade.contract import Can
 from facade.deadline import deadline
 from facade.errors import Unavailable
+from facade.ledger.maintenance import TOLD_EVERY, Presence
 from facade.ledger.tables import Row
 from facade.log import where
 from facade.source import Source
@@ -27,13 +31,21 @@ class Reconciler:
     """One thread looks for work, and one reads for each source that has any: a source that hangs delays no other."""
 
     def __init__(
-        self, sources: Iterable[Source], records: Records, doubt: Doubt, timers: Timers, budget: Budget
+        self,
+        sources: Iterable[Source],
+        records: Records,
+        doubt: Doubt,
+        timers: Timers,
+        budget: Budget,
+        presence: Presence | None = None,
     ) -> None:
         self._sources = {source.name: source for source in sources}
         self._records = records
         self._doubt = doubt
         self._timers = timers
         self._budget = budget
+        self._presence = presence
+        self._next_telling = 0.0  # monotonic
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -50,10 +62,11 @@ class Reconciler:
         """End after the reads at hand."""
         self._stopping.set()
 
-    def wait(self) -> None:
-        """Until stopped."""
-        while self._thread is not None and self._thread.is_alive():
-            self._thread.join(1.0)
+    def wait(self, seconds: float = math.inf) -> None:
+        """Until stopped, or for so long."""
+        ends_at = time.monotonic() + seconds
+        while self._thread is not None and self._thread.is_alive() and time.monotonic() < ends_at:
+            self._thread.join(min(1.0, seconds))
 
     def tick(self, source: Source) -> bool:
         """Do what is due for one source: end silences, then at most one read. Whether there was a read."""
@@ -63,6 +76,7 @@ class Reconciler:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
+                self._tell()
                 self._end_silences()
                 for name, rows in self._due().items():
                     self._begin(name, rows)
@@ -71,6 +85,16 @@ class Reconciler:
             except Exception as error:  # noqa: BLE001 - nothing must end the looking
                 log.error("reconciler-failed", error=type(error).__name__, where=where(error))
             self._stopping.wait(self._timers.tick)
+        if self._presence is not None:
+            with suppress(Unavailable):
+                self._presence.leave()
+
+    def _tell(self) -> None:
+        """Let those who maintain the ledger see that this process works on it."""
+        now = time.monotonic()
+        if self._presence is not None and now >= self._next_telling:
+            self._presence.tell()
+            self._next_telling = now + TOLD_EVERY
 
     def _end_silences(self) -> None:
         """Judge the claims and writes whose owners this process has seen silent for too long."""

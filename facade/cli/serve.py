@@ -1,5 +1,6 @@
 """``facade serve``: the facade under gunicorn."""
 
+import atexit
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from gunicorn.app.base import BaseApplication
 
 from facade import log as logging
 from facade.app import assemble
+from facade.cancellation.reconciler import Reconciler
 from facade.errors import ConfigurationError
 from facade.settings import LOOPBACK_HOSTS
 from facade.web import create_app
@@ -80,7 +82,14 @@ def _worker(path: Path, store: str | None) -> Flask:
     """In the worker, after the fork: nothing that holds a thread or a connection is shared."""
     facade = assemble(path, store=store)
     facade.reconciler.start()
+    atexit.register(_leave, facade.reconciler)
     return create_app(facade)
+
+
+def _leave(reconciler: Reconciler) -> None:
+    """At the worker's end: it takes itself off the list of those that work on the ledger."""
+    reconciler.stop()
+    reconciler.wait(2.0)
 
 
 def _interrupt_gracefully(_: Any) -> None:

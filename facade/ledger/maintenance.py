@@ -13,7 +13,8 @@ from facade.ledger.store import Entry, Key, Ledger
 from facade.ledger.tables import ROW_FORMAT, audit, cancellations, journal, processes, sources
 
 _BATCH = 500  # rows that one transaction purges
-SILENT = 60.0  # seconds after which a process that says nothing is taken for gone
+TOLD_EVERY = 15.0  # seconds
+SILENT = 4 * TOLD_EVERY  # seconds after which a process that says nothing is taken for gone
 _FORGET = 86_400.0
 
 
