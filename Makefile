@@ -7,7 +7,7 @@ NPM_PACKAGES := tests/engine/node_modules/.package-lock.json
 
 .PHONY: help run test explore clean
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 run: $(VENV)/.run  ## a facade on 127.0.0.1:8080 in front of a sandbox; prints a curl to paste; Ctrl-C stops both
 	@$(VENV)/bin/facade sandbox --serve config/sandbox.toml
