@@ -33,14 +33,18 @@ class Maintenance:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def purge(self, states: Sequence[str], *, before: float) -> int:
+    def purge(self, states: Sequence[str], *, before: float, source: str | None = None) -> int:
         """Delete settled rows unchanged since ``before``, with their journal and audit; how many there were.
+
+        Of all sources, or of one.
 
         The condition is part of the deletion itself: a row that is claimed meanwhile stays, with all that is its own.
         """
         old = and_(
             cancellations.c.state.in_(states), cancellations.c.changed_at < before, cancellations.c.format <= ROW_FORMAT
         )
+        if source is not None:
+            old = and_(old, cancellations.c.source == source)
         key = (cancellations.c.source, cancellations.c.appointment_id)
         deleted = 0
         while True:

@@ -47,6 +47,8 @@ class Evidence:
     row: Row | None
     timeline: Sequence[dict[str, Any]]
     time: Timeline
+    purges: Sequence[tuple[float, float]] = ()  # beginnings and ends of those that deleted the row
+    verdicts: Sequence[float] = ()  # of people, who were right
 
     def story(self) -> list[str]:
         """Everything that happened, in its order, for whoever looks into a failure."""
@@ -55,6 +57,7 @@ class Evidence:
         lines += [(_at(e), f"source: {e.operation} {e.fault or ''} {e.status} changed={e.changed}") for e in self.log]
         if self.cancelled_outside is not None:
             lines.append((self.cancelled_outside, "cancelled outside"))
+        lines += [(began, "purged") for began, _ in self.purges] + [(at, "a person's verdict") for at in self.verdicts]
         first = min((at for at, _ in lines), default=0.0)
         ledger = [f"  ledger: {line['event']} {line['state']} {line['detail']}" for line in self.timeline]
         return [f"  {at - first:7.3f} real, {self.time.at(at):6.2f}: {what}" for at, what in sorted(lines)] + ledger
@@ -89,7 +92,8 @@ def _one_write_an_attempt(evidence: Evidence) -> list[str]:
         if first.status in _REFUSED and not first.changed:
             continue
         settled = at(first) + SETTLE_WINDOW - _STEP
-        if not any(settled <= read <= at(second) for read in reads):
+        judged = any(_at(first) <= verdict <= _at(second) for verdict in evidence.verdicts)
+        if not judged and not any(settled <= read <= at(second) for read in reads):
             found.append(f"1 a second write {at(second) - at(first):.3f} s after the first, which was not settled")
     return found
 
@@ -105,10 +109,15 @@ def _cancelled_is_true(evidence: Evidence) -> list[str]:
 
 
 def _cancelled_is_for_ever(evidence: Evidence) -> list[str]:
-    """3. Who asks after anybody was told "cancelled" is told the same, or nothing; byte for byte per version."""
-    told = [e for e in evidence.exchanges if e.said == "cancelled" and e.ended is not None]
+    """3. Who asks after anybody was told "cancelled" is told the same, or nothing; byte for byte per version.
+
+    Where the row was purged, that is so from then on: who asked before may be told what was forgotten meanwhile.
+    """
+    purged = max((ended for _, ended in evidence.purges), default=0.0)
+    asked = [e for e in evidence.exchanges if e.began > purged]
+    told = [e for e in asked if e.said == "cancelled" and e.ended is not None]
     first = min((e.ended for e in told if e.ended is not None), default=float("inf"))
-    later = [e for e in evidence.exchanges if e.began > first and e.said not in {"", "cancelled", "hinted", "503"}]
+    later = [e for e in asked if e.began > first and e.said not in {"", "cancelled", "hinted", "503"}]
     found = [f"3 exchange {e.n} was told {e.said} after cancelled had been said" for e in later]
     bodies = {(e.answer["version"], e.answer["body"]) for e in told if "body" in e.answer}
     if len(bodies) > len({version for version, _ in bodies}):
@@ -121,7 +130,7 @@ def _settled(evidence: Evidence) -> list[str]:
     row = evidence.row
     if row is None:
         accepted = any(e.said in {"proposed", "cancelled"} for e in evidence.exchanges if e.do == "cancel")
-        return ["4 a request was answered and there is no row"] if accepted else []
+        return ["4 a request was answered and there is no row"] if accepted and not evidence.purges else []
     if row.state not in {*SETTLED, State.OPERATOR}:
         return [f"4 the row is still {row.state}"]
     if evidence.cancelled_at_source and row.state != State.CANCELLED:
@@ -136,4 +145,5 @@ def _journalled(evidence: Evidence) -> list[str]:
     known = {line["request_id"] for line in evidence.timeline}
     accepted = [e for e in evidence.exchanges if e.do == "cancel" and e.said in {"proposed", "cancelled"}]
     # A repeat of a cancelled appointment is journalled like every other.
-    return [f"5 the wish of exchange {e.n} is not in the journal" for e in accepted if str(e.n) not in known]
+    kept = [e for e in accepted if all(e.began > ended for _, ended in evidence.purges)]
+    return [f"5 the wish of exchange {e.n} is not in the journal" for e in kept if str(e.n) not in known]

@@ -71,7 +71,7 @@ def generate(seed: int) -> History:
     if seed % 3 == 0:
         return _scene(seed, rng)
     nodes = rng.randint(1, 3)
-    events = [*_requests(rng, nodes), *_faults(rng), *_blows(rng, nodes), *_lost_write(rng, nodes)]
+    events = [*_requests(rng, nodes), *_faults(rng), *_blows(rng, nodes), *_lost_write(rng, nodes), *_people(rng)]
     near, patient, pace = rng.random() < 0.1, rng.random() < 0.85, rng.choice((0.1, 0.3, 0.8))
     return History(seed, nodes, near, _in_order(events), patient, pace)
 
@@ -153,9 +153,21 @@ def _blows(rng: random.Random, nodes: int) -> list[Event]:
         events.append(Event(rng.uniform(0, DURATION), "freeze", what))
     if rng.random() < 0.25:
         seconds = rng.choice((-1, 1)) * rng.choice((0.3, 2.0, 60.0, 7200.0))
-        events.append(Event(rng.uniform(0, DURATION), "clock-jumps", {"seconds": seconds}))
+        host = rng.choice((None, *range(nodes)))
+        events.append(Event(rng.uniform(0, DURATION), "clock-jumps", {"seconds": seconds, "host": host}))
     if rng.random() < 0.2:
         events.append(Event(rng.uniform(0, DURATION), "store-out", {"seconds": rng.choice((0.05, 0.3, 1.3))}))
+    return events
+
+
+def _people(rng: random.Random) -> list[Event]:
+    """What is done to the ledger by hand."""
+    events = [Event(rng.uniform(0.2, DURATION), "purge") for _ in range(rng.choice((0, 0, 0, 1, 2)))]
+    events += [Event(rng.uniform(0.2, DURATION), "judge") for _ in range(rng.choice((0, 0, 0, 1, 2)))]
+    if events and rng.random() < 0.5:
+        events.append(Event(rng.uniform(0.4, DURATION), "undo"))
+    if rng.random() < 0.15:
+        events.append(Event(rng.uniform(0.2, DURATION), "rename"))
     return events
 
 

@@ -6,6 +6,7 @@ import os
 import selectors
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,17 @@ class Process:
     def end(self) -> None:
         self.send_signal(signal.SIGKILL)
         self._channel.close()
+
+    def await_end(self) -> None:
+        """Until the system has no such process any more."""
+        ends_at = time.monotonic() + START
+        while self.pid is not None and time.monotonic() < ends_at:
+            try:
+                os.kill(self.pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.001)
+        raise RuntimeError("a facade process that was killed did not end")
 
     def fileno(self) -> int:
         return self._channel.fileno()
@@ -126,6 +138,17 @@ class Fleet:
         for number in [number for number, until in self._frozen.items() if until <= now]:
             del self._frozen[number]
             self._processes[number].send_signal(signal.SIGCONT)
+
+    def restart(self, meanwhile: Callable[[], None], **changes: str) -> None:
+        """End all, wait until they are gone, do what cannot be done while they run, and start all with other orders."""
+        for process in self._processes:
+            process.end()
+            process.await_end()
+        self._frozen.clear()
+        self.deaths += len(self._processes)
+        meanwhile()
+        self._order = {**self._order, **changes}
+        self._processes = [self._start(number) for number in range(len(self._processes))]
 
     def take_in(self, seconds: float) -> None:
         """Take in what the processes say, for at most so many real seconds, and replace those that have died."""

@@ -3,17 +3,26 @@
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from facade.cancellation.states import SETTLED, State
+from facade.cancellation.judgement import judge, undo
+from facade.cancellation.known_sources import rename
+from facade.cancellation.records import Records
+from facade.cancellation.states import DOUBTFUL, SETTLED, State
+from facade.clock import Clock
 from facade.errors import Unavailable
+from facade.ledger.maintenance import Maintenance
 from facade.ledger.store import Ledger
+from facade.source import Source
 from facade.testing.faults import FAULTS
 from facade.testing.host import SimulatorHost
 from tests.histories.checker import Evidence, Exchange, violations
 from tests.histories.generator import LATE_COMMIT, Event, History
+from tests.histories.node import TIMERS
 from tests.histories.processes import Fleet, Zygote
 from tests.histories.store import Store
 from tests.histories.timeline import Timeline
@@ -26,15 +35,33 @@ _SENT = 2.0  # real seconds for the bytes of a write to arrive, when its process
 _ETA = {True: timedelta(hours=3), False: timedelta(days=30)}
 
 
+class _OwnClock(Clock):
+    """The clock of the host that people work on; nobody sets it."""
+
+    def __init__(self, history: Timeline) -> None:
+        self._history = history
+
+    def now(self) -> float:
+        return self._history.wall()
+
+
 class Play:
     """One history from beginning to verdict."""
 
     def __init__(
-        self, history: History, host: SimulatorHost, zygote: Zygote, store: Store, folder: Path, variant: str
+        self,
+        history: History,
+        source: Source,
+        host: SimulatorHost,
+        zygote: Zygote,
+        store: Store,
+        folder: Path,
+        variant: str,
     ) -> None:
         self._history = history
         self._simulator = host.simulators["heim"]
-        self._name = f"h{history.seed}-{folder.name}"
+        self._name = self._application = f"h{history.seed}-{folder.name}"
+        self._template = source
         self._id = f"apt_{self._name}"
         self._store = store
         self._url = store.open(folder, self._name)
@@ -45,6 +72,9 @@ class Play:
         self._exchanges: dict[int, Exchange] = {}
         self._cancelled_outside: float | None = None
         self._lost_permits = 0
+        self._purges: list[tuple[float, float]] = []
+        self._verdicts: list[float] = []
+        self._renames = 0
 
     @property
     def crashes(self) -> int:
@@ -166,15 +196,75 @@ class Play:
                 # For a moment: what is well waits for more time to pass, and what is broken does not.
                 self._wait_for(lambda: all(e.ended is not None for e in self._exchanges.values()), MOMENT)
             case "clock-jumps":
-                self._time.jump(what["seconds"])
+                self._time.jump(what["seconds"], what.get("host"))
             case "store-out":
-                self._store.disturb(self._url, self._name, what["seconds"])
+                self._store.disturb(self._url, self._application, what["seconds"])
+            case "purge" | "judge" | "undo" | "rename":
+                with suppress(Unavailable):
+                    getattr(self, f"_{event.do}")()
             case "arm":
                 self._simulator.faults.arm(self._id, FAULTS[what["fault"]], times=what["times"])
             case "cancelled-outside":
                 self._cancelled_outside = time.time()
                 change = {"status": "cancelled", "cancellation": {"reasonCode": "operator_error"}}
                 self._simulator.patch(self._id, change)
+
+    # What people do, from a host of their own
+
+    def _purge(self) -> None:
+        # At once, although a person keeps what is settled for long: this is what forgetting may do at worst.
+        before, states = self._time.wall() + 1e6, [str(state) for state in SETTLED]
+        began = time.time()
+        if Maintenance(self._ledger()).purge(states, before=before, source=self._name):
+            self._purges.append((began, time.time()))
+
+    def _judge(self) -> None:
+        """A person looks at the row and then at the source, and is right about what has become of the write."""
+        row = self._ledger().find(self._key)
+        if row is None or row.state not in DOUBTFUL or self._missing() or self._may_come_late():
+            return
+        verdict = "cancelled" if self._is_cancelled() else "not-applied"
+        if judge(self._records(), self._source(), row, verdict, "looked at it", "anyone"):
+            self._verdicts.append(time.time())
+
+    def _undo(self) -> None:
+        row = self._ledger().find(self._key)
+        if row is not None:
+            undo(self._records(), self._source(), row, "looked again", "anyone")
+
+    def _rename(self) -> None:
+        """Every facade is stopped, the source gets another name, and every facade is started with it."""
+        if self._ledger().find(self._key) is None:
+            return
+        self._renames += 1
+        old, self._name = self._name, f"{self._application}-{self._renames}"
+        self._fleet.restart(lambda: self._moved(old), name=self._name)
+        self._forgive_lost_permits()
+
+    def _moved(self, old: str) -> None:
+        """The records of a source have its new name. What a process that was killed has locked is free soon."""
+        ends_at = time.time() + BOUND
+        while True:
+            try:
+                rename(self._ledger(), old, self._name)
+            except Unavailable:
+                if time.time() > ends_at:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+    def _may_come_late(self) -> bool:
+        entries = self._simulator.log.entries(self._id)
+        lost = sum((entry.operation, entry.fault) == ("cancel", "late-commit") for entry in entries)
+        return lost > sum(entry.operation == "late-commit" for entry in entries)
+
+    def _records(self) -> Records:
+        ledger = self._ledger()
+        return Records(ledger, TIMERS, ledger.clock)
+
+    def _source(self) -> Source:
+        return replace(self._template, name=self._name)
 
     def _freeze(self, node: int, seconds: float) -> None:
         """Not between a permit and its write: a process frozen there is beyond what is promised."""
@@ -201,7 +291,7 @@ class Play:
         return exchange
 
     def _joined(self, request_id: str) -> bool:
-        key = (self._name, self._id)
+        key = self._key
         try:
             return any(line["request_id"] == request_id and line["event"] == "repeat" for line in self._timeline(key))
         except Unavailable:
@@ -212,7 +302,7 @@ class Play:
 
         def recorded() -> int:
             try:
-                return sum(line["event"] != "repeat" for line in self._timeline((self._name, self._id)))
+                return sum(line["event"] != "repeat" for line in self._timeline(self._key))
             except Unavailable:
                 return 0
 
@@ -239,7 +329,7 @@ class Play:
     def _await_rest(self) -> None:
         def settled() -> bool:
             try:
-                row = self._ledger().find((self._name, self._id))
+                row = self._ledger().find(self._key)
             except Unavailable:
                 return False
             if row is None:
@@ -274,11 +364,15 @@ class Play:
         return list(self._ledger().timeline(key))
 
     def _ledger(self) -> Ledger:
-        return Ledger(self._store.engine(self._url))
+        return Ledger(self._store.engine(self._url), clock=_OwnClock(self._time))
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return self._name, self._id
 
     def _evidence(self) -> Evidence:
         ledger = self._ledger()
-        key = (self._name, self._id)
+        key = self._key
         return Evidence(
             exchanges=list(self._exchanges.values()),
             log=self._simulator.log.entries(self._id),
@@ -287,4 +381,6 @@ class Play:
             row=ledger.find(key),
             timeline=[dict(line) for line in ledger.timeline(key)],
             time=self._time,
+            purges=self._purges,
+            verdicts=self._verdicts,
         )

@@ -58,7 +58,7 @@ class Timeline:
     def __init__(self, clocks: list[HostClock]) -> None:
         self._clocks = clocks
         self._base = time.time()
-        self._jumped = 0.0
+        self._jumped = [0.0] * len(clocks)
         self._real: list[float] = [0.0]
         self._reached: list[float] = [0.0]
         self.advance(0.0)
@@ -74,15 +74,20 @@ class Timeline:
         self._real.append(time.time())
         self._show()
 
-    def jump(self, seconds: float) -> None:
-        """Set every wall clock forwards or back; no time passes."""
-        self._jumped += seconds
+    def jump(self, seconds: float, host: int | None = None) -> None:
+        """Set every wall clock forwards or back, or the one of one host; no time passes."""
+        for number in range(len(self._jumped)) if host is None else [host]:
+            self._jumped[number] += seconds
         self._show()
+
+    def wall(self) -> float:
+        """What a clock shows that nobody has set."""
+        return self._base + self.now
 
     def at(self, real: float) -> float:
         """How far the history was at a moment of the machine's own clock."""
         return self._reached[bisect_right(self._real, real) - 1]
 
     def _show(self) -> None:
-        for clock in self._clocks:
-            clock.show(self._base + self.now + self._jumped, 1000.0 + self.now)
+        for clock, jumped in zip(self._clocks, self._jumped, strict=True):
+            clock.show(self.wall() + jumped, 1000.0 + self.now)
