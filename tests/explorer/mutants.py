@@ -106,7 +106,7 @@ MUTANTS = {
         Cancellations, "_may_claim", "self._records.lease_is_over(row)", "True", "nothing goes wrong"
     ),
     "an owner that was frozen writes": Mutant(
-        OncePermit, "__call__", "> self._guard", "> 1e9", "an owner frozen for long"
+        OncePermit, "__call__", "> self._guard", "> 1e9", "an owner frozen for long", runs=10_000
     ),
     "another doubt is the same doubt": Mutant(Watch, "in_state", "row.epoch, marker", "marker", "doubt twice"),
     "attempt numbers are given again": Mutant(
@@ -123,7 +123,12 @@ MUTANTS = {
         MemoryLedger, "claim", "flushed=not store.one_host", "flushed=False", "a power cut of the store"
     ),
     "a verdict is for whatever attempt there is": Mutant(
-        Records, "judged", "(row.epoch, row.sending_at) == (seen.epoch, seen.sending_at)", "True", "two verdicts"
+        Records,
+        "judged",
+        "(row.epoch, row.sending_at) == (seen.epoch, seen.sending_at)",
+        "True",
+        "two verdicts",
+        runs=10_000,
     ),
     "a verdict is undone though it was told": Mutant(
         Records, "undone", ', "judged": True}', "}", "a verdict and its undoing"
