@@ -24,6 +24,11 @@ _PATH = r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)*"
 _NO_SOURCE = "configure at least one, as [sources.NAME] with its plugin"
 
 
+def _seconds() -> fields.Float:
+    """How long a client may take."""
+    return fields.Float(load_default=10.0, validate=validate.Range(0.1, 60.0, error="must be 0.1 to 60 seconds"))
+
+
 class _FacadeSchema(Schema):
     base_path = fields.String(
         load_default="",
@@ -37,6 +42,17 @@ class _FacadeSchema(Schema):
     source_identifier_system = uri(load_default=SOURCE_IDENTIFIER_SYSTEM)
     explain_proposed = fields.Boolean(load_default=True, truthy={True}, falsy={False})
     store = fields.String(load_default=None)
+    head_within = _seconds()
+    body_within = _seconds()
+    send_within = _seconds()
+    connections = fields.Integer(
+        load_default=512,
+        strict=True,
+        validate=validate.Range(64, 10_000, error="must be 64 to 10000: above the 32 threads, below the open files"),
+    )
+    health_port = fields.Integer(
+        load_default=None, strict=True, validate=validate.Range(1, 65535, error="must be a port, 1 to 65535")
+    )
 
 
 class _AuthSchema(Schema):
@@ -111,6 +127,11 @@ class Config:
     store: str
     auth_mode: str
     clients: tuple[Client, ...]
+    head_within: float = 10.0
+    body_within: float = 10.0
+    send_within: float = 10.0
+    connections: int = 512
+    health_port: int | None = None
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@
     │   ├── NotFound                404
     │   ├── MethodNotAllowed        405
     │   ├── NotAcceptable           406
+    │   ├── RequestTimeout          408
     │   ├── PreconditionFailed      412
     │   ├── ContentTooLarge         413
     │   ├── UnsupportedMediaType    415
@@ -141,6 +142,12 @@ class NotAcceptable(RequestError):
     """406: an answer in a format this facade does not write."""
 
     status, issue_code = 406, "not-supported"
+
+
+class RequestTimeout(RequestError):
+    """408: the body did not come in time."""
+
+    status, issue_code = 408, "timeout"
 
 
 class PreconditionFailed(RequestError):

@@ -79,9 +79,15 @@ class Process:
         """Send SIGTERM."""
         self._process.send_signal(signal.SIGTERM)
 
-    def exit_code(self) -> int:
+    def said(self, fact: str) -> str:
+        """A number that it wrote as a fact of its log."""
+        found = re.search(rf'"{fact}": (\d+)', self.log())
+        assert found, self.log()
+        return found[1]
+
+    def exit_code(self, within: float = END) -> int:
         """Within the promised 15 seconds."""
-        return self._process.wait(END)
+        return self._process.wait(within)
 
 
 def configuration(folder: Path, heim: str, *, facade: str = "", clients: str = "", more: str = "") -> Path:
@@ -123,11 +129,13 @@ def running(
 
 
 def facade(
-    config: Path, env: Mapping[str, str] = ENV, command: Sequence[str] = COMMAND
+    config: Path, env: Mapping[str, str] = ENV, command: Sequence[str] = COMMAND, arguments: Sequence[str] = ()
 ) -> AbstractContextManager[Process]:
     """A facade process with this configuration, ready."""
     says = r'"port": (\d+)'
-    return running("serve", "--config", str(config), says=says, probe="/health/ready", env=env, command=command)
+    return running(
+        *("serve", "--config", str(config), *arguments), says=says, probe="/health/ready", env=env, command=command
+    )
 
 
 def sandbox() -> AbstractContextManager[Process]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import sqlite3
@@ -197,6 +198,16 @@ def locked(monkeypatch):
     return lock
 
 
+class Late(io.RawIOBase):
+    """A body that does not come in time."""
+
+    def readable(self):
+        return True
+
+    def readinto(self, _):
+        raise TimeoutError
+
+
 def provoked(caller, locked, path, method, status):
     """The answer of this status, from a request that asks for it."""
     appointment = "Appointment" in path
@@ -219,6 +230,8 @@ def provoked(caller, locked, path, method, status):
         return caller.request("DELETE", target)
     if status == "406":
         request["headers"] = {"Accept": "text/html"}
+    if status == "408":
+        request["environ_overrides"] = {"wsgi.input": Late(), "wsgi.input_terminated": True}
     if status == "412":
         target, request["headers"] = target.replace("apt_1", "apt_2"), {"If-Match": 'W/"7"'}
     if status == "413":

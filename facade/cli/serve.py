@@ -17,6 +17,8 @@ from facade import log as logging
 from facade.app import assemble
 from facade.cancellation.reconciler import Reconciler
 from facade.errors import ConfigurationError
+from facade.server.connection import Limits
+from facade.server.worker import worker_class
 from facade.settings import LOOPBACK_HOSTS
 from facade.web import create_app
 
@@ -46,8 +48,13 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on.")
 @click.option("--store", metavar="URL", help="Another ledger than the configuration's, as facade.store.")
+@click.option(
+    "--health-port",
+    type=click.IntRange(0, 65535),
+    help="A port for /health/live and /health/ready alone, as facade.health_port.",
+)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes, of 32 threads each.")
-def serve(path: Path, host: str, port: int, store: str | None, workers: int) -> None:
+def serve(path: Path, host: str, port: int, store: str | None, health_port: int | None, workers: int) -> None:
     """Serve the facade. Ctrl-C or SIGTERM lets what was sent finish, for at most 15 seconds."""
     facade = assemble(path, store=store)
     if facade.config.auth_mode == "none" and host not in LOOPBACK_HOSTS:
@@ -57,15 +64,32 @@ def serve(path: Path, host: str, port: int, store: str | None, workers: int) -> 
     facade.open_store()
     facade.check_sources()
     facade.ledger.engine.dispose()
-    listener = _listen(host, port)
+    listeners = [_listen(host, port, "--port")]
+    probe_port = None
+    if health_port is None:
+        health_port = facade.config.health_port
+    if health_port is not None:
+        listeners.append(_listen(host, health_port, "--health-port"))
+        probe_port = listeners[1].getsockname()[1]
     logging.configure()
     structlog.get_logger().info(
-        "serving", host=host, port=listener.getsockname()[1], workers=workers, sources=sorted(facade.sources)
+        "serving",
+        host=host,
+        port=listeners[0].getsockname()[1],
+        **({"health_port": probe_port} if probe_port is not None else {}),
+        workers=workers,
+        sources=sorted(facade.sources),
+    )
+    limits = Limits(
+        head=facade.config.head_within,
+        body=facade.config.body_within,
+        answer=facade.config.send_within,
+        connections=facade.config.connections,
     )
     settings = {
-        "bind": [f"fd://{listener.detach()}"],
+        "bind": [f"fd://{listener.detach()}" for listener in listeners],
         "workers": workers,
-        "worker_class": "gthread",
+        "worker_class": worker_class(limits, probe_port),
         "threads": _THREADS,
         "graceful_timeout": 15,
         "accesslog": None,  # our own line a request says more, and no path with an id in it
@@ -108,7 +132,7 @@ def _leave_interrupts_to_the_master(_: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, option: str) -> socket.socket:
     """Our own socket: gunicorn would try a port in use for five seconds, and say so in many lines."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -117,5 +141,5 @@ def _listen(host: str, port: int) -> socket.socket:
         # A host that has no address comes with a number that is not errno's.
         why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise ConfigurationError(
-            f"the facade cannot listen on {host}, port {port}: {why}; choose another with --host or --port"
+            f"the facade cannot listen on {host}, port {port}: {why}; choose another with --host or {option}"
         ) from error

@@ -13,7 +13,7 @@ from facade.app import Facade
 from facade.cancellation.answer import Answer
 from facade.cancellation.wish import Caller
 from facade.contract import Can
-from facade.errors import BadRequest, ContentTooLarge, Forbidden, NotFound
+from facade.errors import BadRequest, ContentTooLarge, Forbidden, NotFound, RequestTimeout
 from facade.fhir import ids
 from facade.fhir import request as cancel_request
 from facade.fhir.capability import capability_statement
@@ -82,13 +82,15 @@ def capabilities(app: Flask) -> dict[str, Any]:
 
 
 def _cancel(source: Source, appointment_id: str) -> Response:
+    # All that the head can show comes first: a server need not wait for the body of what is refused anyway.
     permit("cancel")
-    raw_body = limited_body()
+    check_length()
     check_sent(request)
     answer_type(request)
     if_match = preconditions.if_match(request)
     raw_id = ids.decode(appointment_id)
-    wish = cancel_request.parse(parse(raw_body), raw_id, if_match)
+    wish = cancel_request.parse(parse(limited_body()), raw_id, if_match)
+    # Only now, in the contract's order: of a body that is no request the caller hears first.
     ids.resolve(appointment_id, source.system.id_pattern)
     caller = Caller(g.client.name, g.request_id)
     spent = time.monotonic() - g.started
@@ -119,20 +121,39 @@ def permit(operation: str) -> None:
         raise Forbidden(f"This client may not {operation} appointments here; ask the facade's operators.")
 
 
-def limited_body() -> bytes:
-    """The request's body, whole. Raises ContentTooLarge over MAX_BODY, BadRequest for one that breaks off."""
-    too_large = ContentTooLarge(f"The body is larger than {MAX_BODY // 1024} KiB; send the cancel's elements only.")
+def check_length() -> None:
+    """Raises ContentTooLarge for a stated length over MAX_BODY."""
     if (request.content_length or 0) > MAX_BODY:
-        raise too_large
+        raise _too_large()
+
+
+def limited_body() -> bytes:
+    """The request's body, whole.
+
+    Raises ContentTooLarge over MAX_BODY, RequestTimeout for one that does not come in time, BadRequest for one that
+    breaks off.
+    """
+    check_length()
     try:
         body = request.stream.read(MAX_BODY + 1)
+    except TimeoutError:
+        raise late() from None
     except Exception as error:  # the server's parser has errors of its own, whichever server it is
         raise BadRequest("The body breaks off or is not sent as its headers say.") from error
     if len(body) > MAX_BODY:
-        raise too_large
+        raise _too_large()
     if len(body) < (request.content_length or 0):
         raise BadRequest("The body is shorter than its Content-Length says.")
     return body
+
+
+def late() -> RequestTimeout:
+    """The 408 of a body that does not come in time."""
+    return RequestTimeout("The body did not come in time; send the request again.")
+
+
+def _too_large() -> ContentTooLarge:
+    return ContentTooLarge(f"The body is larger than {MAX_BODY // 1024} KiB; send the cancel's elements only.")
 
 
 def parse(body: bytes, what: str = "request") -> Any:

@@ -19,6 +19,18 @@ TOLERANCE = 300  # seconds between the timestamp and now, as Standard Webhooks h
 _PREFIX = "whsec_"
 
 
+def may_be_signed(headers: Headers, *, scheme: str, prefix: str, signature_header: str) -> bool:
+    """Whether the headers hold a signature that could be of a message sent now; asked before the body is read."""
+    if scheme == "hmac-sha256":
+        return bool(headers.get(signature_header))
+    message_id, timestamp = headers.get(f"{prefix}-id", ""), headers.get(f"{prefix}-timestamp", "")
+    if not message_id or not timestamp.isascii() or not timestamp.isdigit() or len(timestamp) > 12:
+        return False
+    if abs(time.time() - int(timestamp)) > TOLERANCE:
+        return False
+    return any(given.startswith("v1,") for given in headers.get(f"{prefix}-signature", "").split(" "))
+
+
 def is_signed(
     headers: Headers, body: bytes, secret: Secret, *, scheme: str, prefix: str, signature_header: str
 ) -> bool:
@@ -27,18 +39,15 @@ def is_signed(
     ``scheme`` is ``standard`` (``prefix`` begins the three headers' names) or ``hmac-sha256`` (the body alone,
     hexadecimal or base64, after an optional ``sha256=``, in ``signature_header``).
     """
+    if not may_be_signed(headers, scheme=scheme, prefix=prefix, signature_header=signature_header):
+        return False
     if scheme == "hmac-sha256":
         given = headers.get(signature_header, "").removeprefix("sha256=")
         digest = hmac.new(secret.reveal().encode(), body, hashlib.sha256).digest()
         return any(
             hmac.compare_digest(given.encode(), word) for word in (digest.hex().encode(), base64.b64encode(digest))
         )
-    message_id, timestamp = headers.get(f"{prefix}-id", ""), headers.get(f"{prefix}-timestamp", "")
-    if not message_id or not timestamp.isascii() or not timestamp.isdigit() or len(timestamp) > 12:
-        return False
-    if abs(time.time() - int(timestamp)) > TOLERANCE:
-        return False
-    signed = f"{message_id}.{timestamp}.".encode("utf-8", "surrogateescape") + body
+    signed = f"{headers[f'{prefix}-id']}.{headers[f'{prefix}-timestamp']}.".encode("utf-8", "surrogateescape") + body
     expected = b"v1," + base64.b64encode(hmac.new(_key(secret), signed, hashlib.sha256).digest())
     given_ones = headers.get(f"{prefix}-signature", "").split(" ")
     return any(hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected) for given in given_ones)

@@ -8,10 +8,11 @@ from flask import Blueprint, Response, request
 
 from facade.errors import NotFound, Unauthenticated
 from facade.fhir import ids
+from facade.settings import Secret
 from facade.source import Source
 from facade.web.exchange import note, this_facade
 from facade.web.routes import limited_body, parse
-from facade.web.signatures import is_signed
+from facade.web.signatures import is_signed, may_be_signed
 
 blueprint = Blueprint("webhooks", __name__)
 
@@ -20,10 +21,13 @@ blueprint = Blueprint("webhooks", __name__)
 def receive(source_system: str) -> Response:
     """202 for a signed hint, whether or not its appointment was ever cancelled through this facade."""
     facade = this_facade()
-    body = limited_body()
     source = facade.sources.get(source_system)
-    # An unknown source, one without a secret and a wrong signature are told the same.
-    if source is None or source.system.webhook is None or not _is_signed(source, body):
+    # An unknown source, one without a secret and a wrong signature are told the same. All but the last is known
+    # before the body is read.
+    if source is None or source.system.webhook is None or not _may_be_signed(source):
+        raise not_signed()
+    body = limited_body()
+    if not _is_signed(source, body):
         raise not_signed()
     note(source=source.name)
     appointment_id = source.system.webhook(parse(body, "webhook"), source.settings)
@@ -42,14 +46,24 @@ def not_signed() -> Unauthenticated:
     return Unauthenticated(text, headers={"WWW-Authenticate": "Signature"})
 
 
+def _may_be_signed(source: Source) -> bool:
+    """Whether the source has a secret, and the head a signature that could be made with it now."""
+    return _secret(source) is not None and may_be_signed(request.headers, **_scheme(source))
+
+
 def _is_signed(source: Source, body: bytes) -> bool:
+    secret = _secret(source)
+    return secret is not None and is_signed(request.headers, body, secret, **_scheme(source))
+
+
+def _secret(source: Source) -> Secret | None:
+    return source.settings.get("webhook_secret_env") or source.settings.get("webhook_secret_file")
+
+
+def _scheme(source: Source) -> dict[str, str]:
     settings = source.settings
-    secret = settings.get("webhook_secret_env") or settings.get("webhook_secret_file")
-    return secret is not None and is_signed(
-        request.headers,
-        body,
-        secret,
-        scheme=settings["webhook_scheme"],
-        prefix=settings["webhook_header_prefix"],
-        signature_header=settings["webhook_signature_header"],
-    )
+    return {
+        "scheme": settings["webhook_scheme"],
+        "prefix": settings["webhook_header_prefix"],
+        "signature_header": settings["webhook_signature_header"],
+    }

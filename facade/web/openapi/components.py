@@ -69,6 +69,7 @@ _REFUSALS = {
     "UnknownSource": "A source system that does not exist, or that this client may not know of.",
     "NotFound": "An unknown source system, an id that it cannot have, or an appointment that it does not know.",
     "NotAcceptable": "`Accept` or `_format` asks for something other than FHIR R4 as JSON.",
+    "RequestTimeout": "The body did not come in time.",
     "PreconditionFailed": "`If-Match` names another version, and the appointment is not cancelled already.",
     "ContentTooLarge": f"A body over {_LIMIT}.",
     "UnsupportedMediaType": "A body that is not said to be FHIR R4 as JSON.",

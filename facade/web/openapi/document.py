@@ -41,7 +41,7 @@ _CANCEL = _Operation(
     tag="Appointment",
     answer="CancelAnswer",
     refusals=(
-        "BadRequest Unauthenticated Forbidden NotFound NotAcceptable PreconditionFailed "
+        "BadRequest Unauthenticated Forbidden NotFound NotAcceptable RequestTimeout PreconditionFailed "
         "ContentTooLarge UnsupportedMediaType UnprocessableContent Unavailable"
     ).split(),
     parameters="format ifMatch".split(),
@@ -71,7 +71,7 @@ _OPERATIONS = {
         tag="Webhook",
         answer="Accepted",
         status="202",
-        refusals="UnreadableWebhook UnsignedWebhook ContentTooLarge Unavailable".split(),
+        refusals="UnreadableWebhook UnsignedWebhook RequestTimeout ContentTooLarge Unavailable".split(),
         body="Webhook",
         security="webhookSignature",
     ),

@@ -22,7 +22,7 @@ from facade.web import preconditions
 from facade.web.authentication import authenticate
 from facade.web.exchange import reachable_source
 from facade.web.formats import answer_type, check_sent
-from facade.web.routes import MAX_BODY, limited_body, parse, permit
+from facade.web.routes import MAX_BODY, late, limited_body, parse, permit
 from facade.web.webhooks import not_signed
 
 _SOURCE, _ID = "example", "apt_1"
@@ -100,6 +100,7 @@ def refusals(app: Flask) -> dict[str, dict[str, RequestError]]:
                 "unknownAppointment": NotFound(NOT_KNOWN),
             },
             "NotAcceptable": {"html": _raised(lambda: answer_type(request))},
+            "RequestTimeout": {"lateBody": late()},
             "PreconditionFailed": {"stale": PreconditionFailed(NOT_THIS_VERSION)},
             "ContentTooLarge": {"tooLarge": _raised(limited_body)},
             "UnsupportedMediaType": {"plainText": _raised(lambda: check_sent(request))},

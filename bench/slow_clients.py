@@ -1,0 +1,110 @@
+"""What slow clients cost a healthy one: its latency beside 200 slow clients of each kind, and without, in one run.
+
+    python -m bench.slow_clients [--clients 200] [--count 200] [--rounds 3]
+
+Rounds alternate, so that what else the machine does falls on all alike. The healthy client repeats a cancel, each time
+on a new connection; slow clients that the facade closes come again. Prints medians and 99th percentiles in
+milliseconds, and ratios of medians to the same without slow clients. "failed" counts the healthy client's requests
+without a 200.
+"""
+
+import contextlib
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import requests
+
+from facade.testing.host import serve
+from plugins.heim.simulator import HeimSimulator
+from tests import process
+from tests.slow import CANCEL, KINDS, connect
+
+_HALVES = ("half the headers", "half a body", "half a body to a webhook", "one that never reads")
+_DRIP = 0.5  # seconds between two bytes
+NONE = "none"
+
+
+@contextlib.contextmanager
+def slow(address: tuple[str, int], kind: str, count: int) -> Iterator[None]:
+    """So many slow clients, for as long as the block runs."""
+    if kind == NONE:
+        yield
+        return
+    drips = kind == "one byte per 0.5 s"
+    begins = KINDS["half the headers" if drips else kind]
+    stop = threading.Event()
+    clients: list[socket.socket] = []
+
+    def keep_up() -> None:
+        while not stop.wait(_DRIP):
+            for n, client in enumerate(clients):
+                try:
+                    if drips:
+                        client.send(b"x")
+                    elif kind != "one that never reads" and client.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK):
+                        raise ConnectionResetError  # it has been answered: 408
+                    elif kind == "one that never reads":
+                        client.send(b"\r\n", socket.MSG_DONTWAIT)
+                    else:
+                        raise ConnectionResetError
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    client.close()
+                    clients[n] = connect(address, begins)
+
+    clients += [connect(address, begins) for _ in range(count)]
+    thread = threading.Thread(target=keep_up)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        for client in clients:
+            client.close()
+
+
+@click.command()
+@click.option("--clients", default=200, show_default=True, help="Slow clients at a time.")
+@click.option("--count", default=200, show_default=True, help="Requests of the healthy client a round.")
+@click.option("--rounds", default=3, show_default=True)
+def main(clients: int, count: int, rounds: int) -> None:
+    """Measure."""
+    kinds = (NONE, *_HALVES, "one byte per 0.5 s")
+    taken: dict[str, list[float]] = {kind: [] for kind in kinds}
+    failed = dict.fromkeys(kinds, 0)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serve({"heim": HeimSimulator()}) as host,
+        process.facade(process.configuration(Path(folder), host.source_url("heim"))) as facade,
+    ):
+        facade.call("POST", "/Appointment/heim/apt_2", data=CANCEL)
+        for _ in range(rounds):
+            for kind in kinds:
+                with slow(facade.address, kind, clients):
+                    for _ in range(count):
+                        began = time.perf_counter()
+                        try:
+                            ok = facade.call("POST", "/Appointment/heim/apt_2", data=CANCEL).status_code == 200
+                        except requests.RequestException:
+                            ok = False
+                        taken[kind].append(time.perf_counter() - began)
+                        failed[kind] += not ok
+    base = statistics.median(taken[NONE])
+    for kind, times in taken.items():
+        median, late = statistics.median(times), statistics.quantiles(times, n=100)[98]
+        click.echo(
+            f"{kind:<26}{median * 1000:8.2f} ms   p99 {late * 1000:8.2f} ms   {median / base:5.2f} times without   "
+            f"{failed[kind]} of {len(times)} failed"
+        )
+
+
+if __name__ == "__main__":
+    main()
