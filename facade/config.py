@@ -14,7 +14,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate, va
 
 from facade.errors import ConfigurationError
 from facade.sentences import sentences
-from facade.settings import SecretFromEnv, matching, uri
+from facade.settings import Origin, SecretFromEnv, matching, uri
 
 DEFAULT_STORE = "sqlite:///var/facade.db"
 SOURCE_IDENTIFIER_SYSTEM = "urn:fhir-facade:source-system"
@@ -59,6 +59,7 @@ class _AuthSchema(Schema):
     mode = fields.String(
         load_default="api-key", validate=validate.OneOf(["api-key", "none"], error='must be "api-key" or "none"')
     )
+    allowed_origins = fields.List(Origin(), load_default=list)
 
 
 class _ClientSchema(Schema):
@@ -132,6 +133,7 @@ class Config:
     send_within: float = 10.0
     connections: int = 512
     health_port: int | None = None
+    allowed_origins: frozenset[str] = frozenset()
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -174,7 +176,13 @@ def check(document: Mapping[str, Any]) -> Config:
         Client(name, client["key_sha256"], frozenset(client["sources"]), frozenset(client["operations"]))
         for name, client in data["clients"].items()
     )
-    return Config(**data["facade"], auth_mode=data["auth"]["mode"], clients=clients)
+    auth = data["auth"]
+    return Config(
+        **data["facade"],
+        auth_mode=auth["mode"],
+        allowed_origins=frozenset(auth["allowed_origins"]),
+        clients=clients,
+    )
 
 
 def _client_problems(clients: Mapping[str, Any], sources: list[str] | None) -> Iterator[str]:

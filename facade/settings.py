@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
-LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
+from facade import loopback
+
 _PORTS = {"http": 80, "https": 443}
 _VARIABLE = r"[A-Z_][A-Z0-9_]*"
 _HEADER = r"[A-Za-z0-9-]{1,64}"
@@ -93,12 +94,22 @@ class BaseUrl(fields.String):
         unwanted = "@" in parts.netloc or parts.query or parts.fragment or not re.fullmatch(r"[\x21-\x7e]+", url)
         if parts.scheme not in _PORTS or not host or unwanted:
             raise ValidationError("must be an absolute https:// URL without credentials, query or fragment")
-        if parts.scheme == "http" and host not in LOOPBACK_HOSTS:
+        if parts.scheme == "http" and host not in loopback.HOSTS:
             raise ValidationError("is plain http to a host that is not loopback; use https://")
         # One spelling for one place, so that two sources at the same place are seen to be.
         host = f"[{host}]" if ":" in host else host
         place = host if port in (None, _PORTS[parts.scheme]) else f"{host}:{port}"
         return f"{parts.scheme}://{place}{parts.path.rstrip('/')}"
+
+
+class Origin(fields.String):
+    """An origin as browsers send it: a scheme, a host, and a port unless it is the scheme's own."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        origin = loopback.origin(super()._deserialize(value, attr, data, **kwargs))
+        if origin is None:
+            raise ValidationError("must be an origin without a path, like https://app.example or http://host:3000")
+        return origin
 
 
 def uri(**kwargs: Any) -> fields.String:

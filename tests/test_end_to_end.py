@@ -31,7 +31,7 @@ class Heim:
         self._control = f"{process.url}/_control"
 
     def reset(self):
-        assert call("POST", f"{self._control}/reset").status_code == 200
+        assert call("POST", f"{self._control}/reset", json={}).status_code == 200
 
     def log(self):
         return call("GET", f"{self._control}/heim/log").json()["entries"]

@@ -59,6 +59,8 @@ def cancel(host: SimulatorHost, appointment_id: str, **kwargs: Any) -> requests.
 
 
 def control(host: SimulatorHost, method: str, path: str, **kwargs: Any) -> Any:
+    if method == "POST":
+        kwargs.setdefault("json", {})
     response = requests.request(method, f"{host.url}/_control{path}", timeout=5, **kwargs)
     assert response.status_code == 200, response.text
     return response.json()
@@ -90,7 +92,7 @@ def address(host: SimulatorHost) -> tuple[str, int]:
 def raw(host: SimulatorHost, method: str, path: str, body: bytes = b"") -> Iterator[socket.socket]:
     """A connection on which the request has been sent, and no answer read."""
     with closing(socket.create_connection(address(host), timeout=5)) as connection:
-        head = f"{method} /heim/v1/appointments/{path} HTTP/1.1\r\nHost: heim\r\nAuthorization: test_raw\r\n"
+        head = f"{method} /heim/v1/appointments/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: test_raw\r\n"
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
         yield connection
@@ -442,7 +444,8 @@ def test_an_interrupt_ends_a_process_that_serves() -> None:
 @pytest.mark.parametrize("linger", [0, 5])
 def test_a_request_that_breaks_off_is_logged_and_does_nothing(host: SimulatorHost, linger: int) -> None:
     with closing(socket.create_connection(address(host), timeout=3)) as connection:
-        connection.sendall(b"POST /heim/v1/appointments/apt_1/cancel HTTP/1.1\r\nContent-Length: 500\r\n\r\n{")
+        head = b"POST /heim/v1/appointments/apt_1/cancel HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        connection.sendall(head + b"Content-Length: 500\r\n\r\n{")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, linger))
     log = host.simulators["heim"].log
     eventually(lambda: log.count("cancel", "apt_1") == 1)

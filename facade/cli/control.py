@@ -124,7 +124,7 @@ def new(source: str, like: str | None, id: str | None, url: str) -> None:  # noq
 @_url
 def reset(url: str) -> None:
     """Everything as seeded: appointments, faults, empty logs. A facade keeps its record of what was cancelled."""
-    click.echo(f"as seeded: {', '.join(_ask(url, 'POST', '/reset')['reset'])}")
+    click.echo(f"as seeded: {', '.join(_ask(url, 'POST', '/reset', {})['reset'])}")
     click.echo("A facade before it still has its record of what was cancelled; `new` makes appointments without one.")
 
 

@@ -7,21 +7,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import click
 from click.core import ParameterSource
+from marshmallow import ValidationError
 
 from facade import config as configuration
 from facade import registry
-from facade.app import assemble
+from facade.app import Facade, assemble
 from facade.cli.control import COMMANDS
 from facade.deadline import deadline
 from facade.errors import ConfigurationError, SourceError
 from facade.http_client import HttpClient
+from facade.settings import Origin
 from facade.testing.faults import Chance
 from facade.testing.host import SimulatorHost, serve
 from facade.testing.simulator import Simulator
@@ -57,8 +59,19 @@ _BODY = {
     help="Share of requests that fail by chance.",
 )
 @click.option("--seed", default=1, show_default=True, help="Decides which; the same seed, the same failures.")
+@click.option(
+    "--allowed-origin", "origins", multiple=True, help="Also serve pages of this origin, like http://host:3000."
+)
 @click.pass_context
-def sandbox(context: click.Context, port: int, config: Path | None, serve_port: int, chaos: float, seed: int) -> None:
+def sandbox(
+    context: click.Context,
+    port: int,
+    config: Path | None,
+    serve_port: int,
+    chaos: float,
+    seed: int,
+    origins: tuple[str, ...],
+) -> None:
     """Serve a stand-in for every installed source system, seeded, on loopback.
 
     Each keeps state and its own log, and fails on demand: an appointment whose id holds a fault's name fails
@@ -71,18 +84,20 @@ def sandbox(context: click.Context, port: int, config: Path | None, serve_port: 
         if given:
             raise click.UsageError(f"{', '.join(given)}: only for serving; `{context.invoked_subcommand}` takes --url")
         return
+    facade = assemble(config) if config is not None else None
+    allowed = _allowed(origins) | (facade.config.allowed_origins if facade is not None else frozenset())
     for stop in _STOPS:
         signal.signal(stop, _stop)
     simulators = _simulators()
     for simulator in simulators.values():
         simulator.faults.chance = Chance(seed, chaos, simulator.answers) if chaos else None
     try:
-        with serve(simulators, host=_HOST, port=port) as host:
+        with serve(simulators, host=_HOST, port=port, allowed_origins=allowed) as host:
             _explain(host)
-            if config is None:
+            if config is None or facade is None:
                 host.wait()
             else:
-                _serve_too(config, serve_port, host)
+                _serve_too(facade, config, serve_port, host)
     except KeyboardInterrupt:
         click.echo()
 
@@ -91,8 +106,14 @@ for command in COMMANDS:
     sandbox.add_command(command)
 
 
-def _serve_too(config: Path, port: int, host: SimulatorHost) -> None:
-    facade = assemble(config)
+def _allowed(origins: Iterable[str]) -> frozenset[str]:
+    try:
+        return frozenset(Origin().deserialize(origin) for origin in origins)
+    except ValidationError as error:
+        raise click.UsageError(f"--allowed-origin {error.messages[0]}") from None
+
+
+def _serve_too(facade: Facade, config: Path, port: int, host: SimulatorHost) -> None:
     here = _sources_here(config, host)
     url = f"http://{_HOST}:{port}"
     with _serving(config, port, url) as (process, store):

@@ -14,12 +14,12 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from facade import log as logging
+from facade import loopback
 from facade.app import assemble
 from facade.cancellation.reconciler import Reconciler
 from facade.errors import ConfigurationError
 from facade.server.connection import Limits
 from facade.server.worker import worker_class
-from facade.settings import LOOPBACK_HOSTS
 from facade.web import create_app
 
 # A cancel may wait 8 s for its source; threads that wait cost little.
@@ -57,7 +57,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 def serve(path: Path, host: str, port: int, store: str | None, health_port: int | None, workers: int) -> None:
     """Serve the facade. Ctrl-C or SIGTERM lets what was sent finish, for at most 15 seconds."""
     facade = assemble(path, store=store)
-    if facade.config.auth_mode == "none" and host not in LOOPBACK_HOSTS:
+    if facade.config.auth_mode == "none" and host not in loopback.HOSTS:
         raise ConfigurationError(
             f'auth.mode: "none" serves loopback only and --host is {host}; use mode = "api-key" or --host 127.0.0.1'
         )

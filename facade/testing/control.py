@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from facade.errors import BadRequest, NotFound, RequestError
+from facade.errors import BadRequest, Forbidden, NotFound, RequestError
 from facade.testing.copies import renamed
 from facade.testing.faults import FAULTS, Armed
 from facade.testing.simulator import Clock, Simulator
@@ -20,6 +20,7 @@ def control_app(simulators: Mapping[str, Simulator], clock: Clock) -> Flask:
     """Build the API over these simulators, by source name; the host mounts it at ``/_control``."""
     app = Flask("facade.testing.control")
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
+    app.before_request(_require_json)
     app.register_error_handler(RequestError, _request_error)
     app.register_error_handler(HTTPException, _http_error)
     _host_routes(app, simulators, clock)
@@ -173,6 +174,16 @@ def _log_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None:
     def clear_log(source: str) -> Response:
         _simulator(simulators, source).log.clear()
         return get_log(source)
+
+
+def _require_json() -> None:
+    """Refuse what a page can send to any place without being asked whether it may."""
+    has_body = request.method == "POST" or bool(request.content_length)
+    if has_body and request.mimetype != "application/json":
+        raise Forbidden(
+            f"The header Content-Type of {request.method} {request.path} is not application/json. "
+            "Send Content-Type: application/json, and {} where there is nothing to say."
+        )
 
 
 def _simulator(simulators: Mapping[str, Simulator], source: str) -> Simulator:

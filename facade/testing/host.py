@@ -1,22 +1,25 @@
 """One process that serves every source's simulator under its own prefix, and the control API beside them."""
 
+import json
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from werkzeug.datastructures import EnvironHeaders
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
+from facade import loopback
 from facade.errors import ConfigurationError
 from facade.testing.control import control_app
 from facade.testing.simulator import Clock, Simulator
 from facade.testing.transport import FaultyTransport, Timings
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 class SimulatorHost:
@@ -49,10 +52,12 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     timings: Timings | None = None,
+    allowed_origins: Collection[str] = (),
 ) -> Iterator[SimulatorHost]:
     """Serve the simulators, by source name, from a background thread for as long as the block runs.
 
-    Port 0 is any free one. A program that does nothing else calls ``wait()`` inside the block. Raises
+    Port 0 is any free one. Requests that a page or a proxy may have sent are refused, but for those of pages of
+    ``allowed_origins``. A program that does nothing else calls ``wait()`` inside the block. Raises
     ConfigurationError if the address cannot be listened on.
     """
     clock, stopping = Clock(), threading.Event()
@@ -63,7 +68,9 @@ def serve(
         f"/{source}": FaultyTransport(simulator, timings or Timings(), stopping)
         for source, simulator in simulators.items()
     }
-    app = DispatcherMiddleware(_nowhere, {**mounts, "/_control": control_app(simulators, clock)})
+    app = _OnlyLocal(
+        DispatcherMiddleware(_nowhere, {**mounts, "/_control": control_app(simulators, clock)}), allowed_origins
+    )
     with _listen(host, port) as listener:  # our own: werkzeug exits the process over a port in use
         port = listener.getsockname()[1]
         server = make_server(host, port, app, threaded=True, request_handler=_RequestHandler, fd=listener.fileno())
@@ -76,6 +83,25 @@ def serve(
         stopping.set()
         server.shutdown()
         thread.join()
+
+
+class _OnlyLocal:
+    """Refuses what is not from a program on this machine, to the control API and to the simulators alike."""
+
+    def __init__(self, app: "WSGIApplication", allowed_origins: Collection[str]) -> None:
+        self._app = app
+        self._allowed_origins = allowed_origins
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        why = loopback.refusal(
+            EnvironHeaders(environ).items(),
+            target=environ["REQUEST_URI"],
+            allowed_origins=self._allowed_origins,
+            setting="facade sandbox --allowed-origin",
+        )
+        if why is None:
+            return self._app(environ, start_response)
+        return Response(json.dumps({"error": why}), 403, mimetype="application/json")(environ, start_response)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,23 +2,33 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from flask import Request
 
+from facade import loopback
 from facade.config import OPERATIONS, Client
-from facade.errors import Unauthenticated
-from facade.settings import LOOPBACK_HOSTS
+from facade.errors import Forbidden, Unauthenticated
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="fhir-facade"'}
 _ANYBODY = Client("anybody", "", frozenset({"*"}), frozenset(OPERATIONS))
+
+
+def check_is_local(request: Request, allowed_origins: Collection[str]) -> None:
+    """Raises Forbidden for a request that a foreign page or a proxy may have sent; for auth.mode "none"."""
+    target = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or ""
+    why = loopback.refusal(
+        request.headers.items(), target=target, allowed_origins=allowed_origins, setting="auth.allowed_origins"
+    )
+    if why is not None:
+        raise Forbidden(why)
 
 
 def authenticate(request: Request, mode: str, clients: Iterable[Client]) -> Client:
     """The client that sent this request. Raises Unauthenticated."""
     if mode == "none":
         # The command refuses to bind elsewhere; another server that runs this application might not.
-        if request.remote_addr not in LOOPBACK_HOSTS:
+        if request.remote_addr not in loopback.HOSTS:
             raise Unauthenticated('auth.mode is "none", which serves this machine only.', headers=_CHALLENGE)
         return _ANYBODY
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")

@@ -12,7 +12,7 @@ from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 
 from facade.app import Facade
 from facade.errors import MethodNotAllowed, NotFound
-from facade.web.authentication import authenticate
+from facade.web.authentication import authenticate, check_is_local
 
 log = structlog.get_logger()
 
@@ -55,6 +55,8 @@ def _begin() -> None:
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
     facade = this_facade()
+    if facade.config.auth_mode == "none":
+        check_is_local(request, facade.config.allowed_origins)
     error = request.routing_exception
     other_method = error if isinstance(error, NoSuchMethod) else None
     endpoint, arguments = _with_its_method(other_method) if other_method else (request.endpoint, {})

@@ -66,6 +66,7 @@ _REFUSALS = {
     "Unauthenticated": "No credentials, or none that are known.",
     "UnsignedWebhook": "Not signed with the secret of a source system; also if there is no such source system.",
     "Forbidden": "A source system within reach, an operation that is not allowed to this client.",
+    "NotLocal": "A `Host` that is not loopback, an `Origin` that is not allowed, or a proxy's header.",
     "UnknownSource": "A source system that does not exist, or that this client may not know of.",
     "NotFound": "An unknown source system, an id that it cannot have, or an appointment that it does not know.",
     "NotAcceptable": "`Accept` or `_format` asks for something other than FHIR R4 as JSON.",

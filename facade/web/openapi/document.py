@@ -113,6 +113,8 @@ def describe(app: Flask) -> dict[str, Any]:
     for template, rules in paths.items():
         methods = {method for rule in rules for method in rule.methods or ()}
         shared = {"405": components.another_method(methods), "500": "Failed"}
+        if facade.config.auth_mode == "none":
+            shared["403"] = "NotLocal"  # its one client may do everything
         operations: dict[str, Any] = {}
         for rule in rules:
             operation = _OPERATIONS[rule.endpoint]

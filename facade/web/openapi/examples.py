@@ -19,7 +19,7 @@ from facade.fhir.appointment import Identity, complete
 from facade.fhir.outcome import of_source_error
 from facade.ledger.backend import NOT_NOW
 from facade.web import preconditions
-from facade.web.authentication import authenticate
+from facade.web.authentication import authenticate, check_is_local
 from facade.web.exchange import reachable_source
 from facade.web.formats import answer_type, check_sent
 from facade.web.routes import MAX_BODY, late, limited_body, parse, permit
@@ -74,7 +74,7 @@ def read_answers() -> dict[str, Any]:
 
 def refusals(app: Flask) -> dict[str, dict[str, RequestError]]:
     """Every kind of refusal with its errors by name: each check is shown a request that is wrong in every respect."""
-    wrong = {"Accept": "text/html", "Content-Type": "text/plain", "If-Match": "1"}
+    wrong = {"Host": "rebound.example", "Accept": "text/html", "Content-Type": "text/plain", "If-Match": "1"}
     appointment = {"resourceType": "Appointment"}
     mode = app.extensions["facade"].config.auth_mode
     ledger = Unavailable(NOT_NOW)
@@ -93,6 +93,7 @@ def refusals(app: Flask) -> dict[str, dict[str, RequestError]]:
             "Unauthenticated": {"noKey": _raised(lambda: authenticate(request, mode, ()))},
             "UnsignedWebhook": {"notSigned": not_signed()},
             "Forbidden": {"cancel": _raised(lambda: permit("cancel")), "read": _raised(lambda: permit("read"))},
+            "NotLocal": {"host": _raised(lambda: check_is_local(request, ()))},
             "UnknownSource": not_known,
             "NotFound": {
                 **not_known,
