@@ -1,5 +1,6 @@
 """The composition root: configuration, registry and use case made one, every start problem collected."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +40,7 @@ class Facade:
 
         Raises ConfigurationError where it is not, or cannot be opened.
         """
-        engine = self.ledger.engine
-        if engine.dialect.name == "sqlite":
-            migrate.upgrade(engine)
-        else:
-            migrate.check(engine)
+        migrate.make_ready(self.ledger.engine, self.ledger.option)
 
     def check_sources(self) -> None:
         """Make sure that the store's records are those of the configured sources. Raises ConfigurationError."""
@@ -83,12 +80,30 @@ def assemble(path: Path, *, store: str | None = None) -> Facade:
         problems += error.problems
     ledger = None
     try:
-        ledger = Ledger(connect(store or config.store)) if config is not None else None
+        ledger = _ledger(path, config.store, store) if config is not None else None
     except ConfigurationError as error:
         problems += error.problems
     if config is None or sources is None or ledger is None:
         raise ConfigurationError(*problems)
     return compose(config, sources, ledger, Timers.for_answers_within(config.answer_within))
+
+
+def open_ledger(path: Path | None, store: str | None) -> Ledger:
+    """The ledger that ``store`` names, or else a configuration file, of which nothing else is read.
+
+    Neither secrets nor plugins are needed. Raises ConfigurationError.
+    """
+    if path is None and store is None:
+        raise ConfigurationError("which ledger? name its configuration file with --config, or its URL with --store")
+    configured = configuration.read_store(path) if path is not None and store is None else ""
+    return _ledger(path, configured, store)
+
+
+def _ledger(path: Path | None, configured: str, store: str | None) -> Ledger:
+    if store is not None:
+        return Ledger(connect(store, named="--store"))
+    option = f"--config {shlex.quote(str(path.resolve()))}" if path is not None else ""
+    return Ledger(connect(configured), option=option)
 
 
 def compose(

@@ -152,6 +152,18 @@ def read(path: Path) -> dict[str, Any]:
     return tables
 
 
+def read_store(path: Path) -> str:
+    """The URL of the ledger that a configuration file names; nothing else of the file is looked at.
+
+    Raises ConfigurationError.
+    """
+    facade = read(path)["facade"]
+    store = facade.get("store") if isinstance(facade, dict) else None
+    if not isinstance(store, str):
+        raise ConfigurationError(f'facade.store in {path}: must be a string, like "{DEFAULT_STORE}"')
+    return store
+
+
 def check(document: Mapping[str, Any]) -> Config:
     """The configuration that the tables state. Raises ConfigurationError with every problem found."""
     schema = _FileSchema()

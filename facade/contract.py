@@ -147,12 +147,17 @@ class SourceConfig:
     def identifier_system(self, name: str) -> str:
         """The system URI of this source's identifiers of one kind (``Appointment``, ``Patient``, …)."""
         systems: Mapping[str, str] = self.settings.get("identifier_systems", {})
-        return systems.get(name, f"urn:fhir-facade:{self.name}:{name}")
+        return systems.get(name, default_identifier_system(self.name, name))
 
     def code_system(self, name: str) -> str:
         """The system URI of one of the source's code lists (``reasonCode``, …)."""
         systems: Mapping[str, str] = self.settings.get("code_systems", {})
         return systems.get(name, default_code_system(self.plugin, name))
+
+
+def default_identifier_system(source: str, name: str) -> str:
+    """The system URI of a source's identifiers of one kind where none is configured."""
+    return f"urn:fhir-facade:{source}:{name}"
 
 
 def default_code_system(plugin: str, name: str) -> str:

@@ -11,21 +11,11 @@ from facade.fhir.reasons import ReasonMap
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """One configured source system, ready to work."""
+class SourceIds:
+    """What a source's plugin declares of its ids; needs neither settings nor secrets."""
 
     name: str
     system: SourceSystem
-    adapter: SourceAdapter = field(repr=False)
-    identity: Identity = field(repr=False)
-    mapping: ReasonMap | None = field(repr=False)
-    settings: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def settle_window(self) -> float:
-        """Seconds after a write in which the source may still apply it."""
-        window: float = self.settings["settle_window"]
-        return window
 
     @property
     def id_form(self) -> int:
@@ -40,3 +30,19 @@ class Source:
         if not isinstance(found, str) or not re.fullmatch(self.system.id_pattern, found):
             raise ValueError("the canonical form of an id does not fit id_pattern")
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(SourceIds):
+    """One configured source system, ready to work."""
+
+    adapter: SourceAdapter = field(repr=False)
+    identity: Identity = field(repr=False)
+    mapping: ReasonMap | None = field(repr=False)
+    settings: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def settle_window(self) -> float:
+        """Seconds after a write in which the source may still apply it."""
+        window: float = self.settings["settle_window"]
+        return window

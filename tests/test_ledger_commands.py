@@ -77,12 +77,16 @@ def test_only_doubt_is_resolved_and_for_a_reason(facade, in_doubt):
 
 def test_purge_deletes_old_settled_rows_only(facade, in_doubt, caller):
     assert facade("ledger", "purge", "--older-than", "365d").output == "0 cancellations deleted\n"
+    for young in ("0d", "23h", "1h"):
+        refused = facade("ledger", "purge", "--older-than", young)
+        assert refused.exit_code == 2
+        assert f"--older-than {young} is less than a day; write 1d or more" in refused.output
     assert "is not an age" in facade("ledger", "purge", "--older-than", "a year").output
     now = caller.facade.ledger.clock.now
-    caller.facade.ledger.clock.now = lambda: now() - 7200
+    caller.facade.ledger.clock.now = lambda: now() - 90_000
     caller.cancel("apt_3")
     del caller.facade.ledger.clock.now
-    assert facade("ledger", "purge", "--older-than", "1h").output == "1 cancellations deleted\n"
+    assert facade("ledger", "purge", "--older-than", "24h").output == "1 cancellations deleted\n"
     assert len(facade("ledger", "list").output.splitlines()) == 2
 
 

@@ -12,7 +12,7 @@ from facade.cancellation.states import State
 from facade.contract import Appointment, Can, CancelRequest
 from facade.errors import Cause, SourceError, Unknown
 from facade.fhir import reasons
-from facade.fhir.appointment import ELEMENTS, complete, in_order
+from facade.fhir.appointment import ELEMENTS, complete, identifiers, in_order
 from facade.fhir.check import may_have_a_reason
 from facade.fhir.outcome import of_source_error
 from facade.ledger.tables import Row
@@ -51,6 +51,15 @@ def cancelled(source: Source, request: CancelRequest, evidence: Appointment, *, 
         source, request.appointment_id, evidence, status="cancelled", reason=reason, version=version
     )
     return Answer(appointment, "cancelled", "" if by_us else "already", version)
+
+
+def stated(source: Source, request: CancelRequest) -> Appointment:
+    """The identifiers and the reason of a cancelled answer, as far as they do not depend on what the source says."""
+    reason = reasons.cancelation_reason(
+        request.codings, request.text, sent=request.native_reason, recorded=None, mapping=source.mapping
+    )
+    found: Appointment = {"identifier": identifiers([], source.identity, request.appointment_id)}
+    return {**found, **({"cancelationReason": reason} if reason else {})}
 
 
 def recorded(row: Row, cause: str = "repeat") -> Answer:

@@ -1,5 +1,6 @@
 """The ledger's keys and the configuration: that they fit each other at a start, and how keys are changed."""
 
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from facade.errors import ConfigurationError
 from facade.ledger.maintenance import KnownSource, Maintenance, Presence
 from facade.ledger.store import Entry, Key, Ledger
 from facade.ledger.tables import Row
-from facade.source import Source
+from facade.source import Source, SourceIds
 
 UNFINISHED = -1
 """The version of the ids of a source whose rows are being moved, and are not all moved yet."""
@@ -22,13 +23,26 @@ _UNSETTLED = (*IN_FLIGHT, *DOUBTFUL)
 def check_sources(ledger: Ledger, sources: Iterable[Source]) -> None:
     """Make sure that the ledger's records are those of the configured sources; remember what is new.
 
-    A source under another name would begin afresh, and cancel what is in doubt again. Raises ConfigurationError with
-    every problem and its next step.
+    Raises ConfigurationError with every problem and its next step.
+    """
+    problems, new = look_at_sources(ledger, sources)
+    for name, declared in new.items():
+        Maintenance(ledger).remember(name, declared)
+    if problems:
+        raise ConfigurationError(*problems)
+
+
+def look_at_sources(ledger: Ledger, sources: Iterable[Source]) -> tuple[list[str], dict[str, KnownSource]]:
+    """The problems that a start would be refused for, and what it would remember, by source. Changes nothing.
+
+    A source under another name would begin afresh, and cancel what is in doubt again. Each problem names a command
+    that needs neither secrets nor plugins, but for ``rekey``, which needs the one plugin.
     """
     configured = {source.name: source for source in sources}
     maintenance = Maintenance(ledger)
     known, rows = maintenance.sources(), maintenance.count(list(State))
-    problems = [*_strangers(configured.keys(), known, rows, maintenance.count(_UNSETTLED))]
+    problems = [*_strangers(configured.keys(), known, rows, maintenance.count(_UNSETTLED), ledger.option)]
+    to_remember: dict[str, KnownSource] = {}
     for name, source in configured.items():
         declared = KnownSource(source.id_form, source.system.capabilities.read is Can.YES, None)
         remembered = known.get(name)
@@ -36,19 +50,19 @@ def check_sources(ledger: Ledger, sources: Iterable[Source]) -> None:
             new = remembered.renamed_to
             problems.append(
                 f"sources.{name}: the ledger's records were moved to the name {new}; configure it by that name, "
-                f"or move them back: facade ledger rename {new} {name}"
+                f"or move them back: facade ledger rename {new} {name} {ledger.option}"
             )
         elif (
             remembered is not None and remembered.id_form != declared.id_form and _has_keys(remembered, rows.get(name))
         ):
             problems.append(
                 f"sources.{name}: the ledger's ids are not in the canonical form that the plugin declares (version "
-                f"{declared.id_form}); stop every facade on this ledger, then run facade ledger rekey {name}"
+                f"{declared.id_form}); stop every facade on this ledger, then run "
+                f"facade ledger rekey {name} --plugin {source.system.name} {ledger.option}"
             )
         elif remembered != declared:
-            maintenance.remember(name, declared)
-    if problems:
-        raise ConfigurationError(*problems)
+            to_remember[name] = declared
+    return problems, to_remember
 
 
 def _has_keys(remembered: KnownSource, rows: int | None) -> bool:
@@ -56,7 +70,11 @@ def _has_keys(remembered: KnownSource, rows: int | None) -> bool:
 
 
 def _strangers(
-    configured: Iterable[str], known: dict[str, KnownSource], rows: dict[str, int], unsettled: dict[str, int]
+    configured: Iterable[str],
+    known: dict[str, KnownSource],
+    rows: dict[str, int],
+    unsettled: dict[str, int],
+    option: str,
 ) -> Iterator[str]:
     """The sources that have records which matter and are not configured."""
     for name in sorted(rows.keys() - set(configured)):
@@ -67,12 +85,12 @@ def _strangers(
             what = "records of cancellations" if blind else "unsettled cancellations"
             yield (
                 f"sources.{name}: is not configured, and the ledger has {matter} {what} of it; configure it, or, "
-                f"if it has another name now, move them: facade ledger rename {name} NEW"
-                + ("" if blind else f"; or settle each: facade ledger list --source {name}, facade ledger resolve")
+                f"if it has another name now, move them: facade ledger rename {name} NEW {option}"
+                + ("" if blind else f"; or settle each: facade ledger list --source {name} {option}")
             )
 
 
-def rekey(ledger: Ledger, source: Source) -> tuple[int, int]:
+def rekey(ledger: Ledger, source: SourceIds) -> tuple[int, int]:
     """Give every row of a source the canonical form of its id; how many were moved, and how many were merged.
 
     It can be run again after it was broken off. Raises ConfigurationError while a facade is running or a cancellation
@@ -124,7 +142,8 @@ def rename(ledger: Ledger, old: str, new: str) -> int:
     if taken:
         raise ConfigurationError(
             f"{new} has records of {len(taken)} appointments that {old} has records of too, {taken[0]} for example; "
-            "they are not the same source, or it was cancelled under both names: look at each with facade ledger show"
+            "they are not the same source, or it was cancelled under both names: look at each: "
+            f"facade ledger show {new} {shlex.quote(taken[0])} {ledger.option}"
         )
     before = known.get(old, KnownSource(0, True, None))
     maintenance.remember(new, replace(before, renamed_to=None))

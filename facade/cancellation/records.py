@@ -82,6 +82,7 @@ class Records:
             "cause": given.cause,
             "told": dict(told),
             "read_before": True,
+            "judged": False,  # evidence, which nobody takes back
         }
         return self._apply(seen, Event.PROOF, values, audit=audit, detail={"by": by}, fenced=False)
 

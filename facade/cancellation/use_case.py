@@ -136,7 +136,8 @@ class Cancellations:
         mapped = source.mapping.choose(request.codings) if source.mapping is not None else None
         request = replace(request, native_reason=mapped)
         key = (source.name, request.appointment_id)
-        claimed = self._records.claim(key, row, wish.to_json(request), caller, wish.codes(request))
+        remembered = wish.to_json(request, answer.stated(source, request))
+        claimed = self._records.claim(key, row, remembered, caller, wish.codes(request))
         return None if claimed is None else Attempt(source, request, caller, claimed, self._means)
 
     def _settled(self, source: Source, request: CancelRequest, row: Row, caller: Caller, entry: Entry | None) -> Answer:

@@ -1,9 +1,10 @@
 """What a request wished, as the ledger keeps it: enough to complete its answer later, and no more."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from facade.contract import CancelRequest, Coding, NativeReason
+from facade.contract import Appointment, CancelRequest, Coding, NativeReason
 
 
 @dataclass(frozen=True)
@@ -14,11 +15,16 @@ class Caller:
     request_id: str = ""
 
 
-def to_json(request: CancelRequest) -> dict[str, Any]:
-    """The reason in the caller's and the source's words; no comment and no note, which are not answered."""
+def to_json(request: CancelRequest, stated: Appointment) -> dict[str, Any]:
+    """The reason in the caller's and the source's words; no comment and no note, which are not answered.
+
+    ``stated`` are the elements that a cancelled answer has whatever the source says: identifiers and reason. With them
+    a person can settle doubt without the source's plugin.
+    """
     wish: dict[str, Any] = {
         "codings": [[coding.system, coding.code, coding.display] for coding in request.codings],
         "text": request.text,
+        "stated": stated,
     }
     if request.native_reason is not None:
         wish["native"] = [request.native_reason.code, dict(request.native_reason.properties)]
@@ -34,6 +40,12 @@ def from_json(appointment_id: str, wish: dict[str, Any]) -> CancelRequest:
         text=wish.get("text", ""),
         native_reason=NativeReason(*native) if native else None,
     )
+
+
+def stated(wish: Mapping[str, Any]) -> Appointment:
+    """The elements that a cancelled answer has whatever the source says; none in a row of an older version."""
+    found: Appointment = wish.get("stated", {})
+    return found
 
 
 def codes(request: CancelRequest) -> list[list[str]]:

@@ -1,27 +1,50 @@
-"""``facade ledger`` and ``facade db``: the record of cancellations, for people."""
+"""``facade ledger`` and ``facade db``: the record of cancellations, for people. They need the ledger only.
+
+Neither the sources' secrets nor their plugins are loaded: whoever is called at night has neither. ``rekey`` alone needs
+one plugin, for the form of its ids.
+"""
 
 import getpass
 import re
+import shlex
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from facade.app import Facade, assemble
-from facade.cancellation.judgement import judge
+from facade import config as configuration
+from facade import registry
+from facade.app import open_ledger
+from facade.cancellation.judgement import judge, undo, why_not_undone
 from facade.cancellation.known_sources import rekey, rename
+from facade.cancellation.records import Records
 from facade.cancellation.states import SETTLED, State
+from facade.cancellation.timers import Timers
+from facade.cli.terminal import show as tell
 from facade.errors import ConfigurationError
 from facade.ledger import migrate
 from facade.ledger.maintenance import Maintenance
+from facade.ledger.store import Ledger
 from facade.ledger.tables import Row
+from facade.source import SourceIds
 
-_config = click.option(
-    "--config", "path", type=click.Path(path_type=Path), required=True, help="The configuration file."
-)
-_store = click.option("--store", metavar="URL", help="Another ledger than the configuration's, as for `serve`.")
+_DAY = 86_400
+_OLDEST = 99_999 * _DAY
+
+
+def _of_a_ledger(command: Callable[..., None]) -> Callable[..., None]:
+    """The two options that name a ledger."""
+    config = click.option(
+        "--config",
+        "path",
+        type=click.Path(path_type=Path),
+        help="The configuration file; only its facade.store is read.",
+    )
+    store = click.option("--store", metavar="URL", help="The ledger's URL, or another one than the configuration's.")
+    return config(store(command))
 
 
 @click.group()
@@ -30,11 +53,10 @@ def db() -> None:
 
 
 @db.command()
-@_config
-def upgrade(path: Path) -> None:
+@_of_a_ledger
+def upgrade(path: Path | None, store: str | None) -> None:
     """Bring the store to the installed version."""
-    engine = assemble(path).ledger.engine
-    click.echo(f"the ledger is at revision {migrate.upgrade(engine)}")
+    click.echo(f"the ledger is at revision {migrate.upgrade(_named_ledger(path, store).engine)}")
 
 
 @click.group()
@@ -43,19 +65,16 @@ def ledger() -> None:
 
 
 @ledger.command("list")
-@_config
-@_store
+@_of_a_ledger
 @click.option("--state", type=click.Choice([str(state) for state in State]), help="Only rows in this state.")
 @click.option("--source", help="Only this source system.")
 @click.option("--limit", default=200, show_default=True, type=click.IntRange(1), help="At most so many.")
-def list_rows(path: Path, store: str | None, state: str | None, source: str | None, limit: int) -> None:
+def list_rows(path: Path | None, store: str | None, state: str | None, source: str | None, limit: int) -> None:
     """List cancellations, the longest unchanged first."""
-    facade = _opened(path, store)
-    rows = facade.ledger.in_states([state] if state else [str(s) for s in State], source=source, limit=limit)
+    found = _opened(path, store)
+    rows = found.in_states([state] if state else [str(s) for s in State], source=source, limit=limit)
     for row in rows:
-        click.echo(
-            f"{row.state:<12} {_when(row.changed_at)}  {row.source} {row.appointment_id}  {row.cause or ''}".rstrip()
-        )
+        tell(f"{row.state:<12} {_when(row.changed_at)}  {row.source} {row.appointment_id}  {row.cause or ''}".rstrip())
     if not rows:
         click.echo("no cancellations" + (f" in state {state}" if state else ""), err=True)
 
@@ -63,110 +82,177 @@ def list_rows(path: Path, store: str | None, state: str | None, source: str | No
 @ledger.command()
 @click.argument("source")
 @click.argument("id")
-@_config
-@_store
-def show(source: str, id: str, path: Path, store: str | None) -> None:  # noqa: A002 - click passes arguments by name
+@_of_a_ledger
+def show(source: str, id: str, path: Path | None, store: str | None) -> None:  # noqa: A002 - click passes arguments by name
     """Show one cancellation and its journal as a timeline."""
-    facade = _opened(path, store)
-    row = _row(facade, source, id)
-    click.echo(f"{row.source} {row.appointment_id}: {row.state}, attempt {row.epoch}, version {row.version}")
+    found = _opened(path, store)
+    row = _row(found, source, id)
+    tell(f"{row.source} {row.appointment_id}: {row.state}, attempt {row.epoch}, version {row.version}")
     if row.read_due is not None:
         click.echo(f"next read {_when(row.read_due)}")
-    for line in facade.ledger.timeline(row.key):
+    for line in found.timeline(row.key):
         detail = ", ".join(f"{name} {_told(value)}" for name, value in line["detail"].items() if value)
         request = f"  request {line['request_id']}" if line["request_id"] else ""
-        click.echo(f"{_when(line['at'])}  {line['event']:<14} → {line['state'] or '':<12} {detail}{request}".rstrip())
-    for line in facade.ledger.audits(row.key):
+        tell(f"{_when(line['at'])}  {line['event']:<14} → {line['state'] or '':<12} {detail}{request}".rstrip())
+    for line in found.audits(row.key):
         cause = f" ({line['cause']})" if line["cause"] else ""
-        click.echo(f"{_when(line['at'])}  {line['who']}: {line['action']} → {line['outcome']}{cause}")
+        tell(f"{_when(line['at'])}  {line['who']}: {line['action']} → {line['outcome']}{cause}")
 
 
 @ledger.command()
 @click.argument("source")
 @click.argument("id")
-@click.option("--as", "verdict", type=click.Choice(["cancelled", "not-applied"]), required=True, help="What is true.")
-@click.option("--because", required=True, help="How you know; journalled with your user name.")
-@_config
-@_store
-def resolve(source: str, id: str, verdict: str, because: str, path: Path, store: str | None) -> None:  # noqa: A002 - as above
-    """Settle a cancellation that is in doubt or with an operator.
+@click.option("--as", "verdict", type=click.Choice(["cancelled", "not-applied"]), help="What is true.")
+@click.option("--undo", "taken_back", is_flag=True, help="Take back what a person said, before it had consequences.")
+@click.option("--because", required=True, help="How you know; journalled with your name.")
+@click.option("--by", "who", metavar="NAME", help="Your name; by default your user name.")
+@_of_a_ledger
+def resolve(
+    source: str,
+    id: str,  # noqa: A002 - click passes arguments by name
+    verdict: str | None,
+    taken_back: bool,
+    because: str,
+    who: str | None,
+    path: Path | None,
+    store: str | None,
+) -> None:
+    """Settle a cancellation that is in doubt or with an operator, or take that back.
 
     --as not-applied lets the next request try again, so be sure. --as cancelled answers every request so from
-    now on.
+    now on. --undo takes either back and hands the cancellation to an operator again; it is refused once a client
+    was told "cancelled", or a new request has begun.
     """
-    facade = _opened(path, store)
-    row = _row(facade, source, id)
+    if taken_back == (verdict is not None):
+        raise click.UsageError("give --as, or --undo to take a verdict back")
     if not because.strip():
         raise click.UsageError("--because is empty; say how you know")
-    if source not in facade.sources:
-        raise click.UsageError(f"{source} is not configured in {path}; its answer cannot be completed")
-    if not judge(facade.records, facade.sources[source], row, verdict, because.strip(), getpass.getuser()):
-        raise click.ClickException(f"{source} {id} is {row.state}; only in-doubt and operator are settled by a person")
-    click.echo(f"{source} {id} is {verdict} now")
+    who = _name(who)
+    found = _opened(path, store)
+    row = _row(found, source, id)
+    records = Records(found, Timers(), found.clock)
+    if verdict is None:
+        _take_back(records, row, because.strip(), who)
+        return
+    if not judge(records, row, verdict, because.strip(), who):
+        row = found.find(row.key) or row
+        raise click.ClickException(f"{_named(row)} is {row.state}; only in-doubt and operator are settled by a person")
+    tell(f"{_named(row)} is {verdict} now")
+
+
+def _take_back(records: Records, row: Row, because: str, who: str) -> None:
+    known = Maintenance(records.ledger).sources().get(row.source)
+    if not undo(records, row, because, who, readable=known is None or known.readable):
+        row = records.ledger.find(row.key) or row
+        raise click.ClickException(f"{_named(row)}: nothing was undone; {why_not_undone(records, row)}")
+    tell(f"{_named(row)} is {State.OPERATOR} again")
 
 
 @ledger.command()
-@click.option("--older-than", required=True, metavar="AGE", help="For example 365d; days (d) or hours (h).")
-@_config
-@_store
-def purge(older_than: str, path: Path, store: str | None) -> None:
+@click.option("--older-than", required=True, metavar="AGE", help="1d or more: 365d; days (d) or hours (h).")
+@_of_a_ledger
+def purge(older_than: str, path: Path | None, store: str | None) -> None:
     """Delete settled cancellations, with their journal and audit, that have not changed for so long."""
-    match = re.fullmatch(r"([0-9]{1,5})([dh])", older_than)
+    match = re.fullmatch(r"([0-9]{1,7})([dh])", older_than)
+    seconds = min(_OLDEST, int(match[1]) * (_DAY if match[2] == "d" else 3_600)) if match is not None else 0
     if match is None:
         raise click.UsageError(f"--older-than {older_than} is not an age; write 365d or 48h")
-    seconds = int(match[1]) * (86_400 if match[2] == "d" else 3_600)
-    gone = Maintenance(_opened(path, store).ledger).purge(
-        [str(state) for state in SETTLED], before=time.time() - seconds
-    )
+    if seconds < _DAY:
+        raise click.UsageError(
+            f"--older-than {older_than} is less than a day; write 1d or more: what was settled lately may still be "
+            "asked for, and a repeat of it would be a new cancel"
+        )
+    gone = Maintenance(_opened(path, store)).purge([str(state) for state in SETTLED], before=time.time() - seconds)
     click.echo(f"{gone} cancellations deleted")
 
 
 @ledger.command("rekey")
 @click.argument("source")
-@_config
-@_store
-def rekey_source(source: str, path: Path, store: str | None) -> None:
+@click.option("--plugin", metavar="NAME", help="The plugin of SOURCE; by default the one that --config names.")
+@_of_a_ledger
+def rekey_source(source: str, plugin: str | None, path: Path | None, store: str | None) -> None:
     """Give the records of SOURCE the canonical form of their ids that its plugin declares now.
 
     Stop every facade on this ledger first. Two records of one appointment become one: the one that knows most.
     """
-    facade = _opened(path, store)
-    if source not in facade.sources:
-        raise click.UsageError(f"{source} is not configured in {path}; its plugin declares the form")
-    moved, merged = rekey(facade.ledger, facade.sources[source])
+    found = _opened(path, store)
+    name = plugin or _configured_plugin(source, path)
+    system = registry.load_plugin(name).system
+    moved, merged = rekey(found, SourceIds(name=source, system=system))
     click.echo(f"{source}: {moved} records moved, {merged} merged")
 
 
 @ledger.command("rename")
 @click.argument("old")
 @click.argument("new")
-@_config
-@_store
-def rename_source(old: str, new: str, path: Path, store: str | None) -> None:
+@_of_a_ledger
+def rename_source(old: str, new: str, path: Path | None, store: str | None) -> None:
     """Move the records of the source OLD to the name NEW, which the configuration gives it from now on.
 
     Stop every facade on this ledger first. Under its new name a source begins where it was, what is in doubt included.
     """
-    click.echo(f"{old}: {rename(_opened(path, store).ledger, old, new)} records moved to {new}")
+    if not re.fullmatch(configuration.NAME, new):
+        raise click.UsageError(f"{new!r} is no name of a source: write 1 to 64 letters, digits and hyphens")
+    click.echo(f"{old}: {rename(_opened(path, store), old, new)} records moved to {new}")
 
 
-def _opened(path: Path, store: str | None) -> Facade:
-    facade = assemble(path, store=store)
-    file = facade.ledger.engine.url.database
-    if facade.ledger.engine.dialect.name == "sqlite" and file and not Path(file).exists():
+def _opened(path: Path | None, store: str | None) -> Ledger:
+    found = _named_ledger(path, store)
+    file = found.engine.url.database
+    if found.engine.dialect.name == "sqlite" and file and not Path(file).exists():
         # To look into a ledger that is not there would be to say that nothing was ever cancelled.
         raise ConfigurationError(f"there is no ledger at {file}; name the one that is served with --store")
-    facade.open_store()
-    return facade
+    migrate.make_ready(found.engine, found.option)
+    return found
 
 
-def _row(facade: Facade, source: str, appointment_id: str) -> Row:
-    row = facade.ledger.find((source, appointment_id))
+def _named_ledger(path: Path | None, store: str | None) -> Ledger:
+    """The ledger that the options name, closed when the command ends."""
+    found = open_ledger(path, store)
+    click.get_current_context().call_on_close(found.engine.dispose)
+    return found
+
+
+def _configured_plugin(source: str, path: Path | None) -> str:
+    """The plugin that the configuration names for this source; nothing else of it is looked at."""
+    if path is None:
+        raise click.UsageError(
+            f"which plugin is {source} of? name it with --plugin, or the configuration with --config"
+        )
+    table = configuration.read(path).get("sources")
+    table = table.get(source) if isinstance(table, dict) else None
+    name = table.get("plugin") if isinstance(table, dict) else None
+    if not isinstance(name, str):
+        raise click.UsageError(
+            f"{source} is not configured in {path}; name its plugin, which declares the form: --plugin"
+        )
+    return name
+
+
+def _row(found: Ledger, source: str, appointment_id: str) -> Row:
+    row = found.find((source, appointment_id))
     if row is None:
         raise click.ClickException(
-            f"{source} {appointment_id} was never cancelled through this facade; see ledger list"
+            f"{source} {appointment_id} was never cancelled through this facade; see facade ledger list "
+            f"--source {shlex.quote(source)} {found.option}"
         )
     return row
+
+
+def _named(row: Row) -> str:
+    return f"{row.source} {row.appointment_id}"
+
+
+def _name(given: str | None) -> str:
+    """Whose word it is, as far as the ledger has room for it."""
+    if given is None:
+        try:
+            given = getpass.getuser()
+        except (OSError, KeyError, ImportError):  # a user without an entry in the system's list, as in a container
+            given = ""
+    if not given.strip():
+        raise click.UsageError("--by is empty, and you have no user name here; say who you are")
+    return given.strip()[:200]
 
 
 def _when(seconds: float) -> str:

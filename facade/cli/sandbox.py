@@ -118,7 +118,7 @@ def _serve_too(facade: Facade, config: Path, port: int, host: SimulatorHost) -> 
     url = f"http://{_HOST}:{port}"
     with _serving(config, port, url) as (process, store):
         _explain_facade(url, facade.config, host, here)
-        click.echo(f"What the facade recorded: facade ledger list --config {config} --store {store}\n")
+        click.echo(f"What the facade recorded: facade ledger list --store {store}\n")
         _explain_faults(host, here, f"{url}{facade.config.base_path}")
         process.wait()
         raise ConfigurationError(_ENDED)

@@ -86,7 +86,7 @@ def complete(
         "resourceType": "Appointment",
         "id": ids.encode(appointment_id),
         "meta": {"versionId": str(version), **answer.get("meta", {})},
-        "identifier": _identifiers(answer.get("identifier", []), identity, appointment_id),
+        "identifier": identifiers(answer.get("identifier", []), identity, appointment_id),
         "status": status,
     }
     for element, placeholder in PLACEHOLDERS.items():
@@ -142,7 +142,8 @@ def _contain(answer: Appointment, why: Mapping[str, Any]) -> None:
     answer["supportingInformation"] = [*answer.get("supportingInformation", []), {"reference": f"#{id_}"}]
 
 
-def _identifiers(others: list[Any], identity: Identity, appointment_id: str) -> list[Any]:
+def identifiers(others: list[Any], identity: Identity, appointment_id: str) -> list[Any]:
+    """The two identifiers that every answer has, and after them the others."""
     ours = [
         {"system": identity.source_system, "value": identity.source},
         {"use": "official", "system": identity.native_system("Appointment"), "value": appointment_id},

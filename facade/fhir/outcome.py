@@ -9,6 +9,8 @@ _ASK_THE_OPERATORS = (
     "This source system cannot be read. Ask the facade's operators, who find out and record it, before telling the "
     "patient anything."
 )
+WHY = "why"
+"""The id of a contained OperationOutcome that says why an Appointment is proposed, or how it begins."""
 Severity = Literal["error", "warning"]
 
 
@@ -49,4 +51,4 @@ def of_source_error(error: SourceError, text: str = "", *, known: bool, readable
         severity, what = "warning", "This request cancelled nothing; whether the appointment is cancelled was not seen."
     else:
         severity, what = "error", "The appointment was not cancelled."
-    return operation_outcome(severity, error.cause.issue_code, f"{text or error.cause.text} {what}", id="why")
+    return operation_outcome(severity, error.cause.issue_code, f"{text or error.cause.text} {what}", id=WHY)

@@ -1,11 +1,14 @@
 """Connects to the store, so that a commit means what the ledger needs it to mean."""
 
+import re
+import shlex
 import sqlite3
 import time
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import SQLAlchemyError
 
 from facade.errors import ConfigurationError
 
@@ -18,33 +21,38 @@ _TCP = {
     "keepalives_count": 3,
 }
 LOCK_WAIT = 1.0  # seconds to wait for a locked store, or for a connection
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NOT_A_URL = (
+    'is not a database URL; write one like "sqlite:///var/facade.db" or "postgresql+psycopg://USER@HOST/DATABASE", '
+    "with %40 for @, %2F for / and %3A for : in a password"
+)
 CONNECTIONS = 10  # of one process; a thread needs one for some milliseconds at a time
 
 
-def connect(url: str, **pool: Any) -> Engine:
+def connect(url: str, *, named: str = "facade.store", **pool: Any) -> Engine:
     """An engine for SQLite or PostgreSQL. Nothing is opened yet; ``pool`` goes to SQLAlchemy as it is.
+
+    ``named`` is the setting or option that the URL comes from, for errors; they never hold the URL.
 
     A transaction of SQLAlchemy's is flushed. SQLite runs in WAL mode, one writer at a time from the first statement on,
     unless the connection's execution option ``only_reads`` is set. At most CONNECTIONS are open at once. Raises
     ConfigurationError for any other kind of URL, or without its driver.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise ConfigurationError(
-            'facade.store: is not a database URL; write one like "sqlite:///var/facade.db"'
-        ) from None
+    parsed = _parsed(url, named)
     pool = {"pool_timeout": LOCK_WAIT, "pool_size": CONNECTIONS, "max_overflow": 0, **pool}
     if parsed.get_backend_name() == "sqlite":
-        return _sqlite(parsed, pool)
+        return _sqlite(parsed, named, pool)
     if parsed.drivername != "postgresql+psycopg":
         raise ConfigurationError(
-            'facade.store: is kept in SQLite or PostgreSQL; write "sqlite:///…" or "postgresql+psycopg://…"'
+            f'{named}: is kept in SQLite or PostgreSQL; write "sqlite:///…" or "postgresql+psycopg://…"'
         )
     try:
         engine = create_engine(parsed, connect_args={**_TCP, **_driver()}, **pool)
-    except (ImportError, NoSuchModuleError):
-        raise ConfigurationError("facade.store: needs the driver; pip install 'fhir-facade[postgres]'") from None
+        engine.dialect.create_connect_args(parsed)
+    except ImportError:
+        raise ConfigurationError(f"{named}: needs the driver; pip install 'fhir-facade[postgres]'") from None
+    except (SQLAlchemyError, ValueError, TypeError):
+        raise ConfigurationError(f"{named}: {_NOT_A_URL}") from None
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
@@ -58,6 +66,16 @@ def connect(url: str, **pool: Any) -> Engine:
     return engine
 
 
+def option(engine: Engine) -> str:
+    """The command-line option that names this store, for a shell; a password in it is shown as ``***``."""
+    url = engine.url
+    if url.get_backend_name() == "sqlite" and url.database:
+        url = url.set(database=str(Path(url.database).resolve()))
+    hidden = {name: "***" for name in url.query if "password" in name.lower()}
+    shown = url.update_query_dict(hidden).render_as_string(hide_password=True)
+    return f"--store {shlex.quote(shown.replace('%2A', '*'))}"
+
+
 def _driver() -> dict[str, Any]:
     """psycopg without server-side state: parameters go as part of the text, so that one message may hold several
     statements, and nothing is prepared, which a pooler in transaction mode could not find again.
@@ -67,10 +85,29 @@ def _driver() -> dict[str, Any]:
     return {"cursor_factory": psycopg.ClientCursor, "prepare_threshold": None}
 
 
-def _sqlite(url: URL, pool: dict[str, Any]) -> Engine:
-    if not url.database or url.database == ":memory:":
-        raise ConfigurationError('facade.store: needs a file, as "sqlite:///var/facade.db"; memory forgets')
-    engine = create_engine(url, connect_args={"timeout": LOCK_WAIT, "check_same_thread": False}, **pool)
+def _parsed(url: str, named: str) -> URL:
+    """The URL in its parts. Raises ConfigurationError without its text: a password may stand anywhere in it."""
+    try:
+        url.encode()
+        parsed = make_url(url)
+        parts = [parsed.username, parsed.password, parsed.host, parsed.database]
+        parts += [value for name in parsed.query for value in (name, *parsed.normalized_query[name])]
+    except (SQLAlchemyError, ValueError, TypeError):
+        raise ConfigurationError(f"{named}: {_NOT_A_URL}") from None
+    if "@" in (parsed.host or ""):
+        raise ConfigurationError(f"{named}: {_NOT_A_URL}")
+    if any(_CONTROL.search(str(part)) for part in parts if part):
+        raise ConfigurationError(f"{named}: holds a control character; write one line of text")
+    return parsed
+
+
+def _sqlite(url: URL, named: str, pool: dict[str, Any]) -> Engine:
+    if not url.database or url.database.startswith((":memory:", "file:")) or url.host or url.username:
+        raise ConfigurationError(f'{named}: needs a file, as "sqlite:///var/facade.db"; memory forgets')
+    try:
+        engine = create_engine(url, connect_args={"timeout": LOCK_WAIT, "check_same_thread": False}, **pool)
+    except (SQLAlchemyError, ImportError, ValueError, TypeError):
+        raise ConfigurationError(f"{named}: {_NOT_A_URL}") from None
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _: Any) -> None:

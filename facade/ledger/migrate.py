@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from facade.errors import ConfigurationError
+from facade.ledger import engine as engines
 
 # PostgreSQL's advisory lock for "somebody migrates this ledger"; any number nobody else uses.
 _LOCK = 0x46484952
@@ -37,8 +38,19 @@ def upgrade(engine: Engine) -> str:
         ) from error
 
 
-def check(engine: Engine) -> None:
-    """Raises ConfigurationError unless the store is there and at this version's revision, or a later one."""
+def make_ready(engine: Engine, option: str = "") -> None:
+    """Create or upgrade a SQLite file; any other store must be at this version. Raises ConfigurationError."""
+    if engine.dialect.name == "sqlite":
+        upgrade(engine)
+    else:
+        check(engine, option)
+
+
+def check(engine: Engine, option: str = "") -> None:
+    """Raises ConfigurationError unless the store is there and at this version's revision, or a later one.
+
+    ``option`` names the store on a command line, by default by its URL.
+    """
     try:
         with engine.connect() as connection:
             found = revision(connection)
@@ -48,7 +60,28 @@ def check(engine: Engine) -> None:
             f"facade.store: cannot be opened ({type(error).__name__}); {_advice(engine)}"
         ) from error
     if found != _scripts().get_current_head() and not newer:
-        raise ConfigurationError("facade.store: is not at this version; run facade db upgrade --config FILE")
+        raise ConfigurationError(
+            f"facade.store: is not at this version; run facade db upgrade {option or engines.option(engine)}"
+        )
+
+
+def exists(engine: Engine, option: str = "") -> bool:
+    """Whether there is a ledger at this version, or a later one; False where a start would create or upgrade it.
+
+    Changes nothing. Raises ConfigurationError where a start would be refused.
+    """
+    if engine.dialect.name != "sqlite":
+        check(engine, option)
+        return True
+    if not Path(engine.url.database or "").exists():
+        return False
+    try:
+        with engine.connect() as connection:
+            return revision(connection) == _scripts().get_current_head() or _is_newer(connection)
+    except SQLAlchemyError as error:
+        raise ConfigurationError(
+            f"facade.store: cannot be opened ({type(error).__name__}); {_advice(engine)}"
+        ) from error
 
 
 def revision(connection: Connection) -> str | None:

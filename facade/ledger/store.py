@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from facade.clock import Clock
 from facade.errors import Unavailable
+from facade.ledger import engine as engines
 from facade.ledger import statements
 from facade.ledger.backend import Backend, PostgresqlBackend, SqliteBackend, Values
 from facade.ledger.tables import EMPTY, ROW_FORMAT, Row, audit, cancellations, journal
@@ -50,13 +51,19 @@ class Ledger:
     gone, read-only, full, or locked too long.
 
     ``flushed`` commits reach the disk, the others survive the process only. ``crash_point`` is called with a
-    name between any two writes.
+    name between any two writes. ``option`` is the command-line option by which a person names this ledger.
     """
 
     def __init__(
-        self, engine: Engine, *, clock: Clock | None = None, crash_point: Callable[[str], None] = _nothing
+        self,
+        engine: Engine,
+        *,
+        clock: Clock | None = None,
+        crash_point: Callable[[str], None] = _nothing,
+        option: str = "",
     ) -> None:
         self.engine = engine
+        self.option = option or engines.option(engine)
         self.clock = clock or Clock()
         self.crash_point = crash_point
         self.dialect: Any = sqlite if engine.dialect.name == "sqlite" else postgresql

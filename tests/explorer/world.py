@@ -372,7 +372,7 @@ class World:
             row = actor.process.ledger.find(KEY)
             if row is not None and row.state in DOUBTFUL and not self.source.pending():
                 verdict = "cancelled" if self.source.cancelled else "not-applied"
-                judge(actor.process.records, self.configured, row, verdict, "because", "me")
+                judge(actor.process.records, row, verdict, "because", "me")
         except RequestError:
             pass
         return "judged"
@@ -381,7 +381,8 @@ class World:
         try:
             row = actor.process.ledger.find(KEY)
             if row is not None:
-                undo(actor.process.records, self.configured, row, "because", "me")
+                readable = self.configured.system.capabilities.read is Can.YES
+                undo(actor.process.records, row, "because", "me", readable=readable)
         except RequestError:
             pass
         return "undone"

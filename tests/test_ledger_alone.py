@@ -1,0 +1,309 @@
+"""``facade ledger`` at night: neither secrets nor plugins, the store only; verdicts, and taking them back."""
+
+import getpass
+import json
+import re
+import shlex
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import text
+
+from facade import registry
+from facade.app import assemble
+from facade.cancellation.known_sources import check_sources
+from facade.cli import main
+from facade.errors import ConfigurationError
+from facade.ledger.engine import connect
+from facade.ledger.maintenance import KnownSource, Maintenance
+from facade.ledger.store import Ledger
+from facade.testing.faults import FAULTS
+from tests.conftest import remember
+from tests.stores import store_url
+
+DOUBT = {
+    "resourceType": "Appointment",
+    "status": "cancelled",
+    "cancelationReason": {
+        "coding": [
+            {"system": "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason", "code": "pat-mv"}
+        ],
+        "text": "Moved to Leeds",
+    },
+}
+
+
+def run(*arguments, code=0):
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert done.exit_code == code, done.output
+    assert "Traceback" not in done.output
+    return done.output
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request, tmp_path):
+    with store_url(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def caller(store, make):
+    """A facade on each kind of store, with an appointment in doubt."""
+    return make(facade=f'store = "{store}"', answer_within=2.0)
+
+
+@pytest.fixture
+def in_doubt(caller, simulator):
+    simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
+    assert caller.cancel("apt_1", DOUBT).json["status"] == "proposed"
+
+
+@pytest.fixture
+def night(monkeypatch):
+    """Begin to be called at night: no secret is set, and no plugin is installed."""
+
+    def begin():
+        monkeypatch.delenv("FACADE_KEY_SCHEDULER")
+        monkeypatch.delenv("HEIM_API_KEY")
+        monkeypatch.setattr(registry, "entry_points", lambda **_: [])
+
+    return begin
+
+
+def resolve(store, *arguments, code=0):
+    return run(
+        "ledger", "resolve", "heim", "apt_1", *arguments, "--because", "Heim says so", "--store", store, code=code
+    )
+
+
+def row_of(caller):
+    return caller.facade.ledger.find(("heim", "apt_1"))
+
+
+# Only the store is needed
+
+
+def test_every_command_works_without_secrets_and_plugins(in_doubt, caller, store, night, tmp_path):
+    night()
+    with pytest.raises(ConfigurationError):
+        assemble(tmp_path / "facade.toml")
+    for ledger in (["--store", store], ["--config", tmp_path / "facade.toml"]):
+        assert "heim apt_1" in run("ledger", "list", *ledger)
+        assert "doubt" in run("ledger", "show", "heim", "apt_1", *ledger)
+        assert run("ledger", "purge", "--older-than", "1d", *ledger) == "0 cancellations deleted\n"
+        assert "revision" in run("db", "upgrade", *ledger)
+        assert run("ledger", "resolve", "heim", "apt_1", "--as", "cancelled", "--because", "x", *ledger)
+        assert run("ledger", "resolve", "heim", "apt_1", "--undo", "--because", "x", *ledger)
+        run("ledger", "rename", "heim", "clinic", *ledger)
+        run("ledger", "rename", "clinic", "heim", *ledger)
+
+
+def test_of_the_configuration_only_the_store_is_read(in_doubt, caller, store, tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text(f'[facade]\nstore = "{store}"\nanswer_within = "long"\nunknown = 1\n[sources]\nx = 5\n')
+    assert "heim apt_1" in run("ledger", "list", "--config", other)
+    other.write_text("[facade]\nstore = 5\n")
+    refused = run("ledger", "list", "--config", other, code=2)
+    assert refused == f'facade: facade.store in {other}: must be a string, like "sqlite:///var/facade.db"\n'
+
+
+def test_without_a_ledger_named_it_is_asked_for():
+    assert "name its configuration file with --config, or its URL with --store" in run("ledger", "list", code=2)
+
+
+def test_a_rekey_needs_the_one_plugin_and_no_secret(in_doubt, store, monkeypatch, tmp_path):
+    monkeypatch.delenv("HEIM_API_KEY")
+    same = "heim: 0 records moved, 0 merged\n"
+    assert run("ledger", "rekey", "heim", "--plugin", "heim", "--store", store) == same
+    assert run("ledger", "rekey", "heim", "--config", tmp_path / "facade.toml") == same
+    assert "name it with --plugin" in run("ledger", "rekey", "heim", "--store", store, code=2)
+    assert 'plugin "hiem" is not installed' in run("ledger", "rekey", "x", "--plugin", "hiem", "--store", store, code=2)
+
+
+def test_the_commands_that_a_refused_start_names_can_be_pasted(in_doubt, caller, store, night, tmp_path):
+    """Of an unconfigured source, and of another form of ids; from a start with --config, and with --store."""
+    path = tmp_path / "facade.toml"
+    path.write_text(path.read_text().replace("[sources.heim]", "[sources.clinic]"))
+    for facade in (assemble(path), assemble(path, store=store)):
+        with pytest.raises(ConfigurationError) as refused:
+            check_sources(facade.ledger, facade.sources.values())
+        commands = re.findall(r"facade (ledger (?:list|rename) [^;]+)", str(refused.value))
+        facade.ledger.engine.dispose()
+        assert len(commands) == 2, str(refused.value)
+    Maintenance(caller.facade.ledger).remember("heim", KnownSource(7, True, None))
+    path.write_text(path.read_text().replace("[sources.clinic]", "[sources.heim]"))
+    with pytest.raises(ConfigurationError) as refused:
+        check_sources(caller.facade.ledger, caller.facade.sources.values())
+    (rekey,) = re.findall(r"facade (ledger rekey .+)", str(refused.value))
+    assert run(*shlex.split(rekey)) == "heim: 0 records moved, 0 merged\n"
+    night()
+    for command in sorted(commands):
+        assert "apt_1" in (done := run(*shlex.split(command))) or "records moved" in done
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://facade:s3cret@db.example/facade",
+        "postgresql+psycopg://facade@db.example/facade?password=s3cret",
+        "postgresql+psycopg://db.example/facade?user=facade&sslpassword=s3cret",
+    ],
+)
+def test_a_password_of_the_store_is_in_no_printed_command(url):
+    shown = Ledger(connect(url)).option
+    assert "s3cret" not in shown
+    assert "***" in shlex.split(shown)[1]
+    assert "db.example/facade" in shown
+
+
+# check says what a start would be refused for
+
+
+def test_check_reports_what_a_start_would_be_refused_for(in_doubt, caller, tmp_path, store):
+    path = tmp_path / "facade.toml"
+    assert "ledger        store       is there, at this version\n" in run("check", "--config", path)
+    before = Maintenance(caller.facade.ledger).sources()
+    path.write_text(path.read_text().replace("[sources.heim]", "[sources.clinic]"))
+    shown = run("check", "--config", path, code=2)
+    assert "ledger        sources     problem: sources.heim: is not configured, and the ledger has 1 unsettled" in shown
+    assert f"facade ledger list --source heim --config {path}" in shown
+    assert Maintenance(caller.facade.ledger).sources() == before, "a check remembers nothing"
+    Maintenance(caller.facade.ledger).remember("heim", KnownSource(7, True, None))
+    path.write_text(path.read_text().replace("[sources.clinic]", "[sources.heim]"))
+    assert f"facade ledger rekey heim --plugin heim --config {path}" in run("check", "--config", path, code=2)
+
+
+def test_check_creates_no_ledger_and_reports_one_that_cannot_be_opened(make, tmp_path):
+    make()
+    path, ledger = tmp_path / "facade.toml", tmp_path / "var" / "facade.db"
+    for file in ledger.parent.iterdir():
+        file.unlink()
+    ledger.parent.rmdir()
+    assert "is created, or brought to this version, by the first start" in run("check", "--config", path)
+    assert not ledger.parent.exists()
+    ledger.parent.mkdir()
+    ledger.write_bytes(b"this is no database file, and it is longer than a header of one would be, by some way" * 20)
+    assert "ledger        store       problem: facade.store: cannot be opened" in run("check", "--config", path, code=2)
+
+
+# Verdicts from the row alone
+
+
+def test_a_verdict_is_answered_from_what_the_row_holds(in_doubt, caller, store, night, simulator):
+    read = caller.read("apt_1").json
+    night()
+    assert resolve(store, "--as", "cancelled", "--by", "Night Shift") == "heim apt_1 is cancelled now\n"
+    recorded = json.loads(row_of(caller).answer)
+    remember(recorded)
+    assert recorded["status"] == "cancelled"
+    for element in ("id", "identifier", "slot", "participant", "serviceType", "start"):
+        assert recorded.get(element) == read.get(element), element
+    codings = recorded["cancelationReason"]["coding"]
+    assert [coding["code"] for coding in codings] == ["pat-mv", "patient_cancelled"]
+    assert recorded["cancelationReason"]["text"] == "Moved to Leeds"
+    assert "contained" not in recorded
+    assert "supportingInformation" not in recorded
+    assert "operator Night Shift: resolve → cancelled" in run("ledger", "show", "heim", "apt_1", "--store", store)
+    assert caller.cancel("apt_1").json == recorded
+    assert simulator.log.count("cancel", "apt_1") == 1
+
+
+def test_a_verdict_about_a_row_without_an_answer_is_a_whole_appointment(in_doubt, caller, store, night):
+    """As where the owner was lost, and as an older version wrote it."""
+    night()
+    for wish in (row_of(caller).wish, {"codings": [], "text": "Moved", "native": ["patient_cancelled", {}]}):
+        with caller.facade.ledger.engine.begin() as connection:
+            connection.execute(
+                text("UPDATE cancellations SET answer = NULL, wish = :wish, state = 'operator', judged = false"),
+                {"wish": json.dumps(wish)},
+            )
+        resolve(store, "--as", "cancelled")
+        recorded = json.loads(row_of(caller).answer)
+        remember(recorded)
+        assert recorded["status"] == "cancelled"
+        assert [identifier["value"] for identifier in recorded["identifier"]] == ["heim", "apt_1"]
+        assert "text" in recorded["cancelationReason"]
+        resolve(store, "--undo")
+
+
+def test_not_applied_lets_the_next_request_try_again(in_doubt, caller, store, simulator):
+    resolve(store, "--as", "not-applied")
+    answered = json.loads(row_of(caller).answer)
+    remember(answered)
+    assert answered["status"] == "proposed"
+    assert len(answered["contained"]) == len(answered["supportingInformation"]) == 1
+    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    assert simulator.log.count("cancel", "apt_1") == 2
+
+
+# Undo
+
+
+@pytest.mark.parametrize("verdict", ["cancelled", "not-applied"])
+def test_a_verdict_without_consequences_is_taken_back(in_doubt, caller, store, verdict, night):
+    night()
+    resolve(store, "--as", verdict)
+    assert resolve(store, "--undo", "--by", "Day Shift") == "heim apt_1 is operator again\n"
+    row = row_of(caller)
+    assert (row.state, row.judged, row.answer) == ("operator", False, None)
+    assert row.read_due is not None
+    shown = run("ledger", "show", "heim", "apt_1", "--store", store)
+    assert re.search(r"undo +→ operator +because Heim says so", shown)
+    assert "operator Day Shift: resolve → undone" in shown
+    assert "no verdict of a person stands to be undone" in resolve(store, "--undo", code=1)
+    resolve(store, "--as", "cancelled")
+
+
+def test_a_source_that_cannot_be_read_is_not_scheduled_by_an_undo(in_doubt, caller, store):
+    Maintenance(caller.facade.ledger).remember("heim", KnownSource(0, False, None))
+    resolve(store, "--as", "cancelled")
+    resolve(store, "--undo")
+    assert row_of(caller).read_due is None
+
+
+def test_what_a_client_was_told_is_not_undone(in_doubt, caller, store):
+    resolve(store, "--as", "cancelled")
+    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    assert resolve(store, "--undo", code=1) == (
+        'Error: heim apt_1: nothing was undone; a client was told "cancelled" since the verdict, and cancelled never '
+        "becomes anything else\n"
+    )
+    assert row_of(caller).state == "cancelled"
+
+
+def test_a_verdict_is_not_undone_once_a_new_request_has_begun(in_doubt, caller, store, simulator):
+    resolve(store, "--as", "not-applied")
+    simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
+    caller.cancel("apt_1")
+    assert "a new request has begun since the verdict; it is in-doubt" in resolve(store, "--undo", code=1)
+    assert row_of(caller).state == "in-doubt"
+
+
+def test_evidence_that_came_after_a_verdict_is_not_undone(in_doubt, caller, store, simulator):
+    resolve(store, "--as", "not-applied")
+    simulator.patch("apt_1", {"status": "cancelled"})
+    assert caller.read("apt_1").json["status"] == "cancelled"
+    assert "the source system itself has shown" in resolve(store, "--undo", code=1)
+    assert row_of(caller).state == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "give --as, or --undo"),
+        (["--as", "cancelled", "--undo"], "give --as, or --undo"),
+        (["--as", "cancelled", "--by", " "], "say who you are"),
+    ],
+)
+def test_a_wrong_resolve_says_what_is_wrong(in_doubt, caller, store, arguments, told):
+    assert told in resolve(store, *arguments, code=2)
+    assert row_of(caller).state == "in-doubt"
+
+
+def test_a_user_without_a_name_is_asked_for_one(in_doubt, caller, store, monkeypatch):
+    def nobody():
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert "say who you are" in resolve(store, "--as", "cancelled", code=2)
+    assert resolve(store, "--as", "cancelled", "--by", "Me") == "heim apt_1 is cancelled now\n"
