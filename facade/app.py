@@ -46,6 +46,13 @@ class Facade:
         """Make sure that the store's records are those of the configured sources. Raises ConfigurationError."""
         check_sources(self.ledger, self.sources.values())
 
+    def renewed(self) -> "Facade":
+        """The same facade with adapters, connections, locks and threads of its own; for a process that was forked."""
+        old = self.ledger
+        ledger = Ledger(connect(old.engine.url.render_as_string(hide_password=False)), option=old.option)
+        sources = registry.renewed(self.sources)
+        return compose(self.config, sources, ledger, Timers.for_answers_within(self.config.answer_within))
+
     @property
     def single_source(self) -> Source | None:
         """The source of the single-source routes: the default, or the only one."""

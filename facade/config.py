@@ -14,12 +14,14 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate, va
 
 from facade.errors import ConfigurationError
 from facade.sentences import sentences
-from facade.settings import Origin, SecretFromEnv, matching, uri
+from facade.settings import Origin, Secret, SecretFromEnv, matching, uri
 
 DEFAULT_STORE = "sqlite:///var/facade.db"
 SOURCE_IDENTIFIER_SYSTEM = "urn:fhir-facade:source-system"
 OPERATIONS = ("cancel", "read")
 NAME = r"[A-Za-z0-9-]{1,64}"
+SHORTEST_KEY = 16
+"""Characters of a client's key; a shorter one can be guessed."""
 _PATH = r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)*"
 _NO_SOURCE = "configure at least one, as [sources.NAME] with its plugin"
 
@@ -62,10 +64,24 @@ class _AuthSchema(Schema):
     allowed_origins = fields.List(Origin(), load_default=list)
 
 
+class _ClientKey(SecretFromEnv):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        key: Secret = super()._deserialize(value, attr, data, **kwargs)
+        if len(key.reveal()) < SHORTEST_KEY:
+            raise ValidationError(
+                f"the environment variable {value} holds a key of fewer than {SHORTEST_KEY} characters; make one with "
+                "openssl rand -hex 32"
+            )
+        return key
+
+
 class _ClientSchema(Schema):
-    key_env = SecretFromEnv()
+    key_env = _ClientKey()
     key_sha256 = fields.String(
-        validate=matching(r"[0-9a-f]{64}", 'must be 64 lower-case hexadecimal digits: printf %s "$KEY" | sha256sum')
+        validate=[
+            matching(r"[0-9a-f]{64}", 'must be 64 lower-case hexadecimal digits: printf %s "$KEY" | sha256sum'),
+            validate.NoneOf([hashlib.sha256().hexdigest()], error="is the SHA-256 of nothing; was $KEY set?"),
+        ]
     )
     sources = fields.List(
         fields.String(), required=True, validate=validate.Length(min=1, error='must name a source, or be ["*"] for all')
@@ -220,6 +236,12 @@ def absolute(value: Any, folder: Path) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        key: str(folder / member) if key.endswith("_file") and isinstance(member, str) else absolute(member, folder)
+        key: _absolute_file(member, folder) if key.endswith("_file") else absolute(member, folder)
         for key, member in value.items()
     }
+
+
+def _absolute_file(value: Any, folder: Path) -> Any:
+    if isinstance(value, list):
+        return [_absolute_file(member, folder) for member in value]
+    return str(folder / value) if isinstance(value, str) else absolute(value, folder)

@@ -91,7 +91,7 @@ class HttpAnswer:
 
         RFC 9110, section 10.2.3.
         """
-        value = self.headers.get("Retry-After", "").strip()
+        value = self.headers.get("Retry-After", "").strip(" \t")
         if value.isascii() and value.isdigit():
             return float(value[:9])
         try:

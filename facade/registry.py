@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
@@ -131,6 +131,7 @@ def build(
         settings = source.settings
         if "base_url" in settings:
             # One appointment under two names would be two cancellations of it.
+            # Without webhook secrets, which may be several: they open nothing there.
             secrets = frozenset(value for value in settings.values() if isinstance(value, Secret))
             other = reached.setdefault((settings["base_url"], secrets), name)
             if other != name:
@@ -138,6 +139,12 @@ def build(
     if problems:
         raise ConfigurationError(*problems)
     return MappingProxyType(sources)
+
+
+def renewed(sources: Registry) -> Registry:
+    """The same sources, each with an adapter of its own."""
+    adapters = {source.name: source.system.adapter(source.config) for source in sources.values()}
+    return MappingProxyType({name: replace(source, adapter=adapters[name]) for name, source in sources.items()})
 
 
 def _build_one(name: str, table: Mapping[str, Any], source_system: str, load: Callable[[str], Plugin]) -> Source:

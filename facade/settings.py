@@ -15,7 +15,13 @@ from facade import loopback
 _PORTS = {"http": 80, "https": 443}
 _VARIABLE = r"[A-Z_][A-Z0-9_]*"
 _HEADER = r"[A-Za-z0-9-]{1,64}"
-_URI = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"]+"
+_URI = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"\x00-\x1f\x7f-\x9f]+"
+_SPACE = " \t\r\n"
+_UNUSUAL = re.compile(
+    r"[^\S \t\r\n]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\u200b-\u200f\u202a-\u202e\u2060-\u2069]"
+)
+MOST_SECRETS = 5
+"""Secrets that may hold at once; two are enough to change from one to the next."""
 
 
 def matching(pattern: str, error: str) -> validate.Regexp:
@@ -56,7 +62,8 @@ class SecretFromFile(fields.String):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         path = super()._deserialize(value, attr, data, **kwargs)
         try:
-            secret = Path(path).read_text("utf-8").strip()
+            # Of ASCII only: what else looks like a space is part of the key, or a slip to be told of.
+            secret = Path(path).read_text("utf-8").strip(_SPACE)
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise ValidationError(f"the file {path} cannot be read: {why}; write the secret into it") from None
@@ -72,7 +79,30 @@ class SecretTextFromFile(SecretFromFile):
     def _secret(self, text: str, where: str) -> Secret:
         if not text:
             raise ValidationError(f"{where} is empty; write the secret into it")
+        if _UNUSUAL.search(text):
+            raise ValidationError(f"{where} must hold text without control characters and unusual spaces")
         return Secret(text)
+
+
+class OneOrSeveral(fields.Field[tuple[Any, ...]]):
+    """One value, or an array of at least one; loads as a tuple."""
+
+    def __init__(self, one: fields.Field[Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.one = one
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            return (self.one.deserialize(value, attr, data, **kwargs),)
+        if not 1 <= len(value) <= MOST_SECRETS:
+            raise ValidationError(f"must be one, or an array of 1 to {MOST_SECRETS}")
+        return tuple(self.one.deserialize(member, attr, data, **kwargs) for member in value)
+
+
+def secrets_in(settings: Mapping[str, Any]) -> list[Secret]:
+    """Every secret among a source's settings."""
+    values = [one for value in settings.values() for one in (value if isinstance(value, tuple) else (value,))]
+    return [value for value in values if isinstance(value, Secret)]
 
 
 def _usable(secret: str, where: str) -> Secret:
@@ -136,8 +166,9 @@ class SourceSettings(Schema):
 class WebhookSettings(SourceSettings):
     """What a source that sends webhooks may set besides; without a secret none is accepted."""
 
-    webhook_secret_env = SecretFromEnv()
-    webhook_secret_file = SecretFromFile()
+    # Several while a source changes from one to the next: any of them verifies.
+    webhook_secret_env = OneOrSeveral(SecretFromEnv())
+    webhook_secret_file = OneOrSeveral(SecretFromFile())
     webhook_scheme = fields.String(
         load_default="standard",
         validate=validate.OneOf(["standard", "hmac-sha256"], error='must be "standard" or "hmac-sha256"'),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from facade.contract import SourceAdapter, SourceSystem
+from facade.contract import SourceAdapter, SourceConfig, SourceSystem
 from facade.fhir.appointment import Identity
 from facade.fhir.reasons import ReasonMap
 
@@ -40,6 +40,11 @@ class Source(SourceIds):
     identity: Identity = field(repr=False)
     mapping: ReasonMap | None = field(repr=False)
     settings: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def config(self) -> SourceConfig:
+        """What its adapter is made of."""
+        return SourceConfig(plugin=self.system.name, name=self.name, settings=self.settings)
 
     @property
     def settle_window(self) -> float:

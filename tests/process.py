@@ -75,9 +75,17 @@ class Process:
         headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/fhir+json"}
         return call(method, self.url + path, **{**kwargs, "headers": headers | kwargs.get("headers", {})})
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
     def terminate(self) -> None:
         """Send SIGTERM."""
-        self._process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
 
     def said(self, fact: str) -> str:
         """A number that it wrote as a fact of its log."""

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from facade.errors import ConfigurationError
 from facade.ledger.store import Entry
 from facade.testing.faults import FAULTS
 from tests.conftest import SEED
@@ -168,3 +169,63 @@ def test_the_scheme_and_its_headers_are_configurable(make, monkeypatch):
     for signature in (digest.hexdigest(), "sha256=" + digest.hexdigest(), base64.b64encode(digest.digest()).decode()):
         assert send(caller, about("apt_1"), {"X-Heim-Signature": signature}).status_code == 202
     assert send(caller, about("apt_1"), {"X-Heim-Signature": "0" * 64}).status_code == 401
+
+
+# Rotation: several secrets of one source
+
+
+@pytest.mark.parametrize("kind", ["env", "file"])
+def test_several_secrets_of_one_source_verify_while_they_change(make, monkeypatch, tmp_path, kind):
+    for name, secret in (("OLD", SECRET), ("NEW", "plain-new-secret"), ("OTHER", "of nobody")):
+        monkeypatch.setenv(f"HEIM_{name}", secret)
+        (tmp_path / f"HEIM_{name}").write_text(secret)
+        (tmp_path / f"HEIM_{name}").chmod(0o600)
+    caller = make(settings=f'webhook_secret_{kind} = ["HEIM_OLD", "HEIM_NEW"]')
+    body = about("apt_1")
+    for key, status in ((KEY, 202), (b"plain-new-secret", 202), (b"of nobody", 401)):
+        assert send(caller, body, signed(body, key=key)).status_code == status
+    alone = make(settings=f'webhook_secret_{kind} = "HEIM_NEW"')
+    assert send(alone, body, signed(body)).status_code == 401
+    assert send(alone, body, signed(body, key=b"plain-new-secret")).status_code == 202
+
+
+def test_of_several_secrets_each_verifies_a_plain_hmac(make, monkeypatch):
+    monkeypatch.setenv("HEIM_OLD", "old-secret")
+    monkeypatch.setenv("HEIM_NEW", "new-secret")
+    caller = make(settings='webhook_secret_env = ["HEIM_OLD", "HEIM_NEW"]\nwebhook_scheme = "hmac-sha256"\n')
+    body = about("apt_1")
+    for key, status in ((b"old-secret", 202), (b"new-secret", 202), (b"other", 401)):
+        signature = hmac.new(key, body, hashlib.sha256).hexdigest()
+        assert send(caller, body, {"X-Signature": signature}).status_code == status
+
+
+def test_every_secret_is_compared_whichever_matches(make, monkeypatch):
+    compared = []
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b, real=hmac.compare_digest: compared.append(1) or real(a, b))
+    monkeypatch.setenv("HEIM_OLD", SECRET)
+    monkeypatch.setenv("HEIM_NEW", "new-secret")
+    caller = make(settings='webhook_secret_env = ["HEIM_OLD", "HEIM_NEW"]')
+    body = about("apt_1")
+    counts = []
+    for key in (KEY, b"new-secret", b"of nobody"):
+        compared.clear()
+        send(caller, body, signed(body, key=key))
+        counts.append(len(compared))
+    assert len(set(counts)) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("[]", "webhook_secret_env: must be one, or an array of 1 to 5"),
+        ('["A", "A", "A", "A", "A", "A"]', "webhook_secret_env: must be one, or an array of 1 to 5"),
+        ('["HEIM_NOWHERE"]', "webhook_secret_env: the environment variable HEIM_NOWHERE is not set"),
+        ("[5]", "webhook_secret_env: must be a string, in quotes"),
+        ("5", "webhook_secret_env: must be a string, in quotes"),
+    ],
+)
+def test_wrong_webhook_secrets_are_one_sentence(make, given, told):
+    with pytest.raises(ConfigurationError) as refused:
+        make(settings=f"webhook_secret_env = {given}")
+    assert refused.value.problems[0].startswith(f"sources.heim.{told}")
+    assert len(refused.value.problems) == 1

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from typing import Any
 
@@ -49,6 +50,17 @@ def cancel(source: str, id: str, reason: str | None, note: str | None, url: str,
     sys.exit(0 if resource.get("status") == "cancelled" else _PROPOSED)
 
 
+def client_key() -> str:
+    """The key in FACADE_CLIENT_KEY, empty where there is none. Raises UsageError without it for what is no key."""
+    key = os.environ.get("FACADE_CLIENT_KEY", "")
+    if not re.fullmatch(r"[\x21-\x7e]*", key):
+        raise click.UsageError(
+            "the environment variable FACADE_CLIENT_KEY must hold the key alone: one line of printable ASCII without "
+            "spaces"
+        )
+    return key
+
+
 def _body(appointment_id: str, reason: str | None, note: str | None) -> dict[str, Any]:
     body: dict[str, Any] = {"resourceType": "Appointment", "id": appointment_id, "status": "cancelled"}
     if reason:
@@ -63,7 +75,7 @@ def _send(url: str, source: str, appointment_id: str, body: dict[str, Any]) -> H
         base_url = BaseUrl().deserialize(url)
     except ValidationError as error:
         raise click.UsageError(f"--url {error.messages[0]}") from None
-    key = os.environ.get("FACADE_CLIENT_KEY")
+    key = client_key()
     http = HttpClient(base_url, headers={"Authorization": f"Bearer {key}"} if key else {})
     try:
         with deadline(_PATIENCE):

@@ -4,7 +4,6 @@ import atexit
 import os
 import signal
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ import click
 import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 
 from facade import log as logging
-from facade import loopback
-from facade.app import assemble
 from facade.cancellation.reconciler import Reconciler
+from facade.cli.reloading import Served
+from facade.config import Config
 from facade.errors import ConfigurationError
 from facade.server.connection import Limits
 from facade.server.worker import worker_class
@@ -28,19 +28,33 @@ _BACKLOG = 1024  # connections that wait to be accepted
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
-    def __init__(self, load: Callable[[], Any], settings: dict[str, Any]) -> None:
-        self._load = load
+    def __init__(self, served: Served, settings: dict[str, Any], probe_port: int | None) -> None:
+        self.served = served
         self._settings = settings
+        self._probe_port = probe_port
         super().__init__()
 
     def load_config(self) -> None:
-        for name, value in self._settings.items():
+        """At the start, and again at each reload: the limits are the configuration's."""
+        worker = worker_class(_limits(self.served.facade.config), self._probe_port)
+        for name, value in {**self._settings, "worker_class": worker}.items():
             # A setting that the installed gunicorn does not have yet needs no turning off.
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
 
     def load(self) -> Any:
-        return self._load()
+        return _worker(self.served)
+
+    def run(self) -> None:
+        _Arbiter(self).run()
+
+
+class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn ships no types
+    """The master. Its own reload would end everything if no new worker came up."""
+
+    def handle_hup(self) -> None:
+        if self.app.served.reload():
+            super().handle_hup()
 
 
 @click.command()
@@ -55,19 +69,15 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 )
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes, of 32 threads each.")
 def serve(path: Path, host: str, port: int, store: str | None, health_port: int | None, workers: int) -> None:
-    """Serve the facade. Ctrl-C or SIGTERM lets what was sent finish, for at most 15 seconds."""
-    facade = assemble(path, store=store)
-    if facade.config.auth_mode == "none" and host not in loopback.HOSTS:
-        raise ConfigurationError(
-            f'auth.mode: "none" serves loopback only and --host is {host}; use mode = "api-key" or --host 127.0.0.1'
-        )
-    facade.open_store()
-    facade.check_sources()
-    facade.ledger.engine.dispose()
+    """Serve the facade. Ctrl-C or SIGTERM lets what was sent finish, for at most 15 seconds.
+
+    SIGHUP reads the configuration again. If it is not in order, each problem is logged and the old one stays.
+    """
+    served = Served(path, store, host)
     listeners = [_listen(host, port, "--port")]
     probe_port = None
     if health_port is None:
-        health_port = facade.config.health_port
+        health_port = served.facade.config.health_port
     if health_port is not None:
         listeners.append(_listen(host, health_port, "--health-port"))
         probe_port = listeners[1].getsockname()[1]
@@ -78,18 +88,11 @@ def serve(path: Path, host: str, port: int, store: str | None, health_port: int 
         port=listeners[0].getsockname()[1],
         **({"health_port": probe_port} if probe_port is not None else {}),
         workers=workers,
-        sources=sorted(facade.sources),
-    )
-    limits = Limits(
-        head=facade.config.head_within,
-        body=facade.config.body_within,
-        answer=facade.config.send_within,
-        connections=facade.config.connections,
+        sources=sorted(served.facade.sources),
     )
     settings = {
         "bind": [f"fd://{listener.detach()}" for listener in listeners],
         "workers": workers,
-        "worker_class": worker_class(limits, probe_port),
         "threads": _THREADS,
         "graceful_timeout": 15,
         "accesslog": None,  # our own line a request says more, and no path with an id in it
@@ -99,12 +102,18 @@ def serve(path: Path, host: str, port: int, store: str | None, health_port: int 
         "post_worker_init": _leave_interrupts_to_the_master,
         "control_socket_disable": True,  # two facades on one host would fight for it
     }
-    _Server(lambda: _worker(path, store), settings).run()
+    _Server(served, settings, probe_port).run()
 
 
-def _worker(path: Path, store: str | None) -> Flask:
+def _limits(config: Config) -> Limits:
+    return Limits(
+        head=config.head_within, body=config.body_within, answer=config.send_within, connections=config.connections
+    )
+
+
+def _worker(served: Served) -> Flask:
     """In the worker, after the fork: nothing that holds a thread or a connection is shared."""
-    facade = assemble(path, store=store)
+    facade = served.facade.renewed()
     facade.reconciler.start()
     atexit.register(_leave, facade.reconciler)
     return create_app(facade)

@@ -1,13 +1,13 @@
 """``facade verify``: the acceptance run that an integration tester points at any deployed facade."""
 
 import fnmatch
-import os
 import sys
 import time
 
 import click
 from marshmallow import ValidationError
 
+from facade.cli.client import client_key
 from facade.errors import ConfigurationError
 from facade.sentences import nearest
 from facade.settings import BaseUrl
@@ -65,7 +65,7 @@ def verify(
     checks = _chosen(only)
     if not sandbox_url.startswith(("http://", "https://")):
         raise click.UsageError(f"--sandbox {sandbox_url} is not a URL; write one like http://127.0.0.1:8081")
-    facade = Target(_base_url(url), source, Key(os.environ.get("FACADE_CLIENT_KEY", "")), within)
+    facade = Target(_base_url(url), source, Key(client_key()), within)
     run = Run(facade, Sandbox(sandbox_url, simulator or source, template), out_of_reach)
     begun = time.monotonic()
     run.begin()

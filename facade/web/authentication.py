@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 from collections.abc import Collection, Iterable
 
 from flask import Request
@@ -11,6 +12,8 @@ from facade.config import OPERATIONS, Client
 from facade.errors import Forbidden, Unauthenticated
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="fhir-facade"'}
+# A key is printable ASCII; only spaces and tabs may stand around it (RFC 9110, section 5.6.3).
+_BEARER = re.compile(r"[ \t]*bearer[ \t]+([\x21-\x7e]+)[ \t]*", re.IGNORECASE | re.ASCII)
 _ANYBODY = Client("anybody", "", frozenset({"*"}), frozenset(OPERATIONS))
 
 
@@ -31,10 +34,10 @@ def authenticate(request: Request, mode: str, clients: Iterable[Client]) -> Clie
         if request.remote_addr not in loopback.HOSTS:
             raise Unauthenticated('auth.mode is "none", which serves this machine only.', headers=_CHALLENGE)
         return _ANYBODY
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
+    given = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+    if given is None:
         raise Unauthenticated("Send an API key: Authorization: Bearer <key>.", headers=_CHALLENGE)
-    presented = hashlib.sha256(key.strip().encode("utf-8", "surrogatepass")).hexdigest()
+    presented = hashlib.sha256(given[1].encode()).hexdigest()
     # Every client is compared, so that the time taken does not tell which one matched.
     known = [client for client in clients if hmac.compare_digest(client.key_sha256, presented)]
     if not known:

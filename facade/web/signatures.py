@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import hmac
 import time
+from collections.abc import Sequence
 
 from werkzeug.datastructures import Headers
 
@@ -17,6 +18,7 @@ from facade.settings import Secret
 
 TOLERANCE = 300  # seconds between the timestamp and now, as Standard Webhooks has it
 _PREFIX = "whsec_"
+_MOST_SIGNATURES = 20  # of one webhook; a sender has one for each key that it uses, and for each scheme
 
 
 def may_be_signed(headers: Headers, *, scheme: str, prefix: str, signature_header: str) -> bool:
@@ -32,9 +34,11 @@ def may_be_signed(headers: Headers, *, scheme: str, prefix: str, signature_heade
 
 
 def is_signed(
-    headers: Headers, body: bytes, secret: Secret, *, scheme: str, prefix: str, signature_header: str
+    headers: Headers, body: bytes, secrets: Sequence[Secret], *, scheme: str, prefix: str, signature_header: str
 ) -> bool:
-    """Whether one of the signatures is this body's.
+    """Whether one of the signatures is this body's, by one of the secrets.
+
+    Every pair is compared, so that the time taken does not tell which one matched.
 
     ``scheme`` is ``standard`` (``prefix`` begins the three headers' names) or ``hmac-sha256`` (the body alone,
     hexadecimal or base64, after an optional ``sha256=``, in ``signature_header``).
@@ -43,14 +47,19 @@ def is_signed(
         return False
     if scheme == "hmac-sha256":
         given = headers.get(signature_header, "").removeprefix("sha256=")
-        digest = hmac.new(secret.reveal().encode(), body, hashlib.sha256).digest()
-        return any(
-            hmac.compare_digest(given.encode(), word) for word in (digest.hex().encode(), base64.b64encode(digest))
-        )
+        digests = [hmac.new(secret.reveal().encode(), body, hashlib.sha256).digest() for secret in secrets]
+        words = [word for digest in digests for word in (digest.hex().encode(), base64.b64encode(digest))]
+        return _one_is_among([given.encode("utf-8", "surrogateescape")], words)
     signed = f"{headers[f'{prefix}-id']}.{headers[f'{prefix}-timestamp']}.".encode("utf-8", "surrogateescape") + body
-    expected = b"v1," + base64.b64encode(hmac.new(_key(secret), signed, hashlib.sha256).digest())
-    given_ones = headers.get(f"{prefix}-signature", "").split(" ")
-    return any(hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected) for given in given_ones)
+    macs = [hmac.new(_key(secret), signed, hashlib.sha256).digest() for secret in secrets]
+    given_ones = headers.get(f"{prefix}-signature", "").split(" ")[:_MOST_SIGNATURES]
+    given_bytes = [given.encode("utf-8", "surrogateescape") for given in given_ones]
+    return _one_is_among(given_bytes, [b"v1," + base64.b64encode(mac) for mac in macs])
+
+
+def _one_is_among(given: Sequence[bytes], expected: Sequence[bytes]) -> bool:
+    found = [hmac.compare_digest(one, other) for one in given for other in expected]
+    return any(found)
 
 
 def _key(secret: Secret) -> bytes:

@@ -4,6 +4,8 @@ A signed hint brings a read forward. What the hint claims is not believed, so a 
 reordered one does no harm.
 """
 
+from collections.abc import Sequence
+
 from flask import Blueprint, Response, request
 
 from facade.errors import NotFound, Unauthenticated
@@ -48,16 +50,16 @@ def not_signed() -> Unauthenticated:
 
 def _may_be_signed(source: Source) -> bool:
     """Whether the source has a secret, and the head a signature that could be made with it now."""
-    return _secret(source) is not None and may_be_signed(request.headers, **_scheme(source))
+    return bool(_secrets(source)) and may_be_signed(request.headers, **_scheme(source))
 
 
 def _is_signed(source: Source, body: bytes) -> bool:
-    secret = _secret(source)
-    return secret is not None and is_signed(request.headers, body, secret, **_scheme(source))
+    secrets = _secrets(source)
+    return bool(secrets) and is_signed(request.headers, body, secrets, **_scheme(source))
 
 
-def _secret(source: Source) -> Secret | None:
-    return source.settings.get("webhook_secret_env") or source.settings.get("webhook_secret_file")
+def _secrets(source: Source) -> Sequence[Secret]:
+    return source.settings.get("webhook_secret_env") or source.settings.get("webhook_secret_file") or ()
 
 
 def _scheme(source: Source) -> dict[str, str]:

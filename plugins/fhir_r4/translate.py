@@ -27,7 +27,7 @@ def to_fhir(resource: Any, etag: str, appointment_id: str) -> Appointment:
     told = resource.get("meta")
     meta = dict(told) if isinstance(told, dict) else {}
     version = meta.pop("versionId", None)
-    tags = (etag.strip(), f'W/"{version}"' if isinstance(version, str) else "")
+    tags = (etag.strip(" \t"), f'W/"{version}"' if isinstance(version, str) else "")
     if tag := next(filter(_ETAG.fullmatch, tags), None):
         meta["versionId"] = tag
     appointment: Appointment = {**resource, "meta": meta}

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from facade.settings import Secret
+from facade.settings import secrets_in
 from facade.testing.conformance.base import Kit, Under, must
 from facade.testing.conformance.bench import Bench
 from facade.testing.conformance.runs import texts
@@ -45,7 +45,7 @@ class Secrecy(Kit):
 
 
 def _secrets(bench: Bench) -> list[str]:
-    return [value.reveal() for value in bench.build().settings.values() if isinstance(value, Secret)]
+    return [secret.reveal() for secret in secrets_in(bench.build().settings)]
 
 
 def _tells_of_a_patient(text: str, bench: Bench) -> bool:

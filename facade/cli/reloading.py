@@ -1,0 +1,70 @@
+"""The configuration that is served: checked in the master, before any worker has it; a SIGHUP replaces it or changes
+nothing.
+"""
+
+from pathlib import Path
+
+import structlog
+
+from facade import loopback
+from facade.app import Facade, assemble
+from facade.errors import ConfigurationError, Unavailable
+from facade.log import where
+
+log = structlog.get_logger()
+
+
+class Served:
+    """The facade that workers are made of, the last one whose configuration was found in order.
+
+    Workers read no file and no environment: one that is begun anew hours later, beside a configuration that somebody is
+    just editing, serves what the others serve.
+    """
+
+    def __init__(self, path: Path, store: str | None, host: str) -> None:
+        self._path = path
+        self._store = store
+        self._host = host
+        self.facade = self._checked()
+
+    def reload(self) -> bool:
+        """Read the configuration again; True if it is in order and from now on the one that is served.
+
+        Otherwise every problem is logged, and what is served stays as it is.
+        """
+        try:
+            found = self._checked()
+            if found.ledger.engine.url != self.facade.ledger.engine.url:
+                # Old and new workers work side by side for some seconds, and must see each other's claims.
+                raise ConfigurationError("facade.store: cannot be changed by a reload; stop the facade and start it")
+        except ConfigurationError as error:
+            self._refused(error.problems)
+        except Unavailable as error:
+            self._refused((error.text,))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it must not end what runs
+            log.error("reload-failed", error=type(error).__name__, where=where(error))
+            self._refused((f"the reload failed ({type(error).__name__}); this is a bug of the facade or of a plugin",))
+        else:
+            self.facade = found
+            log.info("configuration-reloaded", sources=sorted(found.sources))
+            return True
+        return False
+
+    def _refused(self, problems: tuple[str, ...]) -> None:
+        for problem in problems:
+            log.error("configuration-refused", problem=problem)
+        log.error("configuration-kept", problems=len(problems), sources=sorted(self.facade.sources))
+
+    def _checked(self) -> Facade:
+        facade = assemble(self._path, store=self._store)
+        if facade.config.auth_mode == "none" and self._host not in loopback.HOSTS:
+            raise ConfigurationError(
+                f'auth.mode: "none" serves loopback only and --host is {self._host}; use mode = "api-key" or '
+                "--host 127.0.0.1"
+            )
+        try:
+            facade.open_store()
+            facade.check_sources()
+        finally:
+            facade.ledger.engine.dispose()  # a connection must not be shared with the workers
+        return facade
