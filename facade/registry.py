@@ -18,7 +18,7 @@ from facade.fhir import concept_map
 from facade.fhir.appointment import Identity
 from facade.fhir.reasons import ReasonMap
 from facade.sentences import in_one_line, nearest, sentences, setting
-from facade.settings import Secret
+from facade.settings import Secret, secret_files
 from facade.source import Source
 
 GROUP = "facade.plugins"
@@ -179,6 +179,7 @@ def _build_one(name: str, table: Mapping[str, Any], source_system: str, load: Ca
         identity=identity,
         mapping=mapping,
         settings=config.settings,
+        secret_files=tuple(secret_files(plugin.system.settings(), table)),
     )
 
 

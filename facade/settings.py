@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,21 @@ class OneOrSeveral(fields.Field[tuple[Any, ...]]):
         if not 1 <= len(value) <= MOST_SECRETS:
             raise ValidationError(f"must be one, or an array of 1 to {MOST_SECRETS}")
         return tuple(self.one.deserialize(member, attr, data, **kwargs) for member in value)
+
+
+def secret_files(schema: Schema, table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The settings in a table that name files with secrets, each with a path."""
+    for name, field_ in schema.fields.items():
+        key = field_.data_key or name
+        value = table.get(key)
+        if isinstance(field_, fields.Nested) and isinstance(value, dict):
+            yield from ((f"{key}.{inner}", path) for inner, path in secret_files(field_.schema, value))
+            continue
+        one = field_.one if isinstance(field_, OneOrSeveral) else field_
+        one = one.inner if isinstance(one, fields.List) else one
+        if isinstance(one, SecretFromFile):
+            paths = value if isinstance(value, list) else [value]
+            yield from ((key, path) for path in paths if isinstance(path, str))
 
 
 def secrets_in(settings: Mapping[str, Any]) -> list[Secret]:

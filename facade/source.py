@@ -40,6 +40,8 @@ class Source(SourceIds):
     identity: Identity = field(repr=False)
     mapping: ReasonMap | None = field(repr=False)
     settings: Mapping[str, Any] = field(repr=False)
+    secret_files: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """The settings that name files with secrets, each with a path."""
 
     @property
     def config(self) -> SourceConfig:

@@ -599,6 +599,7 @@ def test_a_host_that_has_no_address_is_one_sentence(tmp_path):
     text = SANDBOX.read_text("utf-8").replace('mode = "none"', 'mode = "api-key"')
     path.write_text(f'{text}\n[clients.me]\nkey_env = "FACADE_KEY_SCHEDULER"\nsources = ["*"]\n', "utf-8")
     shutil.copy(SANDBOX.parent / "sandbox-key.txt", tmp_path)
+    (tmp_path / "sandbox-key.txt").chmod(0o600)
     told = not_started("serve", "--config", path, "--host", "nowhere.invalid")
     assert re.fullmatch(
         r"facade: the facade cannot listen on nowhere\.invalid, port 8080: .+; choose another .*\n", told

@@ -8,7 +8,7 @@ import click
 
 from facade import registry
 from facade.app import assemble
-from facade.cli import findings, stores
+from facade.cli import findings, permissions, stores
 from facade.cli.findings import Finding
 from facade.errors import ConfigurationError
 from facade.registry import load_plugin
@@ -85,6 +85,7 @@ def _of_configuration(path: Path, online: bool, appointment_id: str | None) -> l
     if appointment_id is not None and not suits:
         raise click.UsageError(f"--id {appointment_id} fits the id pattern of no configured source")
     found += stores.of_ledger(facade)
+    found += permissions.findings(facade, path)
     for source in facade.sources.values():
         found += findings.of_source(source)
         if online:

@@ -8,7 +8,6 @@ import getpass
 import re
 import shlex
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,13 @@ import click
 
 from facade import config as configuration
 from facade import registry
-from facade.app import open_ledger
 from facade.cancellation.judgement import judge, undo, why_not_undone
 from facade.cancellation.known_sources import rekey, rename
 from facade.cancellation.records import Records
 from facade.cancellation.states import SETTLED, State
 from facade.cancellation.timers import Timers
+from facade.cli.ledger_options import named_ledger, of_a_ledger, opened
 from facade.cli.terminal import show as tell
-from facade.errors import ConfigurationError
 from facade.ledger import migrate
 from facade.ledger.maintenance import Maintenance
 from facade.ledger.store import Ledger
@@ -35,28 +33,16 @@ _DAY = 86_400
 _OLDEST = 99_999 * _DAY
 
 
-def _of_a_ledger(command: Callable[..., None]) -> Callable[..., None]:
-    """The two options that name a ledger."""
-    config = click.option(
-        "--config",
-        "path",
-        type=click.Path(path_type=Path),
-        help="The configuration file; only its facade.store is read.",
-    )
-    store = click.option("--store", metavar="URL", help="The ledger's URL, or another one than the configuration's.")
-    return config(store(command))
-
-
 @click.group()
 def db() -> None:
     """Look after the ledger's store."""
 
 
 @db.command()
-@_of_a_ledger
+@of_a_ledger
 def upgrade(path: Path | None, store: str | None) -> None:
     """Bring the store to the installed version."""
-    click.echo(f"the ledger is at revision {migrate.upgrade(_named_ledger(path, store).engine)}")
+    click.echo(f"the ledger is at revision {migrate.upgrade(named_ledger(path, store).engine)}")
 
 
 @click.group()
@@ -65,13 +51,13 @@ def ledger() -> None:
 
 
 @ledger.command("list")
-@_of_a_ledger
+@of_a_ledger
 @click.option("--state", type=click.Choice([str(state) for state in State]), help="Only rows in this state.")
 @click.option("--source", help="Only this source system.")
 @click.option("--limit", default=200, show_default=True, type=click.IntRange(1), help="At most so many.")
 def list_rows(path: Path | None, store: str | None, state: str | None, source: str | None, limit: int) -> None:
     """List cancellations, the longest unchanged first."""
-    found = _opened(path, store)
+    found = opened(path, store)
     rows = found.in_states([state] if state else [str(s) for s in State], source=source, limit=limit)
     for row in rows:
         tell(f"{row.state:<12} {_when(row.changed_at)}  {row.source} {row.appointment_id}  {row.cause or ''}".rstrip())
@@ -82,10 +68,10 @@ def list_rows(path: Path | None, store: str | None, state: str | None, source: s
 @ledger.command()
 @click.argument("source")
 @click.argument("id")
-@_of_a_ledger
+@of_a_ledger
 def show(source: str, id: str, path: Path | None, store: str | None) -> None:  # noqa: A002 - click passes arguments by name
     """Show one cancellation and its journal as a timeline."""
-    found = _opened(path, store)
+    found = opened(path, store)
     row = _row(found, source, id)
     tell(f"{row.source} {row.appointment_id}: {row.state}, attempt {row.epoch}, version {row.version}")
     if row.read_due is not None:
@@ -106,7 +92,7 @@ def show(source: str, id: str, path: Path | None, store: str | None) -> None:  #
 @click.option("--undo", "taken_back", is_flag=True, help="Take back what a person said, before it had consequences.")
 @click.option("--because", required=True, help="How you know; journalled with your name.")
 @click.option("--by", "who", metavar="NAME", help="Your name; by default your user name.")
-@_of_a_ledger
+@of_a_ledger
 def resolve(
     source: str,
     id: str,  # noqa: A002 - click passes arguments by name
@@ -128,7 +114,7 @@ def resolve(
     if not because.strip():
         raise click.UsageError("--because is empty; say how you know")
     who = _name(who)
-    found = _opened(path, store)
+    found = opened(path, store)
     row = _row(found, source, id)
     records = Records(found, Timers(), found.clock)
     if verdict is None:
@@ -150,7 +136,7 @@ def _take_back(records: Records, row: Row, because: str, who: str) -> None:
 
 @ledger.command()
 @click.option("--older-than", required=True, metavar="AGE", help="1d or more: 365d; days (d) or hours (h).")
-@_of_a_ledger
+@of_a_ledger
 def purge(older_than: str, path: Path | None, store: str | None) -> None:
     """Delete settled cancellations, with their journal and audit, that have not changed for so long."""
     match = re.fullmatch(r"([0-9]{1,7})([dh])", older_than)
@@ -162,20 +148,20 @@ def purge(older_than: str, path: Path | None, store: str | None) -> None:
             f"--older-than {older_than} is less than a day; write 1d or more: what was settled lately may still be "
             "asked for, and a repeat of it would be a new cancel"
         )
-    gone = Maintenance(_opened(path, store)).purge([str(state) for state in SETTLED], before=time.time() - seconds)
+    gone = Maintenance(opened(path, store)).purge([str(state) for state in SETTLED], before=time.time() - seconds)
     click.echo(f"{gone} cancellations deleted")
 
 
 @ledger.command("rekey")
 @click.argument("source")
 @click.option("--plugin", metavar="NAME", help="The plugin of SOURCE; by default the one that --config names.")
-@_of_a_ledger
+@of_a_ledger
 def rekey_source(source: str, plugin: str | None, path: Path | None, store: str | None) -> None:
     """Give the records of SOURCE the canonical form of their ids that its plugin declares now.
 
     Stop every facade on this ledger first. Two records of one appointment become one: the one that knows most.
     """
-    found = _opened(path, store)
+    found = opened(path, store)
     name = plugin or _configured_plugin(source, path)
     system = registry.load_plugin(name).system
     moved, merged = rekey(found, SourceIds(name=source, system=system))
@@ -185,7 +171,7 @@ def rekey_source(source: str, plugin: str | None, path: Path | None, store: str 
 @ledger.command("rename")
 @click.argument("old")
 @click.argument("new")
-@_of_a_ledger
+@of_a_ledger
 def rename_source(old: str, new: str, path: Path | None, store: str | None) -> None:
     """Move the records of the source OLD to the name NEW, which the configuration gives it from now on.
 
@@ -193,24 +179,7 @@ def rename_source(old: str, new: str, path: Path | None, store: str | None) -> N
     """
     if not re.fullmatch(configuration.NAME, new):
         raise click.UsageError(f"{new!r} is no name of a source: write 1 to 64 letters, digits and hyphens")
-    click.echo(f"{old}: {rename(_opened(path, store), old, new)} records moved to {new}")
-
-
-def _opened(path: Path | None, store: str | None) -> Ledger:
-    found = _named_ledger(path, store)
-    file = found.engine.url.database
-    if found.engine.dialect.name == "sqlite" and file and not Path(file).exists():
-        # To look into a ledger that is not there would be to say that nothing was ever cancelled.
-        raise ConfigurationError(f"there is no ledger at {file}; name the one that is served with --store")
-    migrate.make_ready(found.engine, found.option)
-    return found
-
-
-def _named_ledger(path: Path | None, store: str | None) -> Ledger:
-    """The ledger that the options name, closed when the command ends."""
-    found = open_ledger(path, store)
-    click.get_current_context().call_on_close(found.engine.dispose)
-    return found
+    click.echo(f"{old}: {rename(opened(path, store), old, new)} records moved to {new}")
 
 
 def _configured_plugin(source: str, path: Path | None) -> str:

@@ -8,6 +8,7 @@ import structlog
 
 from facade import log as logging
 from facade.app import assemble
+from facade.cli.permissions import refuse_open_keys
 
 
 @click.command()
@@ -15,6 +16,7 @@ from facade.app import assemble
 def reconcile(path: Path) -> None:
     """Settle doubt by reading, until stopped. Sends nothing; any number may run at once."""
     facade = assemble(path)
+    refuse_open_keys(facade)
     facade.open_store()
     facade.check_sources()
     logging.configure()

@@ -8,6 +8,7 @@ import structlog
 
 from facade import loopback
 from facade.app import Facade, assemble
+from facade.cli.permissions import refuse_open_keys
 from facade.errors import ConfigurationError, Unavailable
 from facade.log import where
 
@@ -62,6 +63,7 @@ class Served:
                 f'auth.mode: "none" serves loopback only and --host is {self._host}; use mode = "api-key" or '
                 "--host 127.0.0.1"
             )
+        refuse_open_keys(facade)
         try:
             facade.open_store()
             facade.check_sources()

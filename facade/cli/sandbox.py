@@ -1,6 +1,7 @@
 """``facade sandbox``: a stand-in for every installed source system, with faults on demand."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from facade import config as configuration
 from facade import registry
 from facade.app import Facade, assemble
 from facade.cli.control import COMMANDS
+from facade.cli.permissions import SANDBOX
 from facade.deadline import deadline
 from facade.errors import ConfigurationError, SourceError
 from facade.http_client import HttpClient
@@ -169,7 +171,9 @@ def _serving(config: Path, port: int, url: str) -> Iterator[tuple[subprocess.Pop
         # The stand-ins begin anew with every sandbox, so what is remembered of them does too.
         store = f"sqlite:///{folder}/ledger.db"
         command = [sys.executable, "-m", "facade", "serve", "--config", str(config), "--port", str(port)]
-        process = subprocess.Popen([*command, "--store", store])  # noqa: S603 - our own command
+        # Its keys open nothing, so it does not matter who reads them.
+        env = {**os.environ, SANDBOX: "1"}
+        process = subprocess.Popen([*command, "--store", store], env=env)  # noqa: S603 - our own command
         try:
             while not _answers(url):
                 if process.poll() is not None:

@@ -1,5 +1,7 @@
 """Connects to the store, so that a commit means what the ledger needs it to mean."""
 
+import contextlib
+import os
 import re
 import shlex
 import sqlite3
@@ -109,6 +111,12 @@ def _sqlite(url: URL, named: str, pool: dict[str, Any]) -> Engine:
     except (SQLAlchemyError, ImportError, ValueError, TypeError):
         raise ConfigurationError(f"{named}: {_NOT_A_URL}") from None
 
+    file = os.path.realpath(url.database)
+
+    @event.listens_for(engine, "do_connect")
+    def _create(*_: Any) -> None:
+        create_private(file)
+
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _: Any) -> None:
         # The driver's own idea of when a transaction begins would leave a reader that turns writer
@@ -126,6 +134,16 @@ def _sqlite(url: URL, named: str, pool: dict[str, Any]) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def create_private(file: str) -> None:
+    """Make an empty file that only its owner can read, if there is none; SQLite gives ``-wal`` and ``-shm`` its mode.
+
+    One that is there is not opened: to close it would give up this process's locks on it, SQLite's among them.
+    """
+    if not os.path.exists(file):  # noqa: PTH110 - called for each connection
+        with contextlib.suppress(OSError):  # somebody was first, or what SQLite is about to say better
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

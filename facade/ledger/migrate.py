@@ -21,7 +21,7 @@ def upgrade(engine: Engine) -> str:
     """Apply what is missing; the revision the store has afterwards. Raises ConfigurationError."""
     if engine.dialect.name == "sqlite" and engine.url.database:
         with contextlib.suppress(OSError):  # what cannot be made cannot be opened either: said below
-            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+            _make_private_folder(Path(engine.url.database).parent)
     try:
         with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
@@ -36,6 +36,12 @@ def upgrade(engine: Engine) -> str:
         raise ConfigurationError(
             f"facade.store: cannot be upgraded ({type(error).__name__}); {_advice(engine)}"
         ) from error
+
+
+def _make_private_folder(folder: Path) -> None:
+    """Make a folder that only its owner can enter, and those above it, where there is none."""
+    for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
 
 
 def make_ready(engine: Engine, option: str = "") -> None:
