@@ -1,9 +1,11 @@
 """Structured logs: one JSON line an event, on standard error; facts of the exchange, never content."""
 
+import json
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -14,6 +16,7 @@ LONGEST = 1_000
 MOST = 50
 """Members of one logged list or object; more are counted, not shown."""
 _DEEPEST = 4
+_MEMBER = 10  # what a member takes of the room besides its text
 _HUGE = 10**40  # beyond every count, time and size; as text it could be of any length
 
 # What moves a terminal's cursor, ends a line, or reorders or hides the text beside it: C0 and C1 controls, line and
@@ -49,11 +52,15 @@ def visible(text: str) -> str:
     return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def escaped(text: str) -> str:
+    """JSON text with an escape for each character that would not be seen; its line breaks stay."""
+    return _UNSEEN.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text)
+
+
 def bounded(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """A structlog processor: every value as what a log can hold, whatever its length and its characters."""
-    shown, left = _first(event, MOST)
-    line = {visible(str(name)[:LONGEST]): _Value().shown(value) for name, value in shown}
-    return {**line, "left_out": left} if left else line
+    line = {visible(str(name)[:LONGEST]): _Value().shown(value) for name, value in islice(event.items(), MOST)}
+    return {**line, "left_out": len(event) - MOST} if len(event) > MOST else line
 
 
 class _Value:
@@ -63,6 +70,7 @@ class _Value:
         self._room = LONGEST
 
     def shown(self, value: Any, depth: int = 0) -> Any:
+        self._room -= _MEMBER
         if value is None or isinstance(value, (bool, float)):
             return value
         if isinstance(value, int):
@@ -70,22 +78,25 @@ class _Value:
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, Mapping) and depth < _DEEPEST:
-            members, left = _first(value, MOST)
-            inner = {self._text(str(name)): self.shown(member, depth + 1) for name, member in members}
-            return {**inner, "…": f"{left} more"} if left else inner
+            members = {}
+            for name, member in islice(value.items(), MOST):
+                if self._room <= 0:
+                    break
+                members[self._text(str(name))] = self.shown(member, depth + 1)
+            left = len(value) - len(members)
+            return {**members, "…": f"{left} more"} if left else members
         if isinstance(value, (list, tuple, set, frozenset)) and depth < _DEEPEST:
-            found = list(value)
-            more = [f"… {len(found) - MOST} more"] if len(found) > MOST else []
-            return [self.shown(member, depth + 1) for member in found[:MOST]] + more
+            found = []
+            for member in islice(value, MOST):
+                if self._room <= 0:
+                    break
+                found.append(self.shown(member, depth + 1))
+            left = len(value) - len(found)
+            return [*found, f"… {left} more"] if left else found
         # Whatever it is, its text may be long and hold anything.
         return self._text(f"({type(value).__name__})")
 
     def _text(self, text: str) -> str:
-        cut = text[: self._room]
+        cut = text[: max(0, self._room + _MEMBER)]
         self._room -= len(cut)
         return visible(cut) if len(cut) == len(text) else f"{visible(cut)}… ({len(text)} characters)"
-
-
-def _first(members: Mapping[Any, Any], most: int) -> tuple[Iterable[tuple[Any, Any]], int]:
-    found = list(members.items())
-    return found[:most], max(0, len(found) - most)

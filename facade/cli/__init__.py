@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
+from facade.cli.terminal import show
 from facade.errors import ConfigurationError, Unavailable
+from facade.log import visible
 
 # Loaded when asked for: a client that cancels needs no server, and a server no sandbox.
 _COMMANDS = {
@@ -37,12 +39,16 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            lines = error.message.expandtabs(2).split("\n")  # click's own lists have several lines
+            error.message = "\n".join(map(visible, lines))  # type: ignore[misc]  # declared final, and click prints it
+            raise
         except ConfigurationError as error:
             for problem in error.problems:
-                click.echo(f"facade: {problem}", err=True)
+                show(f"facade: {problem}", err=True)
             sys.exit(2)
         except Unavailable as error:
-            click.echo(f"facade: {error.text}", err=True)
+            show(f"facade: {error.text}", err=True)
             sys.exit(1)
 
 

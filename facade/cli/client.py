@@ -1,6 +1,5 @@
 """``facade cancel``: a client that sends one cancel and prints the answer for a person."""
 
-import json
 import os
 import re
 import sys
@@ -9,6 +8,7 @@ from typing import Any
 import click
 from marshmallow import ValidationError
 
+from facade.cli.terminal import show, show_json
 from facade.deadline import deadline
 from facade.errors import SourceError
 from facade.fhir.reasons import SYSTEM, hl7_codes
@@ -41,10 +41,10 @@ def cancel(source: str, id: str, reason: str | None, note: str | None, url: str,
     except SourceError:
         raise click.ClickException(f"HTTP {answer.status}, and the answer is not JSON; is {url} a facade?") from None
     if as_json:
-        click.echo(json.dumps(resource, indent=2, ensure_ascii=False))
+        show_json(resource)
     else:
         for name, value in _lines(source, id, answer, resource):
-            click.echo(f"{name:<12}{value}")
+            show(f"{name:<12}{value}")
     if answer.status != 200:
         sys.exit(_FAILED)
     sys.exit(0 if resource.get("status") == "cancelled" else _PROPOSED)

@@ -10,6 +10,7 @@ from facade import registry
 from facade.app import assemble
 from facade.cli import findings, permissions, stores
 from facade.cli.findings import Finding
+from facade.cli.terminal import show
 from facade.errors import ConfigurationError
 from facade.registry import load_plugin
 
@@ -27,23 +28,23 @@ def sources(path: Path | None) -> None:
             try:
                 plugin = load_plugin(name)
             except ConfigurationError as error:
-                click.echo(f"{name}  (cannot be used)\n  plugin   {'; '.join(error.problems)}")
+                show(f"{name}  (cannot be used)", f"  plugin   {'; '.join(error.problems)}")
             else:
-                click.echo(f"{name}\n  plugin   from {plugin.distribution} {plugin.version}")
-                click.echo(f"  can      {findings.capabilities(plugin.system)}")
-                click.echo(f"  ids      {plugin.system.id_pattern}")
+                show(name, f"  plugin   from {plugin.distribution} {plugin.version}")
+                show(f"  can      {findings.capabilities(plugin.system)}")
+                show(f"  ids      {plugin.system.id_pattern}")
         return
     facade = assemble(path)
     for source in facade.sources.values():
         plugin = load_plugin(source.system.name)
         single = "  (also without a source system in the path)" if source is facade.single_source else ""
-        click.echo(f"{source.name}{single}")
-        click.echo(f"  plugin   {source.system.name}, from {plugin.distribution} {plugin.version}")
-        click.echo(f"  can      {findings.capabilities(source.system)}")
-        click.echo(f"  ids      {source.system.id_pattern}")
+        show(f"{source.name}{single}")
+        show(f"  plugin   {source.system.name}, from {plugin.distribution} {plugin.version}")
+        show(f"  can      {findings.capabilities(source.system)}")
+        show(f"  ids      {source.system.id_pattern}")
         if source.mapping is not None:
             fallback = source.mapping.fallback or "refused"
-            click.echo(f"  reasons  {len(source.mapping.to_native)} HL7 codes mapped; any other: {fallback}")
+            show(f"  reasons  {len(source.mapping.to_native)} HL7 codes mapped; any other: {fallback}")
 
 
 @click.command()
@@ -70,12 +71,12 @@ def check(path: Path | None, plugin: str | None, online: bool, appointment_id: s
     else:
         found = _of_plugins([plugin] if plugin else registry.installed())
     for finding in found:
-        click.echo(str(finding))
+        show(str(finding))
     wrong = findings.problems_of(found)
     if wrong:
-        click.echo(f"facade: problems: {wrong}", err=True)
+        show(f"facade: problems: {wrong}", err=True)
         sys.exit(2)
-    click.echo("in order")
+    show("in order")
 
 
 def _of_configuration(path: Path, online: bool, appointment_id: str | None) -> list[Finding]:

@@ -1,6 +1,5 @@
 """``facade sandbox arm | log | …``: a sandbox's control API from the shell."""
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import click
 from marshmallow import ValidationError
 
+from facade.cli.terminal import show, show_json
 from facade.deadline import deadline
 from facade.errors import Cause, SourceError
 from facade.http_client import HttpClient
@@ -36,7 +36,7 @@ def arm(source: str, id: str, fault: str, times: int | None, url: str) -> None: 
     body = {"appointment": id, "fault": fault, **({"times": times} if times else {})}
     armed = _ask(url, "POST", "/{source}/faults", body, source=source)
     often = "always" if times is None else "once" if times == 1 else f"{times} times"
-    click.echo(f"{source} {id}: {fault}, {often}. {armed['description']}")
+    show(f"{source} {id}: {fault}, {often}. {armed['description']}")
 
 
 @click.command()
@@ -46,14 +46,14 @@ def arm(source: str, id: str, fault: str, times: int | None, url: str) -> None: 
 def disarm(source: str, id: str | None, url: str) -> None:  # noqa: A002 - click passes by name
     """Forget the faults armed for the appointment ID of SOURCE, or for all of its appointments."""
     left = _ask(url, "DELETE", "/{source}/faults" + _about(id), kind=list, source=source, id=id)
-    click.echo(f"{source}: {len(left)} faults armed")
+    show(f"{source}: {len(left)} faults armed")
 
 
 @click.command()
 def faults() -> None:
     """List every fault, and what a cancel through the facade ends in."""
     for fault in FAULTS.values():
-        click.echo(f"{fault.name:<24}{fault.ends_in:<11}{fault.description}")
+        show(f"{fault.name:<24}{fault.ends_in:<11}{fault.description}")
 
 
 @click.command()
@@ -65,7 +65,7 @@ def log(source: str, id: str | None, as_json: bool, url: str) -> None:  # noqa: 
     """Show every request that SOURCE received, about the appointment ID or all; its own log, not the facade's."""
     found = _ask(url, "GET", "/{source}/log" + _about(id), source=source, id=id)
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        show_json(found)
         return
     for entry in found["entries"]:
         facts = (
@@ -74,8 +74,8 @@ def log(source: str, id: str | None, as_json: bool, url: str) -> None:  # noqa: 
             "" if entry["operation"] == "late-commit" else f"answered {entry['status'] or 'nothing'}",
         )
         what = f"{entry['operation'] or 'other':<12}{entry['appointment'] or entry['path'] or ''}"
-        click.echo(f"{entry['number']:>5}  {entry['time'][11:23]}  {what}: {', '.join(filter(None, facts))}")
-    click.echo(f"native cancels: {found['cancels']}, reads: {found['reads']}")
+        show(f"{entry['number']:>5}  {entry['time'][11:23]}  {what}: {', '.join(filter(None, facts))}")
+    show(f"native cancels: {found['cancels']}, reads: {found['reads']}")
 
 
 @click.command()
@@ -91,7 +91,7 @@ def move(source: str, id: str, hours: float, url: str) -> None:  # noqa: A002 - 
     if not math.isfinite(hours):
         raise click.UsageError("--hours must be a number")
     native = _ask(url, "POST", "/{source}/appointments/{id}/move", {"seconds": hours * 3600}, source=source, id=id)
-    click.echo(json.dumps(native, indent=2, ensure_ascii=False))
+    show_json(native)
 
 
 @click.command()
@@ -106,7 +106,7 @@ def time(now: str | None, advance: float | None, real: bool, url: str) -> None:
     wishes += [{}] if real else []
     if len(wishes) > 1:
         raise click.UsageError("give one of --now, --advance and --real")
-    click.echo(_ask(url, *(("PUT", "/time", wishes[0]) if wishes else ("GET", "/time")))["now"])
+    show(_ask(url, *(("PUT", "/time", wishes[0]) if wishes else ("GET", "/time")))["now"])
 
 
 @click.command()
@@ -117,15 +117,15 @@ def time(now: str | None, advance: float | None, real: bool, url: str) -> None:
 def new(source: str, like: str | None, id: str | None, url: str) -> None:  # noqa: A002 - click passes by name
     """Make a new appointment in SOURCE, of which no facade has a record yet, and print its id."""
     body = {name: value for name, value in (("like", like), ("id", id)) if value}
-    click.echo(_ask(url, "POST", "/{source}/appointments", body, source=source)["id"])
+    show(_ask(url, "POST", "/{source}/appointments", body, source=source)["id"])
 
 
 @click.command()
 @_url
 def reset(url: str) -> None:
     """Everything as seeded: appointments, faults, empty logs. A facade keeps its record of what was cancelled."""
-    click.echo(f"as seeded: {', '.join(_ask(url, 'POST', '/reset', {})['reset'])}")
-    click.echo("A facade before it still has its record of what was cancelled; `new` makes appointments without one.")
+    show(f"as seeded: {', '.join(_ask(url, 'POST', '/reset', {})['reset'])}")
+    show("A facade before it still has its record of what was cancelled; `new` makes appointments without one.")
 
 
 COMMANDS: tuple[click.Command, ...] = (arm, disarm, faults, log, move, new, time, reset)

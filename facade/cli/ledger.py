@@ -22,7 +22,7 @@ from facade.cancellation.records import Records
 from facade.cancellation.states import SETTLED, State
 from facade.cancellation.timers import Timers
 from facade.cli.ledger_options import named_ledger, of_a_ledger, opened
-from facade.cli.terminal import show as tell
+from facade.cli.terminal import show as say
 from facade.ledger import migrate
 from facade.ledger.maintenance import Maintenance
 from facade.ledger.store import Ledger
@@ -42,7 +42,7 @@ def db() -> None:
 @of_a_ledger
 def upgrade(path: Path | None, store: str | None) -> None:
     """Bring the store to the installed version."""
-    click.echo(f"the ledger is at revision {migrate.upgrade(named_ledger(path, store).engine)}")
+    say(f"the ledger is at revision {migrate.upgrade(named_ledger(path, store).engine)}")
 
 
 @click.group()
@@ -60,9 +60,9 @@ def list_rows(path: Path | None, store: str | None, state: str | None, source: s
     found = opened(path, store)
     rows = found.in_states([state] if state else [str(s) for s in State], source=source, limit=limit)
     for row in rows:
-        tell(f"{row.state:<12} {_when(row.changed_at)}  {row.source} {row.appointment_id}  {row.cause or ''}".rstrip())
+        say(f"{row.state:<12} {_when(row.changed_at)}  {row.source} {row.appointment_id}  {row.cause or ''}".rstrip())
     if not rows:
-        click.echo("no cancellations" + (f" in state {state}" if state else ""), err=True)
+        say("no cancellations" + (f" in state {state}" if state else ""), err=True)
 
 
 @ledger.command()
@@ -73,16 +73,16 @@ def show(source: str, id: str, path: Path | None, store: str | None) -> None:  #
     """Show one cancellation and its journal as a timeline."""
     found = opened(path, store)
     row = _row(found, source, id)
-    tell(f"{row.source} {row.appointment_id}: {row.state}, attempt {row.epoch}, version {row.version}")
+    say(f"{row.source} {row.appointment_id}: {row.state}, attempt {row.epoch}, version {row.version}")
     if row.read_due is not None:
-        click.echo(f"next read {_when(row.read_due)}")
+        say(f"next read {_when(row.read_due)}")
     for line in found.timeline(row.key):
         detail = ", ".join(f"{name} {_told(value)}" for name, value in line["detail"].items() if value)
         request = f"  request {line['request_id']}" if line["request_id"] else ""
-        tell(f"{_when(line['at'])}  {line['event']:<14} → {line['state'] or '':<12} {detail}{request}".rstrip())
+        say(f"{_when(line['at'])}  {line['event']:<14} → {line['state'] or '':<12} {detail}{request}".rstrip())
     for line in found.audits(row.key):
         cause = f" ({line['cause']})" if line["cause"] else ""
-        tell(f"{_when(line['at'])}  {line['who']}: {line['action']} → {line['outcome']}{cause}")
+        say(f"{_when(line['at'])}  {line['who']}: {line['action']} → {line['outcome']}{cause}")
 
 
 @ledger.command()
@@ -123,7 +123,7 @@ def resolve(
     if not judge(records, row, verdict, because.strip(), who):
         row = found.find(row.key) or row
         raise click.ClickException(f"{_named(row)} is {row.state}; only in-doubt and operator are settled by a person")
-    tell(f"{_named(row)} is {verdict} now")
+    say(f"{_named(row)} is {verdict} now")
 
 
 def _take_back(records: Records, row: Row, because: str, who: str) -> None:
@@ -131,7 +131,7 @@ def _take_back(records: Records, row: Row, because: str, who: str) -> None:
     if not undo(records, row, because, who, readable=known is None or known.readable):
         row = records.ledger.find(row.key) or row
         raise click.ClickException(f"{_named(row)}: nothing was undone; {why_not_undone(records, row)}")
-    tell(f"{_named(row)} is {State.OPERATOR} again")
+    say(f"{_named(row)} is {State.OPERATOR} again")
 
 
 @ledger.command()
@@ -149,7 +149,7 @@ def purge(older_than: str, path: Path | None, store: str | None) -> None:
             "asked for, and a repeat of it would be a new cancel"
         )
     gone = Maintenance(opened(path, store)).purge([str(state) for state in SETTLED], before=time.time() - seconds)
-    click.echo(f"{gone} cancellations deleted")
+    say(f"{gone} cancellations deleted")
 
 
 @ledger.command("rekey")
@@ -165,7 +165,7 @@ def rekey_source(source: str, plugin: str | None, path: Path | None, store: str 
     name = plugin or _configured_plugin(source, path)
     system = registry.load_plugin(name).system
     moved, merged = rekey(found, SourceIds(name=source, system=system))
-    click.echo(f"{source}: {moved} records moved, {merged} merged")
+    say(f"{source}: {moved} records moved, {merged} merged")
 
 
 @ledger.command("rename")
@@ -179,7 +179,7 @@ def rename_source(old: str, new: str, path: Path | None, store: str | None) -> N
     """
     if not re.fullmatch(configuration.NAME, new):
         raise click.UsageError(f"{new!r} is no name of a source: write 1 to 64 letters, digits and hyphens")
-    click.echo(f"{old}: {rename(opened(path, store), old, new)} records moved to {new}")
+    say(f"{old}: {rename(opened(path, store), old, new)} records moved to {new}")
 
 
 def _configured_plugin(source: str, path: Path | None) -> str:

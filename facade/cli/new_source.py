@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import click
 
 from facade import registry
+from facade.cli.terminal import show
 from facade.errors import ConfigurationError
 
 # Legal at once as an entry point's name, as a name in the URL, and, with underscores, in a module's name.
@@ -32,10 +33,10 @@ def new_source(name: str, folder: Path) -> None:
     _refuse_taken(name, names["facade-paper"])
     _write(folder, names)
     install, test, config = (shlex.quote(text) for text in (f"{folder}[test]", str(folder), f"{folder}/sandbox.toml"))
-    click.echo(f"{names['facade-paper']} is in {folder}. Install it into this facade's environment, test it, try it:")
-    click.echo(f"  pip install -e {install}")
-    click.echo(f"  pytest {test}")
-    click.echo(f"  {names['PAPER']}_API_KEY=any facade sandbox --serve {config}")
+    show(f"{names['facade-paper']} is in {folder}. Install it into this facade's environment, test it, try it:")
+    show(f"  pip install -e {install}")
+    show(f"  pytest {test}")
+    show(f"  {names['PAPER']}_API_KEY=any facade sandbox --serve {config}")
 
 
 def _names(name: str) -> dict[str, str]:

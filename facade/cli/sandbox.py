@@ -22,6 +22,7 @@ from facade import registry
 from facade.app import Facade, assemble
 from facade.cli.control import COMMANDS
 from facade.cli.permissions import SANDBOX
+from facade.cli.terminal import show
 from facade.deadline import deadline
 from facade.errors import ConfigurationError, SourceError
 from facade.http_client import HttpClient
@@ -101,7 +102,7 @@ def sandbox(
             else:
                 _serve_too(facade, config, serve_port, host)
     except KeyboardInterrupt:
-        click.echo()
+        show()
 
 
 for command in COMMANDS:
@@ -120,7 +121,7 @@ def _serve_too(facade: Facade, config: Path, port: int, host: SimulatorHost) -> 
     url = f"http://{_HOST}:{port}"
     with _serving(config, port, url) as (process, store):
         _explain_facade(url, facade.config, host, here)
-        click.echo(f"What the facade recorded: facade ledger list --store {store}\n")
+        show(f"What the facade recorded: facade ledger list --store {store}", "")
         _explain_faults(host, here, f"{url}{facade.config.base_path}")
         process.wait()
         raise ConfigurationError(_ENDED)
@@ -141,7 +142,7 @@ def _simulators() -> dict[str, Simulator]:
         except ConfigurationError as error:
             # One author's broken plugin is no other's trouble; a configuration that uses it is refused as always.
             for problem in error.problems:
-                click.echo(f"left out: {problem}", err=True)
+                show(f"left out: {problem}", err=True)
     built = {system.name: system.simulator() for system in systems if system.simulator is not None}
     # The sandbox speaks HTTP; a simulator with a transport of its own is for its plugin's tests.
     return {name: simulator for name, simulator in built.items() if isinstance(simulator, Simulator)}
@@ -195,8 +196,8 @@ def _answers(url: str) -> bool:
 
 def _explain(host: SimulatorHost) -> None:
     for name in host.simulators:
-        click.echo(f"{name:<12}{host.source_url(name)}")
-    click.echo(f"{'control':<12}{host.url}/_control")
+        show(f"{name:<12}{host.source_url(name)}")
+    show(f"{'control':<12}{host.url}/_control")
 
 
 def _explain_facade(url: str, config: configuration.Config, host: SimulatorHost, here: Mapping[str, str]) -> None:
@@ -204,24 +205,24 @@ def _explain_facade(url: str, config: configuration.Config, host: SimulatorHost,
     simulator = host.simulators[name]
     seeded = simulator.seeds(simulator.clock.now())
     appointment_id = next(one for one in (simulator.fault_id.format(1), *seeded) if one in seeded)
-    click.echo(f"{'facade':<12}{url}{config.base_path}\n\nCancel an appointment:\n")
-    click.echo(f"curl -sS {url}{config.base_path}/Appointment/{source}/{appointment_id} \\")
+    show(f"{'facade':<12}{url}{config.base_path}", "", "Cancel an appointment:", "")
+    show(f"curl -sS {url}{config.base_path}/Appointment/{source}/{appointment_id} \\")
     if config.auth_mode == "api-key":
-        click.echo('  -H "Authorization: Bearer $FACADE_CLIENT_KEY" \\')
-    click.echo("  -H 'Content-Type: application/fhir+json' \\")
-    click.echo(f"  -d '{json.dumps({**_BODY, 'id': appointment_id})}'\n")
+        show('  -H "Authorization: Bearer $FACADE_CLIENT_KEY" \\')
+    show("  -H 'Content-Type: application/fhir+json' \\")
+    show(f"  -d '{json.dumps({**_BODY, 'id': appointment_id})}'", "")
 
 
 def _explain_faults(host: SimulatorHost, here: Mapping[str, str], url: str) -> None:
     (_, name), *others = here.items()
-    click.echo("Other ids fail as they say; the answer comes within 8 seconds and ends as shown:\n")
+    show("Other ids fail as they say; the answer comes within 8 seconds and ends as shown:", "")
     for appointment_id, fault in host.simulators[name].fault_ids().items():
-        click.echo(f"  {appointment_id:<28}{fault.ends_in:<11}{fault.description}")
-    click.echo(f"\nWhat the source saw: curl -sS {host.url}/_control/{name}/log")
+        show(f"  {appointment_id:<28}{fault.ends_in:<11}{fault.description}")
+    show("", f"What the source saw: curl -sS {host.url}/_control/{name}/log")
     for source, other in others:
         alike = host.simulators[other].fault_id.format("…")
-        click.echo(f"The same of {source}: {alike}, and curl -sS {host.url}/_control/{other}/log")
+        show(f"The same of {source}: {alike}, and curl -sS {host.url}/_control/{other}/log")
     for source, simulator in here.items():
         named = f"--source {source}" if source == simulator else f"--source {source} --simulator {simulator}"
-        click.echo(f"Against the contract: facade verify --url {url} {named} --sandbox {host.url}")
-    click.echo("Ctrl-C stops both.")
+        show(f"Against the contract: facade verify --url {url} {named} --sandbox {host.url}")
+    show("Ctrl-C stops both.")

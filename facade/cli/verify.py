@@ -8,6 +8,7 @@ import click
 from marshmallow import ValidationError
 
 from facade.cli.client import client_key
+from facade.cli.terminal import show, show_json_text
 from facade.errors import ConfigurationError
 from facade.sentences import nearest
 from facade.settings import BaseUrl
@@ -69,13 +70,13 @@ def verify(
     run = Run(facade, Sandbox(sandbox_url, simulator or source, template), out_of_reach)
     begun = time.monotonic()
     run.begin()
-    click.echo(
-        f"{len(checks)} checks of {facade.url}, source {source}; half a minute if it is all of them ...\n", err=True
-    )
+    show(f"{len(checks)} checks of {facade.url}, source {source}; half a minute if it is all of them ...", "", err=True)
     results = prove(run, checks, parallel)
     seconds = time.monotonic() - begun
-    for line in [report.as_json(run, results, seconds)] if as_json else report.as_text(results, seconds):
-        click.echo(line)
+    if as_json:
+        show_json_text(report.as_json(run, results, seconds))
+    else:
+        show(*report.as_text(results, seconds))
     sys.exit(_FAILED if any(result.outcome == "failed" for result in results) else 0)
 
 
