@@ -1,4 +1,4 @@
-"""CONTRACT's section *The answer*: what every 200 carries, and what it never does."""
+"""What every 200 carries, and what it never does."""
 
 import pytest
 

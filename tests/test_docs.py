@@ -63,3 +63,15 @@ def test_every_link_between_documents_leads_somewhere():
     for document in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text("utf-8")):
             assert (document.parent / target).exists(), (document.name, target)
+
+
+def test_nothing_refers_to_a_document_that_a_reader_cannot_open():
+    for folder in ("facade", "plugins", "tests", "docs", "bench"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix not in {".py", ".md", ".toml"} or "node_modules" in path.parts or path == Path(__file__):
+                continue
+            text = path.read_text("utf-8")
+            assert not re.search(r"\b(CONTRACT|CANCELLATION|ARCHITECTURE|STYLE)('s|\.md| says| goes)", text), path
+            assert not re.search(r"(\"\"\"|# )Row \d|seconds, CONTRACT|the seed's (example|exchange)", text), path
+            for named in re.findall(r"(?<![\w/])docs/[\w/-]+\.md", text):
+                assert (ROOT / named).exists(), f"{path} names {named}"

@@ -1,4 +1,4 @@
-"""A facade process in front of a sandbox process: the seed's exchange, hostile paths, the commands, a stop."""
+"""A facade process in front of a sandbox process: the scheduler's own example, hostile paths, the commands, a stop."""
 
 import contextlib
 import json
@@ -65,7 +65,7 @@ def heim(_sandbox, process):
 
 
 def send(process, method, path, body="", head=HEAD):
-    """One raw request; the path as it is, and the seed's bytes as they are."""
+    """One raw request; the path as it is, and the guide's example byte for byte."""
     if body:
         head += f"Content-Type: application/fhir+json\r\nContent-Length: {len(body.encode())}\r\n"
     status, head, body = exchange(process.address, f"{method} {path} HTTP/1.1\r\n{head}\r\n{body}".encode("latin-1"))

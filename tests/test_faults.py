@@ -10,7 +10,7 @@ from facade.testing.host import serve
 from plugins.heim.simulator import HeimSimulator
 from tests.process import configuration, eventually, facade
 
-BUDGET = 8.0  # seconds, CONTRACT
+BUDGET = 8.0  # seconds, the default of facade.answer_within
 CANCEL = {"resourceType": "Appointment", "status": "cancelled"}
 
 # What a call-centre agent is told, by what the source did.

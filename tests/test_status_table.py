@@ -1,4 +1,4 @@
-"""CONTRACT's table *Which status*: each row, and that the first "no" answers."""
+"""The table *Which status* of docs/errors.md: each question, and that the first "no" answers."""
 
 import json
 
@@ -39,7 +39,7 @@ def outcome(response):
     return body["issue"][0]["code"]
 
 
-# Row 1
+# Question 1
 
 
 @pytest.mark.parametrize("header", [None, "Bearer", "Bearer ", "Bearer wrong", f"Basic {KEY}", KEY, "Bearer ü"])
@@ -57,7 +57,7 @@ def test_the_scheme_is_case_insensitive_as_http_has_it(caller):
     assert caller.read("apt_1", key=None, headers={"Authorization": f"bearer {KEY}"}).status_code == 200
 
 
-# Row 2
+# Question 2
 
 
 def test_an_unknown_source_and_one_out_of_reach_are_404_in_the_same_bytes(two):
@@ -84,7 +84,7 @@ def test_permission_is_asked_before_the_body_is_looked_at(two):
     assert two.cancel("apt_1", "{", source="north", key=OTHER_KEY).status_code == 403
 
 
-# Row 4
+# Question 4
 
 
 def test_another_method_is_405_with_allow(caller):

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 class Budget:
     """Seconds for each part of one cancel, all scaled from ``answer_within``.
 
-    Of 8 s: the read before 1.5, the write 4, the read after 1, the facade's own work 0.5; 1 is slack.
+    Of 8 s, 7 are for all that talks to the source, the time that the request took to arrive included: the read before
+    1.5, the write 4, the read after 1. The 0.5 that these leave, and the last second, are for the ledger and for the
+    answer; a ledger that answers at once needs a few milliseconds of them. One that is locked may take longer
+    (``LOCK_WAIT`` of facade/ledger/engine.py): then the write is not begun once less of the 7 is left than it and the
+    read after need.
     """
 
     answer_within: float

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from facade import loopback
 from facade.app import Facade
 from facade.cli.findings import Finding
 from facade.errors import ConfigurationError
-from facade.settings import LOOPBACK_HOSTS
 from facade.source import Source
 
 SANDBOX = "FACADE_IN_SANDBOX"
@@ -75,4 +75,4 @@ def _chmod(paths: list[str]) -> str:
 def _is_on_this_machine(source: Source) -> bool:
     """Whether its keys are for this machine only, as a sandbox's are."""
     urls = [value for name, value in source.settings.items() if name.endswith("url") and isinstance(value, str)]
-    return bool(urls) and all(urlsplit(url).hostname in LOOPBACK_HOSTS for url in urls)
+    return bool(urls) and all(urlsplit(url).hostname in loopback.HOSTS for url in urls)

@@ -22,7 +22,10 @@ _TCP = {
     "keepalives_interval": 1,
     "keepalives_count": 3,
 }
-LOCK_WAIT = 1.0  # seconds to wait for a locked store, or for a connection
+LOCK_WAIT = 1.0
+"""Seconds for which a transaction waits for its turn in this process, for a connection, and for the store's lock, each;
+PostgreSQL ends a statement after twice as long.
+"""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NOT_A_URL = (
     'is not a database URL; write one like "sqlite:///var/facade.db" or "postgresql+psycopg://USER@HOST/DATABASE", '

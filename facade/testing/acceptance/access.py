@@ -1,4 +1,4 @@
-"""Checks of who may ask, and for what: keys, sources, ids, methods, in the contract's order."""
+"""Checks of who may ask, and for what: keys, sources, ids, methods, in the order that docs/errors.md states."""
 
 import secrets
 from typing import Any
@@ -29,7 +29,7 @@ def _refused_keys(run: Run) -> list[Answer]:
 
 @check("A caller without a known key gets 401, and nothing is sent to the source.")
 def authentication_is_required(run: Run) -> Findings:
-    """Row 1 of the contract's table."""
+    """Question 1 of docs/errors.md, *Which status*."""
     for answer, what in zip(_refused_keys(run), ("no key", "a wrong key", "a wrong scheme"), strict=True):
         yield from differs(f"{answer.request} with {what}", 401, answer.status)
     appointment_id = run.once("refused appointment", str)
@@ -61,7 +61,7 @@ def authentication_comes_first(run: Run) -> Findings:
 
 @check("An unknown source system is 404.")
 def unknown_source(run: Run) -> Findings:
-    """Row 2."""
+    """Question 2 of docs/errors.md, *Which status*."""
     path = run.facade.path("1", source=_NOWHERE)
     for answer in (run.facade.request("POST", path, body=CANCEL), run.facade.request("GET", path)):
         yield from differs(answer.request, 404, answer.status)
@@ -69,7 +69,7 @@ def unknown_source(run: Run) -> Findings:
 
 @check("A source out of the client's reach is 404 in the same bytes as an unknown one, whatever the method.")
 def source_out_of_reach(run: Run) -> Findings:
-    """Row 2: nobody can find out which sources there are."""
+    """No client can find out which sources there are."""
     if run.out_of_reach is None:
         raise Skipped("no such source was named with --out-of-reach")
     for method, body in (("POST", CANCEL), ("GET", None), ("DELETE", None)):
@@ -84,7 +84,7 @@ def source_out_of_reach(run: Run) -> Findings:
 
 @check("An appointment that the source definitely does not know is 404, also when asked again.")
 def unknown_appointment(run: Run) -> Findings:
-    """Row 7: its own not-found, never seen before."""
+    """The source's own not-found, of an appointment that was never seen before."""
     appointment_id = run.sandbox.fresh()
     run.sandbox.remove(appointment_id)
     for answer in (
@@ -106,7 +106,7 @@ def _other_methods(run: Run) -> list[Answer]:
 
 @check("Another method is 405.")
 def other_methods(run: Run) -> Findings:
-    """Row 4."""
+    """Question 4 of docs/errors.md, *Which status*."""
     for answer in _other_methods(run):
         yield from differs(answer.request, 405, answer.status)
 
@@ -122,7 +122,7 @@ def other_methods_are_told_which(run: Run) -> Findings:
 
 @check("The source system is looked at before the method and the body: 404 for an unknown one.")
 def source_comes_before_the_body(run: Run) -> Findings:
-    """Row 2 before row 4."""
+    """Question 2 before question 4 of docs/errors.md, *Which status*."""
     path = run.facade.path("1", source=_NOWHERE)
     for answer in (run.facade.request("POST", path, body=b"{"), run.facade.request("DELETE", path)):
         yield from differs(f"{answer.request} of an unknown source, itself wrong", 404, answer.status)
@@ -130,7 +130,7 @@ def source_comes_before_the_body(run: Run) -> Findings:
 
 @check("The body is looked at before the appointment: 400 for a malformed one, whatever the id.")
 def body_comes_before_the_appointment(run: Run) -> Findings:
-    """Row 4 before rows 5 and 7."""
+    """Question 4 before questions 5 and 7 of docs/errors.md, *Which status*."""
     appointment_id = run.sandbox.fresh()
     run.sandbox.remove(appointment_id)
     for raw_id in (appointment_id, "_" * 25):

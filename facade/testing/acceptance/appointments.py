@@ -51,7 +51,7 @@ def appointments_are_identified(run: Run) -> Findings:
 
 @of_every_appointment("Every Appointment's id is its native id, encoded where FHIR does not allow it.")
 def appointments_have_encoded_ids(answer: Answer) -> Findings:
-    """By the contract's one encoding."""
+    """By the encoding that facade/fhir/ids.py describes."""
     if answer.about:
         yield from differs("id", ids.encode(answer.about), answer.resource.get("id"))
 
@@ -101,7 +101,7 @@ def cancelled_has_a_reason(answer: Answer) -> Findings:
 
 @check("A proposed answer says why: a contained OperationOutcome, referenced from supportingInformation.", end=True)
 def proposed_says_why(run: Run) -> Findings:
-    """With an issue code of the contract's, and a text a call-centre agent can act on."""
+    """With an issue code that docs/errors.md lists, and a text a call-centre agent can act on."""
 
     def judge(answer: Answer) -> Findings:
         if _is_proposed(answer):

@@ -103,7 +103,7 @@ REFUSALS = (
 
 @check("A body of exactly 64 KiB is read, one byte more is 413 and goes nowhere.")
 def body_size(run: Run) -> Findings:
-    """CONTRACT goes beyond the seed here."""
+    """The limit is this facade's own: neither FHIR nor the scheduler's API guide has one."""
     for size, expected in ((MAX_BODY + 1, "413"), (MAX_BODY, "200 cancelled")):
         appointment_id = run.sandbox.fresh()
         frame = json.dumps({**CANCEL, "x-verify": ""})

@@ -1,4 +1,4 @@
-"""Checks of one cancel that goes well: the seed's example, ids, preconditions, what is not done."""
+"""Checks of one cancel that goes well: the scheduler's own example, ids, preconditions, what is not done."""
 
 import json
 from typing import Any

@@ -51,14 +51,14 @@ def _hexadecimal(raw: str) -> str:
 
 @check("Ids of dots, with an encoded slash or a control character in the raw path, are 404.", alone=True)
 def hostile_ids_are_not_found(run: Run) -> Findings:
-    """Row 5."""
+    """Question 5 of docs/errors.md, *Which status*."""
     for answer in _asked(run)[1]:
         yield from answered(answer.request, "404", answer)
 
 
 @check("Hostile ids send no byte to the source.", alone=True)
 def hostile_ids_stay_outside(run: Run) -> Findings:
-    """Row 5, by the source's own log."""
+    """By the source's own log."""
     for request in dict.fromkeys(_asked(run)[2]):
         yield f"a hostile id: expected no byte to the source, saw it receive {request}"
 
