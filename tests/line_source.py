@@ -185,6 +185,10 @@ class LineSimulator(BareSimulator):
     ended_id = "apt_over"
     odd_status_id = "apt_parked"
 
+    def listener(self, host, port, timings):
+        """Lines over TCP."""
+        return served(self, host, port, timings)
+
     def seeds(self, now):
         states = {**dict.fromkeys(self.fault_ids(), "open"), "apt_over": "over", "apt_parked": "parked"}
         return {
@@ -242,7 +246,7 @@ class _Handler(socketserver.StreamRequestHandler):
         self.say(fault and fault.answer, own, stopping)
 
     def commit_late(self, entry, version, fault, epoch):
-        if self.server.stopping.wait(TIMINGS.late_commit):
+        if self.server.stopping.wait(self.server.timings.late_commit):
             return
         simulator = self.server.simulator
         with simulator.lock:
@@ -254,14 +258,14 @@ class _Handler(socketserver.StreamRequestHandler):
     def say(self, answer, own, stopping):
         line = f"{SHOWN.get(answer, own)}\n".encode("latin-1")
         if answer is Answer.SILENCE:
-            stopping.wait(TIMINGS.silence)
+            stopping.wait(self.server.timings.silence)
         elif answer is Answer.RESET:
             self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             os.close(self.request.detach())
         elif answer is Answer.SLOW_DRIP:
             for byte in line:
                 self.wfile.write(bytes([byte]))
-                if stopping.wait(TIMINGS.drip):
+                if stopping.wait(self.server.timings.drip):
                     break
         elif answer is Answer.ENDLESS:
             while not stopping.wait(0.01):
@@ -279,11 +283,11 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 @contextmanager
-def served(simulator):
+def served(simulator, host="127.0.0.1", port=0, timings=TIMINGS):
     """Serve it; gives ``host:port``."""
     simulator.reset()
-    with _Server(("127.0.0.1", 0), _Handler) as server:
-        server.simulator, server.stopping = simulator, threading.Event()
+    with _Server((host, port), _Handler) as server:
+        server.simulator, server.stopping, server.timings = simulator, threading.Event(), timings
         server.block_on_close = False
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
@@ -298,10 +302,10 @@ def served(simulator):
 CAN = Capabilities(versioned_writes=Can.YES, lacks=frozenset({"slot", "appointmentType"}))
 
 
-def reasons(mapped=MAP, codes=CODES):
+def reasons(mapped=MAP, codes=CODES, plugin="line"):
     """The source's reasons and how HL7's lead to them, by parent for the most part."""
     element = [{"code": hl7, "target": [{"code": own, "equivalence": "wider"}]} for hl7, own in mapped.items()]
-    group = {"source": HL7, "target": "urn:fhir-facade:line:why", "element": element}
+    group = {"source": HL7, "target": f"urn:fhir-facade:{plugin}:why", "element": element}
     resource = {"resourceType": "ConceptMap", "status": "active", "group": [group]}
     return NativeReasons(name="why", codes=codes, concept_map=resource, fallback="OTHER")
 
@@ -314,13 +318,14 @@ def declared(adapter=LineAdapter, **changes):
         "settings": LineSettings,
         "id_pattern": r"[A-Za-z0-9_-]{1,64}",
         "repeat": "errors",
-        "reasons": reasons(),
+        "reasons": reasons(plugin=changes.get("name", "line")),
         "capabilities": CAN,
         "simulator": LineSimulator,
     }
     return SourceSystem(**{**facts, **changes})
 
 
-def declared_without_read():
+def declared_without_read(**changes):
     """The declaration of the source that only cancels."""
-    return declared(UnreadableLineAdapter, capabilities=replace(CAN, read=Can.CANNOT, versioned_writes=Can.CANNOT))
+    can = replace(CAN, read=Can.CANNOT, versioned_writes=Can.CANNOT)
+    return declared(UnreadableLineAdapter, **{"capabilities": can, **changes})

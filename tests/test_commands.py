@@ -20,7 +20,7 @@ from facade import registry
 from facade.app import assemble
 from facade.cli import main
 from facade.cli.findings import of_source
-from facade.cli.sandbox import _explain_facade, _simulators
+from facade.cli.sandbox import _explain_facade, _simulators, _systems
 from facade.http_client import HttpAnswer
 from facade.testing.faults import FAULTS
 from facade.testing.host import serve
@@ -78,7 +78,7 @@ def test_the_fixed_names_of_options_and_their_defaults():
     }
     assert options["serve"].keys() == {"--config", "--host", "--port", "--store", "--workers"}
     assert (options["serve"]["--host"], options["serve"]["--port"]) == ("127.0.0.1", 8080)
-    assert options["sandbox"].keys() == {"--port", "--serve", "--serve-port", "--chaos", "--seed"}
+    assert options["sandbox"].keys() == {"--port", "--serve", "--serve-port", "--chaos", "--seed", "--listen"}
     assert options["sources"].keys() == {"--config"}
     assert options["check"].keys() == {"--config", "--plugin", "--online", "--id"}
     assert options["cancel"].keys() == {"source", "id", "--reason", "--note", "--url", "--json"}
@@ -310,7 +310,7 @@ def test_a_misspelt_fault_is_told_the_one_that_was_meant(sandbox):
 
 def test_a_plugin_that_cannot_be_used_is_left_out_of_the_sandbox(monkeypatch, capsys):
     monkeypatch.setattr(registry, "installed", lambda: ["heim", "nowhere"])
-    assert list(_simulators()) == ["heim"]
+    assert list(_simulators(_systems())) == ["heim"]
     assert capsys.readouterr().err.startswith('left out: plugin "nowhere" is not installed')
 
 

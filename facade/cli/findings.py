@@ -13,6 +13,7 @@ from facade.fhir.reasons import ReasonMap
 from facade.registry import Plugin
 from facade.source import Source
 from facade.testing.faults import FAULTS
+from facade.testing.host import is_servable
 
 _READ_WITHIN = 5.0  # seconds
 # Ids that no source is likely to have; the first one that the pattern allows is asked for.
@@ -126,7 +127,12 @@ def _simulator(system: SourceSystem) -> Finding:
     if missing:
         text = f"seeds no appointment for the fault ids {', '.join(sorted(missing)[:3])}, …; add them to seeds()"
         return Finding(system.name, "simulator", "problem", text)
-    return Finding(system.name, "simulator", "ok", f"behaves, with {len(FAULTS)} faults on demand")
+    shown = len(simulator.shown_faults())
+    faults = f"{shown} faults on demand" if shown == len(FAULTS) else f"{shown} of {len(FAULTS)} faults on demand"
+    if not is_servable(simulator):
+        text = f"behaves, with {faults}; the sandbox leaves it out: it is not HTTP and has no listener"
+        return Finding(system.name, "simulator", "warning", text)
+    return Finding(system.name, "simulator", "ok", f"behaves, with {faults}")
 
 
 def _next_step(error: SourceError) -> str:

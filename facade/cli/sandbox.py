@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -23,13 +23,14 @@ from facade.app import Facade, assemble
 from facade.cli.control import COMMANDS
 from facade.cli.permissions import SANDBOX
 from facade.cli.terminal import show
+from facade.contract import SourceSystem
 from facade.deadline import deadline
 from facade.errors import ConfigurationError, SourceError
 from facade.http_client import HttpClient
 from facade.settings import Origin
 from facade.testing.faults import Chance
-from facade.testing.host import SimulatorHost, serve
-from facade.testing.simulator import Simulator
+from facade.testing.host import SimulatorHost, is_servable, serve
+from facade.testing.simulator import BareSimulator, Simulator
 
 _HOST = "127.0.0.1"
 _ENDED = "the facade ended; its own message says why"
@@ -63,6 +64,12 @@ _BODY = {
 )
 @click.option("--seed", default=1, show_default=True, help="Decides which; the same seed, the same failures.")
 @click.option(
+    "--listen",
+    metavar="NAME=PORT",
+    multiple=True,
+    help="The port of a source system that is not HTTP, by its plugin's name; else any free one. May be repeated.",
+)
+@click.option(
     "--allowed-origin", "origins", multiple=True, help="Also serve pages of this origin, like http://host:3000."
 )
 @click.pass_context
@@ -73,9 +80,12 @@ def sandbox(
     serve_port: int,
     chaos: float,
     seed: int,
+    listen: tuple[str, ...],
     origins: tuple[str, ...],
 ) -> None:
     """Serve a stand-in for every installed source system, seeded, on loopback.
+
+    One that is not HTTP listens on a port of its own. What cannot be served is named, with the reason.
 
     Each keeps state and its own log, and fails on demand: an appointment whose id holds a fault's name fails
     that way, and the control API under /_control arms any fault for any appointment. The commands below talk
@@ -91,11 +101,16 @@ def sandbox(
     allowed = _allowed(origins) | (facade.config.allowed_origins if facade is not None else frozenset())
     for stop in _STOPS:
         signal.signal(stop, _stop)
-    simulators = _simulators()
+    systems = _systems()
+    simulators = _simulators(systems)
+    ports = _ports(listen, simulators)
     for simulator in simulators.values():
         simulator.faults.chance = Chance(seed, chaos, simulator.answers) if chaos else None
+    capabilities = {system.name: system.capabilities for system in systems}
     try:
-        with serve(simulators, host=_HOST, port=port, allowed_origins=allowed) as host:
+        with serve(
+            simulators, host=_HOST, port=port, ports=ports, capabilities=capabilities, allowed_origins=allowed
+        ) as host:
             _explain(host)
             if config is None or facade is None:
                 host.wait()
@@ -134,8 +149,8 @@ def _stop(*_: object) -> NoReturn:
     sys.exit(0)
 
 
-def _simulators() -> dict[str, Simulator]:
-    systems = []
+def _systems() -> list[SourceSystem]:
+    systems: list[SourceSystem] = []
     for name in registry.installed():
         try:
             systems.append(registry.load_plugin(name).system)
@@ -143,23 +158,58 @@ def _simulators() -> dict[str, Simulator]:
             # One author's broken plugin is no other's trouble; a configuration that uses it is refused as always.
             for problem in error.problems:
                 show(f"left out: {problem}", err=True)
-    built = {system.name: system.simulator() for system in systems if system.simulator is not None}
-    # The sandbox speaks HTTP; a simulator with a transport of its own is for its plugin's tests.
-    return {name: simulator for name, simulator in built.items() if isinstance(simulator, Simulator)}
+    return systems
+
+
+def _simulators(systems: Sequence[SourceSystem]) -> dict[str, BareSimulator]:
+    """Those that can be served, by plugin; the others are named, with the reason."""
+    found: dict[str, BareSimulator] = {}
+    for system in systems:
+        if system.simulator is None:
+            show(f'left out: plugin "{system.name}" declares no simulator', err=True)
+        elif is_servable(simulator := system.simulator()):
+            found[system.name] = simulator
+        else:
+            show(
+                f'left out: the simulator of plugin "{system.name}" is not HTTP and has no listener; '
+                "write BareSimulator.listener",
+                err=True,
+            )
+    return found
+
+
+def _ports(listen: Sequence[str], simulators: Mapping[str, BareSimulator]) -> dict[str, int]:
+    apart = [name for name, simulator in simulators.items() if not isinstance(simulator, Simulator)]
+    ports: dict[str, int] = {}
+    for wish in listen:
+        name, _, number = wish.partition("=")
+        if name not in apart:
+            known = ", ".join(apart) or "there is none"
+            raise click.UsageError(f"--listen {wish}: name a source system that is not HTTP ({known})")
+        if not (number.isascii() and number.isdecimal() and int(number) <= 65535):
+            raise click.UsageError(f"--listen {wish}: the port is 0 to 65535, for example {name}=2575")
+        ports[name] = int(number)
+    return ports
 
 
 def _sources_here(config: Path, host: SimulatorHost) -> dict[str, str]:
     """The configured sources that this sandbox serves, each with its simulator's name."""
     urls = {host.source_url(name): name for name in host.simulators}
     tables = configuration.read(config)["sources"].items()
-    bases = {source: str(settings.get("base_url")).rstrip("/") for source, settings in tables}
-    here = {source: urls[url] for source, url in bases.items() if url in urls}
+    here = {source: name for source, table in tables for url, name in urls.items() if _points_at(table, url)}
     if not here:
         raise ConfigurationError(
             f"{config} has no source with the base_url {' or '.join(urls)}; give it one, or serve "
             "the sandbox with --port where its sources look"
         )
     return here
+
+
+def _points_at(table: Mapping[str, object], url: str) -> bool:
+    """Whether a source's settings name this address: in one text, or as a host and a port."""
+    texts = {value.rstrip("/") for value in table.values() if isinstance(value, str)}
+    host, _, port = url.rpartition(":")
+    return url in texts or (host in texts and any(str(value) == port for value in table.values()))
 
 
 @contextmanager
@@ -216,7 +266,7 @@ def _explain_facade(url: str, config: configuration.Config, host: SimulatorHost,
 def _explain_faults(host: SimulatorHost, here: Mapping[str, str], url: str) -> None:
     (_, name), *others = here.items()
     show("Other ids fail as they say; the answer comes within 8 seconds and ends as shown:", "")
-    for appointment_id, fault in host.simulators[name].fault_ids().items():
+    for appointment_id, fault in host.simulators[name].shown_faults().items():
         show(f"  {appointment_id:<28}{fault.ends_in:<11}{fault.description}")
     show("", f"What the source saw: curl -sS {host.url}/_control/{name}/log")
     for source, other in others:

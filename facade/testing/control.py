@@ -8,16 +8,22 @@ from typing import Any, TypeVar
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from facade.contract import Capabilities
 from facade.errors import BadRequest, Forbidden, NotFound, RequestError
 from facade.testing.copies import renamed
 from facade.testing.faults import FAULTS, Armed
-from facade.testing.simulator import Clock, Simulator
+from facade.testing.simulator import BareSimulator, Clock
 
 _Found = TypeVar("_Found")
 
 
-def control_app(simulators: Mapping[str, Simulator], clock: Clock) -> Flask:
-    """Build the API over these simulators, by source name; the host mounts it at ``/_control``."""
+def control_app(
+    simulators: Mapping[str, BareSimulator], clock: Clock, capabilities: Mapping[str, Capabilities]
+) -> Flask:
+    """Build the API over these simulators, by source name; the host mounts it at ``/_control``.
+
+    ``capabilities`` are what the plugins declare, as far as it is known.
+    """
     app = Flask("facade.testing.control")
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
     app.before_request(_require_json)
@@ -25,12 +31,13 @@ def control_app(simulators: Mapping[str, Simulator], clock: Clock) -> Flask:
     app.register_error_handler(HTTPException, _http_error)
     _host_routes(app, simulators, clock)
     _appointment_routes(app, simulators)
+    _fact_routes(app, simulators, capabilities)
     _fault_routes(app, simulators)
     _log_routes(app, simulators)
     return app
 
 
-def _host_routes(app: Flask, simulators: Mapping[str, Simulator], clock: Clock) -> None:
+def _host_routes(app: Flask, simulators: Mapping[str, BareSimulator], clock: Clock) -> None:
     @app.get("/faults")
     def list_faults() -> Response:
         return jsonify(
@@ -77,7 +84,7 @@ def _host_routes(app: Flask, simulators: Mapping[str, Simulator], clock: Clock) 
         return get_time()
 
 
-def _appointment_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None:
+def _appointment_routes(app: Flask, simulators: Mapping[str, BareSimulator]) -> None:
     route = "/<source>/appointments/<appointment_id>"
 
     @app.post("/<source>/appointments")
@@ -128,13 +135,27 @@ def _appointment_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None
         return jsonify({"deleted": appointment_id})
 
 
-def _fault_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None:
+def _fact_routes(app: Flask, simulators: Mapping[str, BareSimulator], capabilities: Mapping[str, Capabilities]) -> None:
+    @app.get("/<source>/facts")
+    def get_facts(source: str) -> Response:
+        simulator, can = _simulator(simulators, source), capabilities.get(source)
+        declared = None if can is None else {"read": can.read.value, "versionedWrites": can.versioned_writes.value}
+        shown = [name for name, fault in FAULTS.items() if fault.answer in simulator.answers]
+        return jsonify({"faults": shown, "capabilities": declared})
+
+
+def _fault_routes(app: Flask, simulators: Mapping[str, BareSimulator]) -> None:
     route = "/<source>/faults"
 
     @app.post(route)
     def arm_fault(source: str) -> Response:
         simulator = _simulator(simulators, source)
         armed = _armed(_json_object())
+        if armed.fault.answer not in simulator.answers:
+            raise BadRequest(
+                f'"{source}" cannot show a source that {armed.fault.answer.value}. Use another fault: '
+                f"GET /_control/{source}/facts names them."
+            )
         _existing(source, armed.appointment, simulator.get(armed.appointment))
         simulator.faults.arm(armed.appointment, armed.fault, armed.times)
         return jsonify(_as_json(armed))
@@ -155,7 +176,7 @@ def _fault_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None:
         return jsonify({"share": chance.share if chance else 0.0})
 
 
-def _log_routes(app: Flask, simulators: Mapping[str, Simulator]) -> None:
+def _log_routes(app: Flask, simulators: Mapping[str, BareSimulator]) -> None:
     route = "/<source>/log"
 
     @app.get(route)
@@ -186,7 +207,7 @@ def _require_json() -> None:
         )
 
 
-def _simulator(simulators: Mapping[str, Simulator], source: str) -> Simulator:
+def _simulator(simulators: Mapping[str, BareSimulator], source: str) -> BareSimulator:
     if source not in simulators:
         raise NotFound(f'There is no source system "{source}" here. Use one of: {", ".join(simulators)}.')
     return simulators[source]
@@ -263,6 +284,7 @@ def _request_error(error: RequestError) -> tuple[Response, int]:
 def _http_error(error: HTTPException) -> tuple[Response, int]:
     text = (
         f"{request.method} {request.path} is no control request ({error.name}). Use /time, /reset, /faults, "
-        "/<source>/appointments/<id>, /<source>/faults, /<source>/chance or /<source>/log below /_control."
+        "/<source>/appointments/<id>, /<source>/facts, /<source>/faults, /<source>/chance or /<source>/log "
+        "below /_control."
     )
     return jsonify({"error": text}), error.code or 500

@@ -136,6 +136,15 @@ FAULTS: dict[str, Fault] = {
 """Every fault by its name, in the order testers are shown them."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Timings:
+    """How slow slow is, in seconds: the longest silence, the pause between dripped bytes, the late commit."""
+
+    silence: float = 30.0
+    drip: float = 1.0
+    late_commit: float = 6.0
+
+
 @dataclass(frozen=True)
 class Armed:
     """A fault waiting for requests about one appointment; ``times`` is how many more, None for all."""

@@ -1,10 +1,13 @@
-"""One process that serves every source's simulator under its own prefix, and the control API beside them."""
+"""One process that serves every source's simulator, and the control API beside them.
+
+HTTP simulators are mounted under their own prefix; any other is served by its own listener.
+"""
 
 import json
 import socket
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from werkzeug.datastructures import EnvironHeaders
@@ -13,10 +16,12 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
 from facade import loopback
+from facade.contract import Capabilities
 from facade.errors import ConfigurationError
 from facade.testing.control import control_app
-from facade.testing.simulator import Clock, Simulator
-from facade.testing.transport import FaultyTransport, Timings
+from facade.testing.faults import Timings
+from facade.testing.simulator import BareSimulator, Clock, Simulator
+from facade.testing.transport import FaultyTransport
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -25,15 +30,23 @@ if TYPE_CHECKING:
 class SimulatorHost:
     """The simulators being served; in the same process, tests may do without the control API."""
 
-    def __init__(self, url: str, simulators: Mapping[str, Simulator], clock: Clock, server: threading.Thread) -> None:
+    def __init__(
+        self,
+        url: str,
+        simulators: Mapping[str, BareSimulator],
+        clock: Clock,
+        server: threading.Thread,
+        addresses: Mapping[str, str],
+    ) -> None:
         self.url = url
         self.simulators = simulators
         self.clock = clock
         self._server = server
+        self._addresses = addresses
 
     def source_url(self, source: str) -> str:
-        """The base URL under which an adapter finds this source."""
-        return f"{self.url}/{source}"
+        """Where an adapter finds this source: a base URL, or the address that its own listener gave."""
+        return self._addresses[source]
 
     def reset(self) -> None:
         """Every source as seeded: state, faults, an empty log."""
@@ -47,30 +60,35 @@ class SimulatorHost:
 
 @contextmanager
 def serve(
-    simulators: Mapping[str, Simulator],
+    simulators: Mapping[str, BareSimulator],
     *,
     host: str = "127.0.0.1",
     port: int = 0,
     timings: Timings | None = None,
     allowed_origins: Collection[str] = (),
+    ports: Mapping[str, int] | None = None,
+    capabilities: Mapping[str, Capabilities] | None = None,
 ) -> Iterator[SimulatorHost]:
-    """Serve the simulators, by source name, from a background thread for as long as the block runs.
+    """Serve the simulators, by source name, from background threads for as long as the block runs.
 
     Port 0 is any free one. Requests that a page or a proxy may have sent are refused, but for those of pages of
-    ``allowed_origins``. A program that does nothing else calls ``wait()`` inside the block. Raises
-    ConfigurationError if the address cannot be listened on.
+    ``allowed_origins``. ``ports`` are those of the sources that are not HTTP, by name; any free one by default.
+    ``capabilities`` are what the plugins declare, by source name, for those who ask the control API. A program that
+    does nothing else calls ``wait()`` inside the block. Raises ConfigurationError if an address cannot be listened on,
+    or if a simulator is not HTTP and has no listener.
     """
     clock, stopping = Clock(), threading.Event()
+    timings = timings or Timings()
     for simulator in simulators.values():
         simulator.clock = clock
         simulator.reset()
     mounts = {
-        f"/{source}": FaultyTransport(simulator, timings or Timings(), stopping)
+        f"/{source}": FaultyTransport(simulator, timings, stopping)
         for source, simulator in simulators.items()
+        if isinstance(simulator, Simulator)
     }
-    app = _OnlyLocal(
-        DispatcherMiddleware(_nowhere, {**mounts, "/_control": control_app(simulators, clock)}), allowed_origins
-    )
+    control = control_app(simulators, clock, capabilities or {})
+    app = _OnlyLocal(DispatcherMiddleware(_nowhere, {**mounts, "/_control": control}), allowed_origins)
     with _listen(host, port) as listener:  # our own: werkzeug exits the process over a port in use
         port = listener.getsockname()[1]
         server = make_server(host, port, app, threaded=True, request_handler=_RequestHandler, fd=listener.fileno())
@@ -78,7 +96,15 @@ def serve(
     thread.start()
     try:
         name = f"[{host}]" if ":" in host else host
-        yield SimulatorHost(f"http://{name}:{port}", simulators, clock, thread)
+        url = f"http://{name}:{port}"
+        with ExitStack() as listeners:
+            addresses = {
+                source: f"{url}/{source}"
+                if isinstance(simulator, Simulator)
+                else _serve_apart(listeners, source, simulator, host, (ports or {}).get(source, 0), timings)
+                for source, simulator in simulators.items()
+            }
+            yield SimulatorHost(url, simulators, clock, thread, addresses)
     finally:
         stopping.set()
         server.shutdown()
@@ -102,6 +128,28 @@ class _OnlyLocal:
         if why is None:
             return self._app(environ, start_response)
         return Response(json.dumps({"error": why}), 403, mimetype="application/json")(environ, start_response)
+
+
+def is_servable(simulator: BareSimulator) -> bool:
+    """Whether it is HTTP, or brings a listener."""
+    return isinstance(simulator, Simulator) or type(simulator).listener is not BareSimulator.listener
+
+
+def _serve_apart(
+    listeners: ExitStack, source: str, simulator: BareSimulator, host: str, port: int, timings: Timings
+) -> str:
+    """Enter a simulator's own listener; its address."""
+    listener = simulator.listener(host, port, timings)
+    if listener is None:
+        raise ConfigurationError(
+            f"the simulator of {source} is not HTTP and has no listener; write BareSimulator.listener"
+        )
+    try:
+        return listeners.enter_context(listener)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the simulator of {source} cannot listen on {host}, port {port}: {error}; choose another port"
+        ) from error
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,7 +2,7 @@
 
 A plugin writes the four abstract methods of ``Simulator``; ``app``, ``operation`` and ``refusal`` are the source's
 HTTP side, used by ``facade.testing.transport`` alone. A source that is not HTTP extends ``BareSimulator``, which
-knows no transport, and brings a server of its own.
+knows no transport, and brings a server of its own: ``listener``.
 """
 
 import copy
@@ -11,12 +11,13 @@ import secrets
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from facade.contract import utc_now
-from facade.testing.faults import FAULTS, Answer, ArmedFaults, Fault, Operation
+from facade.testing.faults import FAULTS, Answer, ArmedFaults, Fault, Operation, Timings
 from facade.testing.instants import moved
 
 if TYPE_CHECKING:
@@ -143,8 +144,20 @@ class BareSimulator(ABC):
         """
 
     def fault_ids(self) -> dict[str, Fault]:
-        """The appointments that are to be armed for ever, by id."""
+        """The appointments that have a fault for ever, by id; one whose fault cannot be shown has none."""
         return {self.fault_id.format(name): fault for name, fault in FAULTS.items()}
+
+    def shown_faults(self) -> dict[str, Fault]:
+        """Those of ``fault_ids()`` whose fault the transport can show; the others are ordinary appointments."""
+        return {one: fault for one, fault in self.fault_ids().items() if fault.answer in self.answers}
+
+    def listener(self, host: str, port: int, timings: Timings) -> AbstractContextManager[str] | None:
+        """Serve the source's own transport at this address until the block ends; gives the address as settings name it.
+
+        For a source that is not HTTP. Port 0 is any free one. None: there is no such server, and ``facade sandbox``
+        leaves the source out.
+        """
+        return None
 
     def new_id(self) -> str:
         """An id that nobody has; like the faults' ids, so override it where those are not of ``fault_id``'s form."""
@@ -157,7 +170,7 @@ class BareSimulator(ABC):
             self.revision += 1
             self._appointments = copy.deepcopy(dict(self.seeds(self.clock.now())))
             self.faults.disarm()
-            for appointment_id, fault in self.fault_ids().items():
+            for appointment_id, fault in self.shown_faults().items():
                 self.faults.arm(appointment_id, fault)
             self.log.clear()
 

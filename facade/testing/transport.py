@@ -7,14 +7,14 @@ import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Request, Response
 
-from facade.testing.faults import Answer, Commit, Fault
+from facade.testing.faults import Answer, Commit, Fault, Timings
 from facade.testing.simulator import LogEntry, Simulator
 
 if TYPE_CHECKING:
@@ -33,15 +33,6 @@ _CANNED: dict[Answer, tuple[int, str, str | bytes]] = {
     Answer.OTHER_JSON_200: (200, "application/json", '[{"status": ["cancelled"]}, null, 1e3]'),
 }
 _CUT_INTO_HEADERS = 16  # bytes after the status line: inside the first header, before any Content-Length
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timings:
-    """How slow slow is, in seconds: the longest silence, the pause between dripped bytes, the late commit."""
-
-    silence: float = 30.0
-    drip: float = 1.0
-    late_commit: float = 6.0
 
 
 class FaultyTransport:

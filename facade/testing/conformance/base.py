@@ -16,10 +16,9 @@ from facade.registry import load_plugin
 from facade.testing.conformance import runs
 from facade.testing.conformance.bench import HL7_CODE, ROOM, Bench, Trial
 from facade.testing.conformance.readme import find
-from facade.testing.faults import FAULTS
-from facade.testing.host import serve
-from facade.testing.simulator import BareSimulator, Simulator
-from facade.testing.transport import Timings
+from facade.testing.faults import FAULTS, Timings
+from facade.testing.host import is_servable, serve
+from facade.testing.simulator import BareSimulator
 
 TIMINGS = Timings(silence=5.0, drip=0.05, late_commit=0.8)
 
@@ -102,8 +101,8 @@ class Kit:
     @contextmanager
     def serve(self, simulator: BareSimulator) -> Iterator[str]:
         """Serve the simulator with the timings of TIMINGS; where it is reached, as ``settings`` takes it."""
-        if not isinstance(simulator, Simulator):
-            fail("the simulator is no HTTP simulator; override serve(self, simulator) to serve it")
+        if not is_servable(simulator):
+            fail("the simulator is not HTTP and has no listener; write BareSimulator.listener, or override serve")
         with serve({self.plugin: simulator}, timings=TIMINGS) as host:
             yield host.source_url(self.plugin)
 
