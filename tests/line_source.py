@@ -200,6 +200,12 @@ class LineSimulator(BareSimulator):
         """As given, in a new version."""
         super().put(appointment_id, {**native, "version": native.get("version", 1) + 1})
 
+    codes = CODES
+
+    def logged(self, why):
+        """What the log keeps of a reason, as the source writes it."""
+        return why
+
     def act(self, operation, ref, why, version):
         """The good or bad answer to one line, after it was obeyed."""
         native = self.get(ref)
@@ -208,7 +214,7 @@ class LineSimulator(BareSimulator):
         if operation == "cancel":
             if version not in ("0", str(native["version"])):
                 return "ERR stale"
-            if native["state"] != "open" or why not in CODES:
+            if native["state"] != "open" or why not in self.codes:
                 return "ERR refused"
             self.put(ref, {**native, "state": "gone", "why": why})
         return f"OK {json.dumps(self.get(ref))}"
@@ -232,7 +238,7 @@ class _Handler(socketserver.StreamRequestHandler):
         words = [unquote(word) for word in self.rfile.readline(LONGEST).decode("latin-1").split()]
         verb, _, ref, why, version = (*words, *[None] * 5)[:5]
         operation = {"GET": "read", "CANCEL": "cancel"}.get(verb)
-        entry = LogEntry(method=verb, path=verb, operation=operation, appointment=ref, body=why)
+        entry = LogEntry(method=verb, path=verb, operation=operation, appointment=ref, body=simulator.logged(why))
         with simulator.lock:
             revision, epoch = simulator.revision, simulator.epoch
             fault = simulator.faults.take(ref, operation)
@@ -241,17 +247,17 @@ class _Handler(socketserver.StreamRequestHandler):
             own = simulator.act("read" if shows else operation, ref, why, version) if acts or shows else ""
             simulator.log.record(replace(entry, fault=fault and fault.name, changed=simulator.revision != revision))
         if fault and fault.commit is Commit.LATE:
-            waiting = (entry, version, fault, epoch)
+            waiting = (entry, why, version, fault, epoch)
             threading.Thread(target=self.commit_late, args=waiting, daemon=True).start()
         self.say(fault and fault.answer, own, stopping)
 
-    def commit_late(self, entry, version, fault, epoch):
+    def commit_late(self, entry, why, version, fault, epoch):
         if self.server.stopping.wait(self.server.timings.late_commit):
             return
         simulator = self.server.simulator
         with simulator.lock:
             if simulator.epoch == epoch:
-                simulator.act("cancel", entry.appointment, entry.body, version)
+                simulator.act("cancel", entry.appointment, why, version)
                 late = LogEntry(operation="late-commit", appointment=entry.appointment, fault=fault.name, changed=True)
                 simulator.log.record(late)
 

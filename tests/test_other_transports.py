@@ -61,7 +61,7 @@ def test_the_sandbox_serves_a_source_that_is_not_http_and_names_what_it_leaves_o
         )
         assert 'left out: plugin "line-bare" declares no simulator\n' in said
         facts = call("GET", f"{sandbox.url}/_control/line/facts").json()
-        assert facts == {"faults": SHOWN, "capabilities": {"read": "yes", "versionedWrites": "yes"}}
+        assert facts == {"address": address, "faults": SHOWN, "capabilities": {"read": "yes", "versionedWrites": "yes"}}
         made = call("POST", f"{sandbox.url}/_control/line/appointments", json={}).json()["id"]
         asked(address, f"CANCEL key {made} OTHER 0".encode())
         assert call("GET", f"{sandbox.url}/_control/line/log?appointment={made}").json()["cancels"] == 1
@@ -79,7 +79,11 @@ def test_a_fault_that_a_transport_cannot_show_is_not_armed():
             '"line" cannot show a source that is hidden behind a gateway\'s HTML 404. Use another fault: '
             "GET /_control/line/facts names them."
         )
-        assert control(host, "GET", "/line/facts").json() == {"faults": SHOWN, "capabilities": None}
+        assert control(host, "GET", "/line/facts").json() == {
+            "address": host.source_url("line"),
+            "faults": SHOWN,
+            "capabilities": None,
+        }
         assert control(host, "GET", "/heim/facts").json()["faults"] == list(FAULTS)
 
 

@@ -119,6 +119,7 @@ EXPECTED = {
     "proposed-at-first": {
         *CANCELLED,
         "body-size",
+        "body-members",
         "unknown-elements-are-ignored",
         "plain-json-is-read",
         "example",
@@ -140,7 +141,7 @@ EXPECTED = {
     "proposed-with-a-reason": {"app-4"},
     "proposed-without-a-why-after-silence": {"proposed-says-why"},
     "raw-ids": {"every-body-is-valid", "appointments-have-encoded-ids"},
-    "raw-references": {"appointments-have-encoded-references"},
+    "raw-references": {"every-body-is-valid", "appointments-have-encoded-references"},
     "reads-of-how-it-was": {"reads", "cancelled-stays-cancelled"},
     "reads-without-the-record": {"reads-show-the-record"},
     "request-ids-as-they-come": {"request-ids-are-made"},
@@ -175,7 +176,7 @@ EXPECTED = {
         "reads-of-another-id",
         "not-found-after-it-was-seen",
     },
-    "what-is-wrong-is-a-bad-request": {"status-absent", "status-not-a-code", "element-of-a-wrong-type"},
+    "what-is-wrong-is-a-bad-request": {"body-members", "status-absent", "status-not-a-code", "element-of-a-wrong-type"},
 }
 
 

@@ -18,11 +18,14 @@ _Found = TypeVar("_Found")
 
 
 def control_app(
-    simulators: Mapping[str, BareSimulator], clock: Clock, capabilities: Mapping[str, Capabilities]
+    simulators: Mapping[str, BareSimulator],
+    clock: Clock,
+    capabilities: Mapping[str, Capabilities],
+    addresses: Mapping[str, str],
 ) -> Flask:
     """Build the API over these simulators, by source name; the host mounts it at ``/_control``.
 
-    ``capabilities`` are what the plugins declare, as far as it is known.
+    ``capabilities`` are what the plugins declare, as far as it is known; ``addresses`` where the sources are reached.
     """
     app = Flask("facade.testing.control")
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
@@ -31,7 +34,7 @@ def control_app(
     app.register_error_handler(HTTPException, _http_error)
     _host_routes(app, simulators, clock)
     _appointment_routes(app, simulators)
-    _fact_routes(app, simulators, capabilities)
+    _fact_routes(app, simulators, capabilities, addresses)
     _fault_routes(app, simulators)
     _log_routes(app, simulators)
     return app
@@ -135,13 +138,18 @@ def _appointment_routes(app: Flask, simulators: Mapping[str, BareSimulator]) -> 
         return jsonify({"deleted": appointment_id})
 
 
-def _fact_routes(app: Flask, simulators: Mapping[str, BareSimulator], capabilities: Mapping[str, Capabilities]) -> None:
+def _fact_routes(
+    app: Flask,
+    simulators: Mapping[str, BareSimulator],
+    capabilities: Mapping[str, Capabilities],
+    addresses: Mapping[str, str],
+) -> None:
     @app.get("/<source>/facts")
     def get_facts(source: str) -> Response:
         simulator, can = _simulator(simulators, source), capabilities.get(source)
         declared = None if can is None else {"read": can.read.value, "versionedWrites": can.versioned_writes.value}
         shown = [name for name, fault in FAULTS.items() if fault.answer in simulator.answers]
-        return jsonify({"faults": shown, "capabilities": declared})
+        return jsonify({"address": addresses.get(source), "faults": shown, "capabilities": declared})
 
 
 def _fault_routes(app: Flask, simulators: Mapping[str, BareSimulator]) -> None:

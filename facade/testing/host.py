@@ -87,7 +87,8 @@ def serve(
         for source, simulator in simulators.items()
         if isinstance(simulator, Simulator)
     }
-    control = control_app(simulators, clock, capabilities or {})
+    addresses: dict[str, str] = {}  # complete once every listener listens
+    control = control_app(simulators, clock, capabilities or {}, addresses)
     app = _OnlyLocal(DispatcherMiddleware(_nowhere, {**mounts, "/_control": control}), allowed_origins)
     with _listen(host, port) as listener:  # our own: werkzeug exits the process over a port in use
         port = listener.getsockname()[1]
@@ -98,12 +99,12 @@ def serve(
         name = f"[{host}]" if ":" in host else host
         url = f"http://{name}:{port}"
         with ExitStack() as listeners:
-            addresses = {
-                source: f"{url}/{source}"
-                if isinstance(simulator, Simulator)
-                else _serve_apart(listeners, source, simulator, host, (ports or {}).get(source, 0), timings)
-                for source, simulator in simulators.items()
-            }
+            for source, simulator in simulators.items():
+                if isinstance(simulator, Simulator):
+                    addresses[source] = f"{url}/{source}"
+                else:
+                    its_port = (ports or {}).get(source, 0)
+                    addresses[source] = _serve_apart(listeners, source, simulator, host, its_port, timings)
             yield SimulatorHost(url, simulators, clock, thread, addresses)
     finally:
         stopping.set()

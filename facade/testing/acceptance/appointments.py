@@ -1,14 +1,12 @@
 """Checks of every Appointment that was answered: what a scheduler needs of it, and what R4 demands."""
 
-import json
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
-from facade.fhir import ids
-from facade.fhir.check import problems, resource_problems
+from facade.testing.acceptance import r4
 from facade.testing.acceptance.check import Findings, Skipped, check, differs
+from facade.testing.acceptance.hl7 import FHIR_ID, encoded
 from facade.testing.acceptance.judging import issues, judged, of_every_appointment
 from facade.testing.acceptance.run import Run
 from facade.testing.acceptance.wire import Answer
@@ -18,7 +16,6 @@ _PROPOSED_BECAUSE = frozenset(
     "timeout transient not-supported business-rule throttled conflict security processing".split()
 )
 _REFERENCE = re.compile(r"([A-Z][A-Za-z]+)/(.+)", re.DOTALL)
-_FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
 @of_every_appointment("Every Appointment has the elements that a scheduler cannot do without.")
@@ -53,7 +50,7 @@ def appointments_are_identified(run: Run) -> Findings:
 def appointments_have_encoded_ids(answer: Answer) -> Findings:
     """By the encoding that facade/fhir/ids.py describes."""
     if answer.about:
-        yield from differs("id", ids.encode(answer.about), answer.resource.get("id"))
+        yield from differs("id", encoded(answer.about), answer.resource.get("id"))
 
 
 @of_every_appointment("Every relative reference is encoded, typed and logically identified.")
@@ -64,9 +61,9 @@ def appointments_have_encoded_references(answer: Answer) -> Findings:
         if match is None:
             continue
         raw = reference.get("identifier", {}).get("value")
-        if not _FHIR_ID.fullmatch(match[2]):
+        if not FHIR_ID.fullmatch(match[2]):
             yield f"expected the reference {match[0]} to hold a FHIR id, saw an id that FHIR does not allow"
-        elif reference.get("type") != match[1] or not raw or ids.encode(raw) != match[2]:
+        elif reference.get("type") != match[1] or not raw or encoded(raw) != match[2]:
             yield f"expected {match[0]} to carry its type and an identifier with the raw id, saw {reference}"
 
 
@@ -136,10 +133,8 @@ def every_body_is_valid(run: Run) -> Findings:
     def judge(answer: Answer) -> Findings:
         if answer.body not in judged_already and "resourceType" in answer.resource:
             judged_already.add(answer.body)
-            found = _problems(answer.body) if answer.is_appointment else resource_problems(answer.resource)
-            wrong = [problem for problem in found if "(app-" not in problem]
-            if wrong:
-                yield f"expected valid R4, saw what is wrong at {', '.join(dict.fromkeys(wrong))}"
+            if wrong := r4.problems(answer.resource):
+                yield f"expected valid R4, saw what is wrong at {', '.join(wrong)}"
 
     return judged(run, judge)
 
@@ -169,11 +164,6 @@ def app_4(answer: Answer) -> Findings:
 
 
 def _broken(rule: str, answer: Answer) -> Findings:
-    for problem in _problems(answer.body):
-        if f"({rule})" in problem:
-            yield f"expected {rule} to hold, saw it broken at {problem.partition(' (')[0]}"
-
-
-@lru_cache(maxsize=1024)  # a check for each rule, and repeats are the same bytes
-def _problems(body: bytes) -> list[str]:
-    return problems(json.loads(body))
+    for broken, place in r4.broken_invariants(answer.resource):
+        if broken == rule:
+            yield f"expected {rule} to hold, saw it broken at {place}"

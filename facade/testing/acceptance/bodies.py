@@ -9,6 +9,7 @@ from facade.testing.acceptance.run import Run
 from facade.testing.acceptance.target import CANCEL, with_reason
 
 MAX_BODY = 64 * 1024
+MAX_MEMBERS = 100  # of one array
 _FRAME = '{"resourceType": "Appointment", "status": "cancelled", "x-verify": %s}'
 
 
@@ -111,6 +112,26 @@ def body_size(run: Run) -> Findings:
         yield from answered(f"{answer.request} with {size} bytes", expected, answer)
         if expected == "413":
             yield from differs("native requests for a body too large", 0, len(run.sandbox.log(appointment_id)))
+
+
+@check(
+    "A body with more than 100 members in an array, or 2,000 values in all, is 422 and goes nowhere; "
+    "100 members are read."
+)
+def body_members(run: Run) -> Findings:
+    """What takes long to look at is not looked at; a request that is meant as one has a few members."""
+    appointment_id = run.sandbox.fresh()
+    many = [{"system": "urn:verify:elsewhere", "code": f"c{number}"} for number in range(MAX_MEMBERS + 1)]
+    for what, body in (
+        (f"{len(many)} codings", {**CANCEL, "cancelationReason": {"coding": many}}),
+        (f"{len(many)} participants", {**CANCEL, "participant": [1] * len(many)}),
+        ("2,100 values in all", {**CANCEL, "x-verify": [[0] * 70] * 30}),
+    ):
+        answer = run.facade.cancel(appointment_id, body)
+        yield from answered(f"{answer.request} with {what}", "422", answer)
+    yield from differs("native requests for a body with too many members", 0, len(run.sandbox.log(appointment_id)))
+    answer = run.facade.cancel(appointment_id, {**CANCEL, "cancelationReason": {"coding": many[:MAX_MEMBERS]}})
+    yield from answered(f"{answer.request} with {MAX_MEMBERS} codings", "200 cancelled", answer)
 
 
 @check("Unknown elements are ignored, and an id in the body may be absent.")

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from facade.fhir import ids
 from facade.testing.acceptance.check import Findings, Skipped, answered, check, differs
+from facade.testing.acceptance.hl7 import encoded
 from facade.testing.acceptance.run import Run
 from facade.testing.acceptance.target import CANCEL
 from facade.testing.acceptance.wire import Answer
@@ -50,7 +50,7 @@ def example(run: Run) -> Findings:
 def single_source_route(run: Run) -> Findings:
     """Served with one source, or with a default one."""
     raw_id = run.sandbox.fresh()
-    answer = run.facade.request("POST", f"/Appointment/{ids.encode(raw_id)}", body=CANCEL, about=raw_id)
+    answer = run.facade.request("POST", f"/Appointment/{encoded(raw_id)}", body=CANCEL, about=raw_id)
     if answer.status == 404:
         raise Skipped(f"{run.facade.source} is neither the only source nor the default")
     yield from answered(answer.request, "200 cancelled", answer)
@@ -61,7 +61,8 @@ def single_source_route(run: Run) -> Findings:
 def reads(run: Run) -> Findings:
     """GET of the same path."""
     _, before, _, after = _example(run)
-    if before.status != 200 or before.resource.get("status") in {None, "cancelled"}:
+    unread = run.sandbox.readable and before.status != 200
+    if unread or (before.is_appointment and before.resource.get("status") in {None, "cancelled"}):
         yield f"{before.request} before the cancel: expected 200 and not cancelled, saw {before.told}"
     yield from answered(f"{after.request} after the cancel", "200 cancelled", after)
 
@@ -87,8 +88,8 @@ def versions(run: Run) -> Findings:
 def encoded_ids(run: Run) -> Findings:
     """Encoded first, then raw: one native cancel."""
     raw_id = run.sandbox.fresh()
-    encoded = ids.encode(raw_id)
-    for in_path, in_body in ((encoded, raw_id), (raw_id, encoded), (encoded, encoded)):
+    fhir_id = encoded(raw_id)
+    for in_path, in_body in ((fhir_id, raw_id), (raw_id, fhir_id), (fhir_id, fhir_id)):
         path = f"/Appointment/{run.facade.source}/{in_path}"
         answer = run.facade.request("POST", path, body={**CANCEL, "id": in_body}, about=raw_id)
         yield from answered(f"{answer.request} with id {in_body}", "200 cancelled", answer)

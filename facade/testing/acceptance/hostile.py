@@ -1,10 +1,11 @@
 """Checks of ids that mean harm: they are 404, and not one byte of them reaches the source."""
 
-from facade.fhir import ids
 from facade.testing.acceptance.check import Findings, answered, check
+from facade.testing.acceptance.hl7 import encoded
 from facade.testing.acceptance.run import Run
 from facade.testing.acceptance.target import CANCEL
 from facade.testing.acceptance.wire import Answer
+from facade.testing.sent import mentions
 
 _DOTS = (".", "..", "%2e", "%2e%2e", "%2E%2E", ".%2e")
 # Around the id of an appointment that exists; as they stand in the path.
@@ -38,7 +39,8 @@ def _asked(run: Run) -> tuple[str, list[Answer], list[str]]:
         for entry in run.sandbox.log():
             # A facade may meanwhile look at appointments of its own; those have ordinary ids.
             foreign = entry["appointment"] is None or not entry["appointment"].strip(".")
-            if entry["number"] > seen and (foreign or victim in f"{entry['path']} {entry['appointment']}"):
+            about = mentions(victim, [entry["path"], entry["appointment"]])
+            if entry["number"] > seen and (foreign or about):
                 reached.append(f"{entry['method']} {entry['path']}")
         return victim, answers, reached
 
@@ -67,6 +69,6 @@ def hostile_ids_stay_outside(run: Run) -> Findings:
 def ids_too_long(run: Run) -> Findings:
     """FHIR has no id for it."""
     for raw_id in ("_" * 25, "a" * 65):
-        for path in (raw_id, ids.encode(raw_id)):
+        for path in (raw_id, encoded(raw_id)):
             answer = run.facade.request("POST", f"/Appointment/{run.facade.source}/{path}", body=CANCEL)
             yield from answered(answer.request, "404", answer)

@@ -1,14 +1,14 @@
 """Checks of the reason: what of it comes back, and what of it reaches the source."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-from facade.fhir import reasons
+from facade.testing.acceptance import hl7
 from facade.testing.acceptance.check import Findings, Skipped, answered, check, differs
 from facade.testing.acceptance.run import Run
 from facade.testing.acceptance.target import CANCEL, with_reason
 from facade.testing.acceptance.wire import Answer
+from facade.testing.sent import was_sent
 
 _NOTHING_IN_IT: tuple[Any, ...] = ({}, {"text": ""}, {"coding": []}, {"coding": [{}], "text": ""})
 
@@ -23,8 +23,8 @@ def reasons_come_back(run: Run) -> Findings:
     body["cancelationReason"]["text"] = "Text of verify"
     answer = run.facade.cancel(run.sandbox.fresh(), body)
     reason = answer.resource.get("cancelationReason", {})
-    hl7 = [(coding.get("code"), coding.get("display")) for coding in _codings(answer, reasons.SYSTEM)]
-    yield from differs("HL7's coding in the answer", [("pat-mv", reasons.hl7_codes()["pat-mv"].display)], hl7)
+    shown = [(coding.get("code"), coding.get("display")) for coding in _codings(answer, hl7.SYSTEM)]
+    yield from differs("HL7's coding in the answer", [hl7.PATIENT_MOVED], shown)
     if "Text of verify" not in reason.get("text", ""):
         yield "the caller's text: expected it in cancelationReason.text, saw that it is not there"
     yield from differs("codings of a system nobody knows", [], _codings(answer, "urn:verify:elsewhere"))
@@ -46,7 +46,7 @@ def concept_map(run: Run) -> Findings:
     codes = [element.get("code") for element, _, _ in _mapping(run)]
     if not codes:
         yield "the ConceptMap: expected a group from HL7's system, saw none"
-    strangers = [str(code) for code in codes if code not in reasons.hl7_codes()]
+    strangers = [str(code) for code in codes if code not in hl7.CODES]
     if strangers:
         yield f"the ConceptMap: expected HL7's codes, saw {', '.join(strangers)}"
 
@@ -59,8 +59,7 @@ def reasons_reach_the_source(run: Run) -> Findings:
         raise Skipped("the ConceptMap names no native code")
     raw_id = run.sandbox.fresh()
     answer = run.facade.cancel(raw_id, with_reason(code))
-    sent = [entry["body"] for entry in run.sandbox.log(raw_id) if entry["operation"] == "cancel"]
-    if native not in set(_strings(sent)):
+    if not _reached(run, raw_id, native):
         yield f"the native cancel for {code}: expected {native} in it, saw that it is not"
     yield from differs("native coding in the answer", [native], [c.get("code") for c in _codings(answer, system)])
 
@@ -68,7 +67,7 @@ def reasons_reach_the_source(run: Run) -> Findings:
 @check("A native coding wins over HL7's.")
 def native_reasons_win(run: Run) -> Findings:
     """A caller that knows the source's own words means them."""
-    mapping = [(e["code"], s, t["code"]) for e, s, t in _mapping(run) if "code" in t and s != reasons.SYSTEM]
+    mapping = [(e["code"], s, t["code"]) for e, s, t in _mapping(run) if "code" in t and s != hl7.SYSTEM]
     first = next(iter(mapping), None)
     other = next(((s, native) for _, s, native in mapping if first and native != first[2]), None)
     if first is None or other is None:
@@ -77,8 +76,7 @@ def native_reasons_win(run: Run) -> Findings:
     body = with_reason(first[0])
     body["cancelationReason"]["coding"].append({"system": other[0], "code": other[1]})
     run.facade.cancel(raw_id, body)
-    sent = [entry["body"] for entry in run.sandbox.log(raw_id) if entry["operation"] == "cancel"]
-    if other[1] not in set(_strings(sent)):
+    if not _reached(run, raw_id, other[1]):
         yield f"the native cancel for {first[0]} beside {other[1]}: expected {other[1]} in it, saw that it is not"
 
 
@@ -96,7 +94,7 @@ def _map(run: Run) -> Answer:
 
 def _mapping(run: Run) -> list[tuple[dict[str, Any], str, dict[str, Any]]]:
     """Each element from HL7's system, the system it leads to, and its first target."""
-    groups = [group for group in _map(run).resource.get("group", []) if group.get("source") == reasons.SYSTEM]
+    groups = [group for group in _map(run).resource.get("group", []) if group.get("source") == hl7.SYSTEM]
     return [
         (element, group.get("target", ""), next(iter(element.get("target", [])), {}))
         for group in groups
@@ -104,9 +102,7 @@ def _mapping(run: Run) -> list[tuple[dict[str, Any], str, dict[str, Any]]]:
     ]
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, dict | list):
-        for member in value.values() if isinstance(value, dict) else value:
-            yield from _strings(member)
-    elif isinstance(value, str):
-        yield value
+def _reached(run: Run, raw_id: str, code: str) -> bool:
+    """Whether a native code stands in a cancel that the source received: as a text, a number, or in a longer text."""
+    cancels = [entry for entry in run.sandbox.log(raw_id) if entry["operation"] == "cancel"]
+    return any(was_sent(code, entry["path"], entry["body"]) for entry in cancels)

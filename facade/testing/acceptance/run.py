@@ -91,7 +91,7 @@ class Run:
             raise ConfigurationError(
                 f'the facade at {url} answered {answer.verdict} to a cancel of source {source}, id "{appointment_id}", '
                 f"and asked the sandbox's {self.sandbox.simulator} nothing; point that source at "
-                f"{self.sandbox.url}/{self.sandbox.simulator}, or name another with --source or --simulator{misfit}"
+                f"{self.sandbox.address}, or name another with --source or --simulator{misfit}"
             )
         if answer.verdict == "200 cancelled" and not self.sandbox.cancels(appointment_id):
             raise ConfigurationError(

@@ -1,11 +1,14 @@
 """The sandbox's control API: fresh appointments, armed faults, and the source's own log, which is the proof."""
 
 import json
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
 from facade.errors import ConfigurationError
+from facade.testing.acceptance.check import Skipped
 from facade.testing.acceptance.wire import NoAnswer, exchange
+from facade.testing.faults import FAULTS
 
 _PATIENCE = 30.0
 
@@ -17,6 +20,41 @@ class Sandbox:
         self.url = url.rstrip("/")
         self.simulator = simulator
         self._template = template
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = self._call("GET", "facts")
+        return facts
+
+    @property
+    def address(self) -> str:
+        """Where a facade finds the source."""
+        return self._facts["address"] or f"{self.url}/{self.simulator}"
+
+    @property
+    def readable(self) -> bool:
+        """Whether the source's plugin declares that it is read; taken for granted where the sandbox knows no plugin."""
+        declared = self._facts["capabilities"]
+        return declared is None or declared["read"] == "yes"
+
+    def only_if_readable(self) -> None:
+        """Raise Skipped for a source that is not read."""
+        if not self.readable:
+            raise Skipped("the source cannot be read, or its plugin does not read it")
+
+    def shows(self, fault: str) -> bool:
+        """Whether the source can fail this way: its transport can show it, and a fault of reads needs reads."""
+        return fault in self._facts["faults"] and (self.readable or FAULTS[fault].operation == "cancel")
+
+    def one_of(self, *faults: str) -> str:
+        """The first of these that the source can show. Raises Skipped where it can show none."""
+        for fault in faults:
+            if self.shows(fault):
+                return fault
+        if all(FAULTS[fault].operation == "read" for fault in faults):
+            self.only_if_readable()
+        how = " or ".join(FAULTS[fault].answer.value for fault in faults)
+        raise Skipped(f"the sandbox's {self.simulator} cannot show a source that {how}")
 
     def fresh(self, fault: str | None = None, *, times: int | None = None, like: str | None = None) -> str:
         """Create an appointment that no facade has seen; its id. A fault is armed for it, ``times`` or for ever."""
@@ -32,7 +70,8 @@ class Sandbox:
         self._call("POST", "appointments", {"like": like, "id": appointment_id})
 
     def arm(self, appointment_id: str, fault: str, times: int | None = None) -> None:
-        """Arm a fault, so many times or for ever."""
+        """Arm a fault, so many times or for ever. Raises Skipped for one that the source cannot show."""
+        self.one_of(fault)
         wish = {"appointment": appointment_id, "fault": fault}
         self._call("POST", "faults", wish if times is None else {**wish, "times": times})
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from facade.fhir.reasons import SYSTEM
+from facade.testing.acceptance.hl7 import SYSTEM
 from facade.testing.acceptance.wire import Answer, exchange
 
 CANCEL: Mapping[str, Any] = {"resourceType": "Appointment", "status": "cancelled"}

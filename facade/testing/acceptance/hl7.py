@@ -1,0 +1,31 @@
+"""HL7's reasons for a cancellation and FHIR's ids, read from the specification a second time.
+
+The facade has its own copies. They are not used here: what is wrong in both would not be found.
+"""
+
+import re
+
+SYSTEM = "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason"
+CODES = frozenset(
+    (
+        "pat pat-crs pat-cpp pat-dec pat-fb pat-lt pat-mt pat-mv pat-preg pat-swl pat-ucp prov prov-pers prov-dch "
+        "prov-edu prov-hosp prov-labs prov-mri prov-onc maint meds-inc other oth-cms oth-err oth-fin oth-iv oth-int "
+        "oth-mu oth-room oth-oerr oth-swie oth-weath"
+    ).split()
+)
+"""http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason"""
+PATIENT_MOVED = ("pat-mv", "Patient: Moved")
+"""One code with HL7's own display."""
+
+FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+"""http://hl7.org/fhir/R4/datatypes.html#id"""
+
+
+def encoded(raw: str) -> str:
+    """The id under which a facade shows a raw native id: the same where FHIR allows it, else ``x-.`` and escapes."""
+    if FHIR_ID.fullmatch(raw) and not raw.startswith("x-."):
+        return raw
+    plain = re.compile(r"[A-Za-z0-9-]")
+    return "x-." + "".join(
+        char if plain.fullmatch(char) else "".join(f".{byte:02x}" for byte in char.encode()) for char in raw
+    )

@@ -1,0 +1,40 @@
+"""What of a reason or a note reached the source, by its log: as a text, as a number, or within a longer text."""
+
+import html
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote, unquote_plus
+
+
+def was_sent(words: str, path: str | None, body: Any) -> bool:
+    """Whether a code or some words stand in a request's body, in its query, or as a whole segment of its path."""
+    place, _, query = (path or "").partition("?")
+    return mentions(words, body) or mentions(words, query) or words in map(unquote, place.split("/"))
+
+
+def mentions(words: str, value: Any) -> bool:
+    """Whether a code or some words stand in this JSON value, whole, however a text there is escaped.
+
+    Numbers count as their digits; a code within a longer word or number does not count.
+    """
+    whole = re.compile(rf"(?<![\w-])(?<!\d\.){re.escape(words)}(?![\w-])(?!\.\d)")
+    return any(whole.search(form) for text in _texts(value) for form in _forms(text))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from (name for name in value if isinstance(name, str))
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for member in value:
+            yield from _texts(member)
+    elif isinstance(value, float) and value.is_integer():
+        yield str(int(value))
+    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield str(value)
+
+
+def _forms(text: str) -> set[str]:
+    """The text, and what it says where it is percent-encoded, form-encoded or XML."""
+    return {text, unquote(text), unquote_plus(text), html.unescape(text)}
