@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from datetime import timedelta
+from typing import TypeVar
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from facade.contract import Capabilities
 from facade.errors import BadRequest, Forbidden, NotFound, RequestError
+from facade.testing.control_bodies import armed_fault, as_json, copied, instant, json_object
 from facade.testing.copies import renamed
-from facade.testing.faults import FAULTS, Armed
+from facade.testing.faults import FAULTS
 from facade.testing.simulator import BareSimulator, Clock
 
 _Found = TypeVar("_Found")
@@ -68,13 +69,13 @@ def _host_routes(app: Flask, simulators: Mapping[str, BareSimulator], clock: Clo
 
     @app.put("/time")
     def set_time() -> Response:
-        wish = _json_object()
+        wish = json_object()
         try:
             match list(wish.items()):
                 case []:
                     clock.back_to_real_time()
                 case [("now", str(text))]:
-                    clock.move_to(_instant(text))
+                    clock.move_to(instant(text))
                 case [("advance", int() | float() as seconds)]:
                     clock.advance(seconds)
                 case _:
@@ -93,7 +94,7 @@ def _appointment_routes(app: Flask, simulators: Mapping[str, BareSimulator]) -> 
     @app.post("/<source>/appointments")
     def copy_appointment(source: str) -> Response:
         simulator = _simulator(simulators, source)
-        like, appointment_id = _copy(_json_object())
+        like, appointment_id = copied(json_object())
         if like is None:
             like = next(iter(simulator.fault_ids()))
             native = simulator.seeds(simulator.clock.now())[like]
@@ -110,18 +111,18 @@ def _appointment_routes(app: Flask, simulators: Mapping[str, BareSimulator]) -> 
     @app.put(route)
     def put_appointment(source: str, appointment_id: str) -> Response:
         simulator = _simulator(simulators, source)
-        simulator.put(appointment_id, _json_object())
+        simulator.put(appointment_id, json_object())
         return jsonify(simulator.get(appointment_id))
 
     @app.patch(route)
     def patch_appointment(source: str, appointment_id: str) -> Response:
-        patched = _simulator(simulators, source).patch(appointment_id, _json_object())
+        patched = _simulator(simulators, source).patch(appointment_id, json_object())
         return jsonify(_existing(source, appointment_id, patched))
 
     @app.post(f"{route}/move")
     def move_appointment(source: str, appointment_id: str) -> Response:
         simulator = _simulator(simulators, source)
-        match _json_object():
+        match json_object():
             case {"seconds": int() | float() as seconds, **rest} if not rest and not isinstance(seconds, bool):
                 by = seconds
             case body:
@@ -158,7 +159,7 @@ def _fault_routes(app: Flask, simulators: Mapping[str, BareSimulator]) -> None:
     @app.post(route)
     def arm_fault(source: str) -> Response:
         simulator = _simulator(simulators, source)
-        armed = _armed(_json_object())
+        armed = armed_fault(json_object())
         if armed.fault.answer not in simulator.answers:
             raise BadRequest(
                 f'"{source}" cannot show a source that {armed.fault.answer.value}. Use another fault: '
@@ -166,11 +167,11 @@ def _fault_routes(app: Flask, simulators: Mapping[str, BareSimulator]) -> None:
             )
         _existing(source, armed.appointment, simulator.get(armed.appointment))
         simulator.faults.arm(armed.appointment, armed.fault, armed.times)
-        return jsonify(_as_json(armed))
+        return jsonify(as_json(armed))
 
     @app.get(route)
     def list_armed(source: str) -> Response:
-        return jsonify([_as_json(armed) for armed in _simulator(simulators, source).faults])
+        return jsonify([as_json(armed) for armed in _simulator(simulators, source).faults])
 
     @app.delete(route)
     def disarm(source: str) -> Response:
@@ -228,61 +229,6 @@ def _existing(source: str, appointment_id: str, found: _Found | None) -> _Found:
             f"Create it with PUT /_control/{source}/appointments/{appointment_id}."
         )
     return found
-
-
-def _json_object() -> dict[str, Any]:
-    body = request.get_json(force=True, silent=True)
-    if not isinstance(body, dict):
-        raise BadRequest(f"{request.method} {request.path} needs a body. Send a JSON object.")
-    return body
-
-
-def _copy(body: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Check the body that copies an appointment: which, and under which id."""
-    if body.keys() - {"like", "id"} or not all(isinstance(value, str) and value for value in body.values()):
-        raise BadRequest(
-            'An appointment is copied by {"like": id, "id": id}; without "like" an ordinary one, as it '
-            f'is seeded, and without "id" under a new one. Send that instead of {body}.'
-        )
-    return body.get("like"), body.get("id")
-
-
-def _armed(body: dict[str, Any]) -> Armed:
-    """Check the body that arms a fault."""
-    match body:
-        case {"appointment": str(appointment_id), "fault": str(name), **rest} if rest.keys() <= {"times"}:
-            times = rest.get("times")
-        case _:
-            raise BadRequest(
-                'A fault is armed by {"appointment": id, "fault": name, "times": 1}, without times for ever. '
-                f"Send that instead of {body}."
-            )
-    if name not in FAULTS:
-        raise BadRequest(f'There is no fault "{name}". Use one of: {", ".join(FAULTS)}.')
-    if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
-        raise BadRequest(f"times is a number of requests, 1 or more, not {times!r}. Leave it out for always.")
-    return Armed(appointment_id, FAULTS[name], times)
-
-
-def _as_json(armed: Armed) -> dict[str, Any]:
-    fault = armed.fault
-    return {
-        "appointment": armed.appointment,
-        "fault": fault.name,
-        "operation": fault.operation,
-        "times": armed.times,
-        "description": fault.description,
-    }
-
-
-def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise BadRequest(f'"{text}" is not an instant with a zone. Write it like 2026-01-31T12:00:00Z.')
-    return instant
 
 
 def _request_error(error: RequestError) -> tuple[Response, int]:
