@@ -99,6 +99,9 @@ class Can(Enum):
 class Capabilities:
     """What the source offers; the CapabilityStatement and the use case go by it. What is not YES is not used.
 
+    ``note``: a cancel takes a text, and ``request.note`` reaches the source with it. ``max_connections``: how many
+    connections the source takes at once from all workers of the facade together, None for as many as there are.
+
     ``versioned_writes``: a write names the version that was read, and the source refuses it, without executing
     it, once there is another; the adapter raises StaleVersion then. ``lacks`` names required FHIR elements that
     the source has no such thing for (``slot``, …).
@@ -107,6 +110,8 @@ class Capabilities:
     read: Can = Can.YES
     versioned_writes: Can = Can.CANNOT
     lacks: frozenset[str] = frozenset()
+    note: Can = Can.CANNOT
+    max_connections: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

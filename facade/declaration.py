@@ -35,6 +35,10 @@ def problems(system: SourceSystem) -> Iterator[str]:
         yield "capabilities.read must be a facade.Can"
     elif not isinstance(can.versioned_writes, Can):
         yield "capabilities.versioned_writes must be a facade.Can"
+    elif not isinstance(can.note, Can):
+        yield "capabilities.note must be a facade.Can"
+    elif can.max_connections is not None and (type(can.max_connections) is not int or can.max_connections < 1):
+        yield "capabilities.max_connections must be a whole number, 1 or more, or None"
     elif not (isinstance(can.lacks, frozenset) and can.lacks <= REQUIRED_ELEMENTS):
         yield f"capabilities.lacks must be a frozenset of some of {', '.join(sorted(REQUIRED_ELEMENTS))}"
     for name in ("identifiers", "code_systems"):

@@ -28,7 +28,7 @@ from facade import (
     remaining,
 )
 from facade.testing.conformance import TIMINGS
-from facade.testing.faults import Answer, Commit
+from facade.testing.faults import RETRY_AFTER, Answer, Commit
 from facade.testing.simulator import BareSimulator, LogEntry
 
 STATES = {"open": "booked", "gone": "cancelled", "over": "fulfilled"}
@@ -144,9 +144,10 @@ class LineAdapter(SourceAdapter):
             raise Unknown(Cause.UNREADABLE, "the answer means nothing")
         return found
 
-    def error(self, word):
+    def error(self, words):
+        word, _, seconds = words.partition(" ")
         if word in REFUSALS:
-            return NotDone(REFUSALS[word], f"ERR {word}")
+            return NotDone(REFUSALS[word], f"ERR {word}", retry_after=float(seconds) if seconds.isdecimal() else None)
         return {"unknown": AppointmentNotFound(), "stale": StaleVersion()}.get(word, Unknown(Cause.SERVER_ERROR))
 
     def translate(self, native):
@@ -225,6 +226,7 @@ SHOWN = {
     Answer.UNAUTHORIZED: "ERR key",
     Answer.REFUSED: "ERR refused",
     Answer.THROTTLED: "ERR busy",
+    Answer.THROTTLED_FOR: f"ERR busy {RETRY_AFTER}",
     Answer.EMPTY_200: "",
     Answer.GARBAGE_200: "\x80\xff\x00",
     Answer.OTHER_JSON_200: 'OK [{"state": "gone"}]',
@@ -245,6 +247,9 @@ class _Handler(socketserver.StreamRequestHandler):
             acts = fault is None or fault.operation == "read" or fault.commit is Commit.YES
             shows = fault is not None and fault.answer is Answer.UNCHANGED_200
             own = simulator.act("read" if shows else operation, ref, why, version) if acts or shows else ""
+            if fault is not None and fault.answer is Answer.ABOUT_ANOTHER:
+                with simulator.undone():
+                    own = simulator.act("cancel", ref, why, version).replace(f'"{ref}"', f'"{simulator.new_id()}"')
             simulator.log.record(replace(entry, fault=fault and fault.name, changed=simulator.revision != revision))
         if fault and fault.commit is Commit.LATE:
             waiting = (entry, why, version, fault, epoch)

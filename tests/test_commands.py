@@ -31,8 +31,10 @@ from tests.process import COMMAND, call, configuration, eventually
 ROOT = Path(__file__).parent.parent
 SANDBOX = ROOT / "config" / "sandbox.toml"
 ALL_SHOWN = "Ctrl-C stops both."
-CAN = "cancel: yes, read: yes, reason: yes, versioned writes: {}, webhook: {}; a repeated native cancel: errors"
-CAN_HEIM, CAN_FHIR = CAN.format("cannot", "yes"), CAN.format("yes", "cannot")
+CAN = (
+    "cancel: yes, read: yes, reason: yes, note: {}, versioned writes: {}, webhook: {}; a repeated native cancel: errors"
+)
+CAN_HEIM, CAN_FHIR = CAN.format("yes", "cannot", "yes"), CAN.format("not-yet", "yes", "cannot")
 
 
 def facade(*arguments, code=0, env=None):

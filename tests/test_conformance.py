@@ -3,6 +3,7 @@
 import ast
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -128,3 +129,21 @@ def test_what_a_source_cannot_is_told_apart_from_what_its_plugin_does_not_yet(ca
 def test_the_readme_of_an_installed_plugin_is_found():
     assert readme.find("heim").startswith("# heim\n")
     assert readme.find("no-such-plugin") == ""
+
+
+class WithoutSecrets:
+    """A bench whose settings load no secret."""
+
+    def build(self):
+        return SimpleNamespace(settings={"base_url": "http://127.0.0.1:1"})
+
+
+@pytest.mark.parametrize(
+    "name", ["test_no_log_holds_a_secret", "test_no_error_holds_a_secret", "test_no_answer_holds_a_secret"]
+)
+def test_where_there_is_no_secret_the_search_for_it_is_skipped(name):
+    class Open(SourceConformance):
+        secrets = {}
+
+    with pytest.raises(pytest.skip.Exception, match="cannot: there is no secret: the settings load none"):
+        getattr(Open(), name)(WithoutSecrets(), None)

@@ -9,6 +9,10 @@ from werkzeug.wrappers import Response
 from facade import HttpAnswer, NotDone, Unknown, classify
 from facade.cancellation.timers import HOUR, Timers
 from facade.errors import MAX_RETRY_AFTER, AppointmentNotFound, Cause, StaleVersion, Unavailable
+from facade.testing.faults import FAULTS, RETRY_AFTER, Answer
+from facade.testing.host import serve
+from plugins.heim.simulator import HeimSimulator
+from tests.process import call
 from tests.test_doubt import Time
 
 OUTCOME = '{"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "throttled"}]}'
@@ -52,6 +56,38 @@ def test_a_read_that_fails_tells_the_client_how_long(fhir_facade, fhir):
     response = fhir_facade().read("apt-1", source="fhir")
     assert (response.status_code, response.headers["Retry-After"]) == (503, "1200")
     assert Unavailable("x", retry_after=0.2).headers["Retry-After"] == "1"
+
+
+def test_a_simulator_says_how_long_and_the_client_is_told(caller, fhir_facade):
+    for asked in (
+        caller.read("apt_read-throttled-retry-after"),
+        fhir_facade().read("apt-read-throttled-retry-after", source="fhir"),
+    ):
+        assert (asked.status_code, asked.headers["Retry-After"]) == (503, str(RETRY_AFTER))
+
+
+def test_a_simulators_own_headers_are_sent_and_take_the_place_of_retry_after():
+    class Cliniko(HeimSimulator):
+        def refusal(self, answer):
+            status, body = super().refusal(answer)
+            return (status, body, {"X-RateLimit-Reset": "1893456000"}) if answer is Answer.THROTTLED else (status, body)
+
+    for simulator, headers in ((Cliniko(), ("1893456000", None)), (HeimSimulator(), (None, str(RETRY_AFTER)))):
+        with serve({"heim": simulator}) as host:
+            for name in ("throttled-retry-after", "read-throttled-retry-after"):
+                operation = "POST" if FAULTS[name].operation == "cancel" else "GET"
+                path = f"/v1/appointments/apt_{name}" + ("/cancel" if operation == "POST" else "")
+                answer = call(operation, host.source_url("heim") + path, headers={"Authorization": "test_key"}, json={})
+                assert answer.status_code == 429
+                assert (answer.headers.get("X-RateLimit-Reset"), answer.headers.get("Retry-After")) == headers
+
+
+def test_after_a_throttled_cancel_the_source_is_left_alone_as_long_as_it_asked(caller, simulator):
+    """Heim does not say whether it throttles before it executes, so there is doubt, and the read is put off."""
+    assert caller.cancel("apt_throttled-retry-after").json["status"] == "proposed"
+    row = caller.facade.ledger.find(("heim", "apt_throttled-retry-after"))
+    reads = [entry for entry in simulator.log.entries("apt_throttled-retry-after") if entry.operation == "read"]
+    assert len(reads) == 1, row
 
 
 def test_after_doubt_the_source_is_left_alone_as_long_as_it_asked(fhir_facade, fhir, monkeypatch):

@@ -210,14 +210,15 @@ def test_the_seeds_cover_every_case(host: SimulatorHost) -> None:
 def test_the_fault_names_are_the_published_ones() -> None:
     assert " ".join(CANCEL_FAULTS) == (
         "timeout-before-commit timeout-after-commit reset-before-commit reset-after-commit 500-before-commit "
-        "500-after-commit html-404 json-404 html-502 unauthorized refused throttled accepted-202 empty-200 html-200 "
-        "garbage-200 other-json-200 unchanged-200 error-200 cut-headers cut-body slow-drip endless answer-twice "
-        "redirect late-commit"
+        "500-after-commit html-404 json-404 html-502 unauthorized refused throttled throttled-retry-after "
+        "accepted-202 empty-200 html-200 garbage-200 other-json-200 unchanged-200 error-200 success-about-another "
+        "cut-headers cut-body slow-drip endless answer-twice redirect late-commit"
     )
     assert " ".join(READ_FAULTS) == (
         "read-timeout read-reset read-500 read-html-404 read-json-404 read-html-502 read-unauthorized read-refused "
-        "read-throttled read-accepted-202 read-empty-200 read-html-200 read-garbage-200 read-other-json-200 "
-        "read-error-200 read-cut-headers read-cut-body read-slow-drip read-endless read-redirect"
+        "read-throttled read-throttled-retry-after read-accepted-202 read-empty-200 read-html-200 "
+        "read-garbage-200 read-other-json-200 read-error-200 read-cut-headers read-cut-body read-slow-drip "
+        "read-endless read-redirect"
     )
 
 
@@ -245,6 +246,7 @@ SEEN = {
     Answer.UNAUTHORIZED: r"401 application/json \d+",
     Answer.REFUSED: r"422 application/json \d+",
     Answer.THROTTLED: r"429 application/json \d+",
+    Answer.THROTTLED_FOR: r"429 application/json \d+",
     Answer.ACCEPTED_202: "202 application/json 2",
     Answer.EMPTY_200: "200 application/json 0",
     Answer.HTML_200: r"200 text/html \d+",
@@ -252,6 +254,7 @@ SEEN = {
     Answer.OTHER_JSON_200: r"200 application/json \d+",
     Answer.UNCHANGED_200: r"200 application/json \d+",
     Answer.ERROR_200: r"200 application/json \d+",
+    Answer.ABOUT_ANOTHER: r"200 application/json \d+",
     Answer.CUT_HEADERS: "200 .* 0",
     Answer.CUT_BODY: "cut body",
     Answer.SLOW_DRIP: "silence",

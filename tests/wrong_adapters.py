@@ -3,17 +3,31 @@
 Not collected by itself: tests/test_wrong_adapters.py runs each class here through the whole kit.
 """
 
+import base64
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
+from urllib.parse import quote
 
 import structlog
 from marshmallow import EXCLUDE
 
-from facade import Can, Cause, FacadeError, NotDone, SourceError, StaleVersion, Unknown, classify, deadline, remaining
+from facade import (
+    Can,
+    Capabilities,
+    Cause,
+    FacadeError,
+    NotDone,
+    SourceError,
+    StaleVersion,
+    Unknown,
+    classify,
+    deadline,
+    remaining,
+)
 from facade.registry import load_plugin
 from facade.testing.conformance import SourceConformance, runs
 from plugins.fhir_r4.adapter import FhirR4Adapter
@@ -225,6 +239,39 @@ class TestMarksWhatItReads(Heim):
             return found
 
 
+class TestWritesElsewhereToo(Heim):
+    fails = {"test_a_cancel_is_one_native_write", "test_the_source_is_written_to_once_at_most"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            try:
+                return super().cancel(request, current, permit)
+            finally:
+                with suppress(SourceError):
+                    self._http.send("POST", "/v1/notifications", json={"kind": "cancel"}, permit=free)
+
+
+class TestWritesElsewhereFirst(Heim):
+    fails = {"test_a_cancel_is_one_native_write"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            with suppress(SourceError):
+                self._http.send("POST", "/v1/notifications", json={"kind": "cancel"}, permit=free)
+            return super().cancel(request, current, permit)
+
+
+class TestNamesTheAppointmentInAnotherBody(Heim):
+    fails = {"test_a_cancel_is_one_native_write", "test_the_source_is_written_to_once_at_most"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            with suppress(SourceError):
+                body = {"appointments": [{"id": request.appointment_id}]}
+                self._http.send("POST", "/v1/holds", json=body, permit=free)
+            return super().cancel(request, current, permit)
+
+
 class TestSendsBackAPartOfTheRecord(Fhir):
     fails = {"test_a_cancel_takes_nothing_out_of_the_record"}
     mode = "update"
@@ -309,6 +356,43 @@ class TestSaysCancelledWithoutEvidence(Heim):
     class Adapter(HeimAdapter):
         def cancel(self, request, current, permit):
             return {**super().cancel(request, current, permit), "status": "cancelled"}
+
+
+class TestBelievesASuccessAboutAnother(Line):
+    fails = {"test_a_success_about_something_else_proves_nothing", "test_the_caller_is_told_the_truth"}
+
+    class Adapter(line_source.UnreadableLineAdapter):
+        def cancel(self, request, current, permit):
+            found = super().cancel(request, current, permit)
+            return {**found, "id": request.appointment_id}
+
+    def source_system(self):
+        return replace(line_source.declared_without_read(), adapter=self.Adapter)
+
+
+class TestBelievesAReadableSuccessAboutAnother(Heim):
+    fails = {"test_a_success_about_something_else_proves_nothing", "test_the_caller_is_told_the_truth"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            return {**super().cancel(request, current, permit), "id": request.appointment_id}
+
+
+class TestDropsHowLongToWait(Line):
+    fails = {"test_how_long_the_source_wants_to_be_left_alone_is_passed_on"}
+
+    class Adapter(LineAdapter):
+        def error(self, words):
+            return super().error(words.partition(" ")[0])
+
+
+class TestWaitsAsLongAsItLikes(Line):
+    fails = {"test_how_long_the_source_wants_to_be_left_alone_is_passed_on"}
+
+    class Adapter(LineAdapter):
+        def error(self, words):
+            found = super().error(words)
+            return NotDone(found.cause, retry_after=60.0) if found.cause is Cause.THROTTLED else found
 
 
 class TestBelievesAlreadyCancelled(Heim):
@@ -511,6 +595,46 @@ class TestLogsTheKey(Line):
             return super().line(*words)
 
 
+class TestLogsBasicCredentials(Line):
+    fails = {"test_no_log_holds_a_secret"}
+
+    class Adapter(LineAdapter):
+        def line(self, *words):
+            header = base64.b64encode(f"{self.key}:".encode()).decode()
+            structlog.get_logger().info("asking", headers={"Authorization": f"Basic {header}"})
+            return super().line(*words)
+
+
+class TestLogsAPercentEncodedKey(Line):
+    secrets = {"LINE_KEY": "key/CANARY+1"}
+    fails = {"test_no_log_holds_a_secret"}
+
+    class Adapter(LineAdapter):
+        def line(self, *words):
+            logging.getLogger("line").info("asking line://%s/", quote(self.key, safe=""))
+            return super().line(*words)
+
+
+class TestTellsAHexadecimalKeyInAnError(Line):
+    fails = {"test_no_error_holds_a_secret"}
+
+    class Adapter(LineAdapter):
+        def error(self, word):
+            found = super().error(word)
+            if found.cause is not Cause.CREDENTIALS:  # the detail of that one is logged too
+                found.detail = f"asked with {self.key.encode().hex()}"
+            return found
+
+
+class TestPassesAKeyInBase64UrlOn(Line):
+    fails = {"test_no_answer_holds_a_secret"}
+
+    class Adapter(LineAdapter):
+        def translate(self, native):
+            token = base64.urlsafe_b64encode(f"user:{self.key}".encode()).decode()
+            return {**super().translate(native), "comment": f"asked with {token}"}
+
+
 class TestPassesTheKeyOn(Line):
     fails = {"test_no_answer_holds_a_secret"}
 
@@ -559,6 +683,19 @@ class TestLosesTheReason(Line):
         def cancel(self, request, current, permit):
             other = replace(request.native_reason, code="OTHER")
             return super().cancel(replace(request, native_reason=other), current, permit)
+
+
+class TestDropsTheNote(Heim):
+    fails = {"test_the_note_reaches_the_source"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            return super().cancel(replace(request, note=""), current, permit)
+
+
+class TestDeclaresNoNoteAndSendsIt(Heim):
+    fails = {"test_the_note_reaches_the_source"}
+    changes = {"capabilities": Capabilities()}
 
 
 # Time, threads and memory

@@ -53,7 +53,7 @@ def disarm(source: str, id: str | None, url: str) -> None:  # noqa: A002 - click
 def faults() -> None:
     """List every fault, and what a cancel through the facade ends in."""
     for fault in FAULTS.values():
-        show(f"{fault.name:<24}{fault.ends_in:<11}{fault.description}")
+        show(f"{fault.name:<28}{fault.ends_in:<11}{fault.description}")
 
 
 @click.command()

@@ -82,12 +82,14 @@ def capabilities(system: SourceSystem) -> str:
     matrix = {
         "read": can.read,
         "reason": yes_or_no[system.reasons is not None],
+        "note": can.note,
         "versioned writes": can.versioned_writes,
         "webhook": yes_or_no[system.webhook is not None],
     }
     said = ", ".join(f"{name}: {what.value}" for name, what in matrix.items())
     lacks = f"; lacks {', '.join(sorted(can.lacks))}" if can.lacks else ""
-    return f"cancel: yes, {said}; a repeated native cancel: {system.repeat}{lacks}"
+    limit = f"; at most {can.max_connections} at once" if can.max_connections is not None else ""
+    return f"cancel: yes, {said}; a repeated native cancel: {system.repeat}{lacks}{limit}"
 
 
 def _ids(system: SourceSystem) -> Finding:

@@ -267,7 +267,7 @@ def _explain_faults(host: SimulatorHost, here: Mapping[str, str], url: str) -> N
     (_, name), *others = here.items()
     show("Other ids fail as they say; the answer comes within 8 seconds and ends as shown:", "")
     for appointment_id, fault in host.simulators[name].shown_faults().items():
-        show(f"  {appointment_id:<28}{fault.ends_in:<11}{fault.description}")
+        show(f"  {appointment_id:<32}{fault.ends_in:<11}{fault.description}")
     show("", f"What the source saw: curl -sS {host.url}/_control/{name}/log")
     for source, other in others:
         alike = host.simulators[other].fault_id.format("…")

@@ -31,6 +31,7 @@ class Answer(Enum):
     UNAUTHORIZED = "rejects the credentials, in its own error shape"
     REFUSED = "refuses by a business rule, in its own error shape"
     THROTTLED = "says that it is asked too often, in its own error shape"
+    THROTTLED_FOR = "says that it is asked too often and for how long, in its own error shape"
     ACCEPTED_202 = "answers 202 with an empty JSON object"
     EMPTY_200 = "answers 200 with an empty body"
     HTML_200 = "answers 200 with an HTML page"
@@ -38,12 +39,17 @@ class Answer(Enum):
     OTHER_JSON_200 = "answers 200 with JSON of another shape"
     UNCHANGED_200 = "answers 200 with the appointment as it is"
     ERROR_200 = "answers 200 with a refusal in its own error shape inside"
+    ABOUT_ANOTHER = "answers with a success that is about something else"
     CUT_HEADERS = "hangs up inside the headers of its answer"
     CUT_BODY = "hangs up halfway through the body of its answer"
     SLOW_DRIP = "answers one byte a second, from the first byte of the status line"
     ENDLESS = "answers 200 with a body that never ends"
     TWICE = "answers properly, twice on one connection"
     REDIRECT = "answers 302 to another of its own paths"
+
+
+RETRY_AFTER = 7
+"""Seconds that a source asks for which is asked too often, where its simulator does not say it in a way of its own."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ _CANCEL = (
     ("unauthorized", Commit.NO, Answer.UNAUTHORIZED),
     ("refused", Commit.NO, Answer.REFUSED),
     ("throttled", Commit.NO, Answer.THROTTLED),
+    ("throttled-retry-after", Commit.NO, Answer.THROTTLED_FOR),
     ("accepted-202", Commit.NO, Answer.ACCEPTED_202),
     ("empty-200", Commit.YES, Answer.EMPTY_200),
     ("html-200", Commit.YES, Answer.HTML_200),
@@ -97,6 +104,7 @@ _CANCEL = (
     ("other-json-200", Commit.YES, Answer.OTHER_JSON_200),
     ("unchanged-200", Commit.NO, Answer.UNCHANGED_200),
     ("error-200", Commit.NO, Answer.ERROR_200),
+    ("success-about-another", Commit.NO, Answer.ABOUT_ANOTHER),
     ("cut-headers", Commit.YES, Answer.CUT_HEADERS),
     ("cut-body", Commit.YES, Answer.CUT_BODY),
     ("slow-drip", Commit.YES, Answer.SLOW_DRIP),
@@ -116,6 +124,7 @@ _READ = (
     ("read-unauthorized", Answer.UNAUTHORIZED),
     ("read-refused", Answer.REFUSED),
     ("read-throttled", Answer.THROTTLED),
+    ("read-throttled-retry-after", Answer.THROTTLED_FOR),
     ("read-accepted-202", Answer.ACCEPTED_202),
     ("read-empty-200", Answer.EMPTY_200),
     ("read-html-200", Answer.HTML_200),

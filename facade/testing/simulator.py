@@ -10,8 +10,8 @@ import itertools
 import secrets
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Native = dict[str, Any]
 """An appointment in the source's own format."""
+
+Refusal = tuple[int, Any] | tuple[int, Any, Mapping[str, str]]
+"""An HTTP status, a body that becomes JSON, and headers, where the source says something with them."""
 
 
 class Clock:
@@ -97,6 +100,12 @@ class RequestLog:
         """What was recorded, of one appointment or of all, oldest first."""
         with self._lock:
             return [entry for entry in self._entries if appointment_id in (None, entry.appointment)]
+
+    @property
+    def last(self) -> int:
+        """The number of the newest entry, 0 if there is none."""
+        with self._lock:
+            return self._entries[-1].number if self._entries else 0
 
     def count(self, operation: Operation, appointment_id: str | None = None) -> int:
         """How many requests of this kind were received, answered or not."""
@@ -203,6 +212,16 @@ class BareSimulator(ABC):
             self.put(appointment_id, moved(native, by))
             return self.get(appointment_id)
 
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Undo at the block's end what is done to the appointments inside it."""
+        with self.lock:
+            kept, revision = copy.deepcopy(self._appointments), self.revision
+            try:
+                yield
+            finally:
+                self._appointments, self.revision = kept, revision
+
     def remove(self, appointment_id: str) -> bool:
         """Remove it; False if there was none."""
         with self.lock:
@@ -225,8 +244,12 @@ class Simulator(BareSimulator):
         """
 
     @abstractmethod
-    def refusal(self, answer: Answer) -> tuple[int, Any]:
-        """Status and JSON with which the source says UNAUTHORIZED, REFUSED and THROTTLED in its own shape."""
+    def refusal(self, answer: Answer) -> Refusal:
+        """Status, JSON and, where it has any, headers with which the source says UNAUTHORIZED, REFUSED and THROTTLED.
+
+        In its own shape. Headers of THROTTLED say how long the source wants to be left alone, if it has a header of
+        its own for that; without any, THROTTLED_FOR is shown with ``Retry-After``.
+        """
 
 
 def _merge(target: Any, patch: Any) -> Any:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Request, Response
 
-from facade.testing.faults import Answer, Commit, Fault, Timings
+from facade.testing.copies import renamed
+from facade.testing.faults import RETRY_AFTER, Answer, Commit, Fault, Timings
 from facade.testing.simulator import LogEntry, Simulator
 
 if TYPE_CHECKING:
@@ -87,6 +88,28 @@ class FaultyTransport:
             return self._own_answer(self._reads[appointment_id])
         return Response(json.dumps(self._simulator.get(appointment_id)), mimetype="application/json")
 
+    def _refusal(self, answer: Answer) -> Response:
+        status, error, *headers = self._simulator.refusal(answer)
+        return Response(json.dumps(error), status, headers[0] if headers else None, mimetype="application/json")
+
+    def _about_another(self, environ: "WSGIEnvironment", appointment_id: str) -> Response:
+        """What the source would answer, with another id in it; nothing comes of it.
+
+        Where no id is in the answer, one of another shape: nobody could tell a success from this one.
+        """
+        with self._simulator.undone():
+            response = self._own_answer(environ)
+        try:
+            native = json.loads(response.get_data())
+        except ValueError:
+            native = None
+        if isinstance(native, dict):
+            other = renamed(native, appointment_id, self._simulator.new_id())
+            if other != native:
+                response.set_data(json.dumps(other))
+                return response
+        return Response(_CANNED[Answer.OTHER_JSON_200][2], mimetype="application/json")
+
     def _response(self, fault: Fault | None, environ: "WSGIEnvironment", appointment_id: str | None) -> Response | None:
         """The answer, or what it would be if it were not cut; None where there is none."""
         if fault is None:
@@ -103,8 +126,14 @@ class FaultyTransport:
             case Answer.REDIRECT:
                 return Response(status=302, headers={"Location": f"{environ['SCRIPT_NAME']}/redirected"})
             case Answer.UNAUTHORIZED | Answer.REFUSED | Answer.THROTTLED:
-                status, error = self._simulator.refusal(fault.answer)
-                return Response(json.dumps(error), status, mimetype="application/json")
+                return self._refusal(fault.answer)
+            case Answer.THROTTLED_FOR:
+                response = self._refusal(Answer.THROTTLED)
+                if not self._simulator.refusal(Answer.THROTTLED)[2:]:
+                    response.headers["Retry-After"] = str(RETRY_AFTER)
+                return response
+            case Answer.ABOUT_ANOTHER:
+                return self._about_another(environ, str(appointment_id))
             case Answer.UNCHANGED_200:
                 return self._as_it_is(str(appointment_id))
             case Answer.ERROR_200:

@@ -28,7 +28,8 @@ def facade_source_systems() -> Iterable[SourceSystem]:
         id_pattern=r"[A-Za-z0-9.-]{1,64}",
         repeat="errors",
         reasons=hl7_reasons(),
-        capabilities=Capabilities(versioned_writes=Can.YES),
+        # Only mode "update" has a place for a note.
+        capabilities=Capabilities(versioned_writes=Can.YES, note=Can.NOT_YET),
         # What R4's Appointment may refer to (http://hl7.org/fhir/R4/appointment.html).
         identifiers=(
             "Patient",

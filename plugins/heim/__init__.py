@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from facade import NativeReasons, SourceSystem, hookimpl
+from facade import Can, Capabilities, NativeReasons, SourceSystem, hookimpl
 from plugins.heim import codes
 from plugins.heim.adapter import HeimAdapter
 from plugins.heim.schemas import webhooked_appointment
@@ -41,6 +41,7 @@ def facade_source_systems() -> Iterable[SourceSystem]:
             concept_map=json.loads(files("plugins.heim").joinpath("conceptmap.json").read_text("utf-8")),
             fallback="organisation_cancelled",
         ),
+        capabilities=Capabilities(note=Can.YES),
         identifiers=("Patient", "Practitioner", "Slot", "externalReference"),
         code_systems=("task", "appointmentType"),
         webhook=webhooked_appointment,

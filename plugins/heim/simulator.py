@@ -9,7 +9,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from facade.testing.faults import Answer, Operation
-from facade.testing.simulator import Native, Simulator
+from facade.testing.simulator import Native, Refusal, Simulator
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -75,7 +75,7 @@ class HeimSimulator(Simulator):
                 return operation, found[1]
         return None
 
-    def refusal(self, answer: Answer) -> tuple[int, Any]:
+    def refusal(self, answer: Answer) -> Refusal:
         """As Heim itself would say it."""
         status, code, message = _REFUSALS[answer]
         return status, HeimError(status, code, message).body

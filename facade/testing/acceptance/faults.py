@@ -8,7 +8,7 @@ from facade.testing.acceptance.run import Run
 from facade.testing.faults import FAULTS, Answer, Commit, Fault
 
 # In the source's own error shape: surely not done. Everything else that is not applied leaves doubt.
-_REFUSALS = {Answer.UNAUTHORIZED, Answer.REFUSED, Answer.THROTTLED}
+_REFUSALS = {Answer.UNAUTHORIZED, Answer.REFUSED, Answer.THROTTLED, Answer.THROTTLED_FOR}
 _SLOW = {Answer.SILENCE, Answer.SLOW_DRIP, Answer.ENDLESS}
 _PATIENCE = 60.0  # seconds, for a source that applies a cancel late
 

@@ -152,6 +152,11 @@ class Under:
         self._bench = bench
         self._made = made
 
+    @property
+    def simulator(self) -> BareSimulator:
+        """The source's stand-in."""
+        return self._bench.simulator
+
     def __call__(self, name: str) -> runs.Run:
         """The run under this fault. Skips the test where the fault cannot be."""
         fault = FAULTS[name]

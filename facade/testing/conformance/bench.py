@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
-from urllib.parse import unquote
 
 from facade import registry
 from facade.app import Facade, compose
@@ -27,6 +26,7 @@ from facade.source import Source
 from facade.testing.conformance.hearing import hearing
 from facade.testing.conformance.seam import Record, recorded
 from facade.testing.faults import Answer
+from facade.testing.sent import mentions
 from facade.testing.simulator import BareSimulator, LogEntry, Simulator
 
 SOURCE_SYSTEM = "urn:fhir-facade:source-system"
@@ -162,12 +162,31 @@ class Trial:
         """How many cancels of one appointment the source has received."""
         return self.simulator.log.count("cancel", appointment_id)
 
+    def other_requests(self) -> list[LogEntry]:
+        """What the source received that is neither read nor cancel, nor harmless by its HTTP method."""
+        harmless = _HARMLESS if isinstance(self.simulator, Simulator) else set()
+        return [entry for entry in self.entries() if entry.operation is None and entry.method not in harmless]
+
     def other_writes(self, appointment_id: str) -> list[str]:
-        """The methods of HTTP requests with this id in the path that are neither read nor cancel, nor harmless."""
-        if not isinstance(self.simulator, Simulator):
-            return []  # what a method is, and which are harmless, is HTTP's
-        strange = (entry for entry in self.entries() if entry.operation is None and entry.method not in _HARMLESS)
-        return [str(entry.method) for entry in strange if appointment_id in unquote(entry.path or "")]
+        """The methods of what was sent besides one appointment's cancel, and is more than a token's request.
+
+        That is what changed the source, what names the appointment, and what followed the permit although nothing of
+        the kind had been sent before it.
+        """
+        begun = min((number for call in self.record.of("cancel") for number in call.numbers), default=None)
+        usual = {_kind(entry) for entry in self.entries() if begun is None or entry.number <= begun}
+        is_http = isinstance(self.simulator, Simulator)  # elsewhere, what names it may ask for it
+        return [
+            str(entry.method)
+            for entry in self.other_requests()
+            if entry.changed
+            or (is_http and mentions(appointment_id, [entry.path, entry.body]))
+            or (begun is not None and entry.number > begun and _kind(entry) not in usual)
+        ]
+
+
+def _kind(entry: LogEntry) -> tuple[str | None, str | None]:
+    return entry.method, entry.path
 
 
 def _direct(seconds: float, act: Callable[[], Any]) -> Any:

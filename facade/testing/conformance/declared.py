@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from facade import declaration
-from facade.contract import Coding
+from facade.contract import Can, Coding
 from facade.errors import ConfigurationError, NotFound, SourceError
 from facade.fhir import ids
 from facade.fhir.reasons import SYSTEM, hl7_codes
 from facade.testing.conformance import readme
-from facade.testing.conformance.base import Kit, cannot, fail, must, prepare
-from facade.testing.conformance.bench import Bench, Trial
+from facade.testing.conformance.base import Kit, cannot, fail, must, not_yet, prepare
+from facade.testing.conformance.bench import SAID, Bench, Trial
 from facade.testing.conformance.hostile import HOSTILE
 from facade.testing.conformance.seam import Record
 from facade.testing.sent import was_sent
@@ -167,6 +167,20 @@ class Declared(Kit):
         code = request.native_reason.code
         sent = any(was_sent(code, entry.path, entry.body) for entry in cancels)
         must(sent, f'the native code "{code}" is not in what was sent; send request.native_reason.code')
+
+    def test_the_note_reaches_the_source(self, trial: Trial) -> None:
+        """Send request.note where the source takes a text with a cancel, and declare Capabilities.note."""
+        declared = trial.source.system.capabilities.note
+        if declared is Can.NOT_YET:
+            not_yet("this plugin sends no note, or not always (Capabilities.note)")
+        trial.outcome(appointment_id := trial.appointment())
+        cancels = [entry for entry in trial.entries(appointment_id) if entry.operation == "cancel"]
+        must(cancels, "an ordinary cancel sends nothing; make it work first")
+        sent = any(was_sent(SAID, entry.path, entry.body) for entry in cancels)
+        if declared is Can.CANNOT:
+            must(not sent, "the note reaches the source; declare Capabilities(note=Can.YES)")
+            cannot("this source takes no text with a cancel (Capabilities.note)")
+        must(sent, "the note does not reach the source; send request.note, or take it out of Capabilities.note")
 
     def test_a_webhook_about_nothing_known_is_ignored(self, bench: Bench) -> None:
         """Return None from webhook for a body that is about no appointment."""

@@ -10,7 +10,9 @@ from facade.testing.conformance import runs
 from facade.testing.conformance.base import Kit, Under, cannot, eventually, fail, must, only_if_readable, prepare
 from facade.testing.conformance.bench import Bench, Shares, Trial
 from facade.testing.conformance.hostile import HOSTILE
-from facade.testing.faults import FAULTS, Operation
+from facade.testing.conformance.seam import Call
+from facade.testing.faults import FAULTS, RETRY_AFTER, Answer, Operation
+from facade.testing.simulator import Simulator
 
 _CANCELS = [name for name, fault in FAULTS.items() if fault.operation == "cancel"]
 _AFTERWARDS = ["read-timeout", "read-reset", "read-500", "read-unauthorized", "read-refused", "read-throttled"]
@@ -62,6 +64,28 @@ class Faulty(Kit):
         for error in _raised(under("read-unauthorized"), "read"):
             right = isinstance(error, SourceError) and error.cause is Cause.CREDENTIALS
             must(right, f"a read with refused credentials raises {_named(error)}; raise NotDone(Cause.CREDENTIALS)")
+
+    def test_a_success_about_something_else_proves_nothing(self, under: Under) -> None:
+        """Return status cancelled only for an answer that names this appointment, or this request."""
+        for call in _calls(under("success-about-another"), "cancel"):
+            believed = isinstance(call.result, dict) and call.result.get("status") == "cancelled"
+            about = call.result.get("id") if believed else None
+            step = "compare what it names with what was sent, and raise Unknown where they differ"
+            must(about != call.appointment_id, f"a success about something else is taken for this cancel's; {step}")
+
+    @pytest.mark.parametrize(
+        ("fault", "operation"), [("throttled-retry-after", "cancel"), ("read-throttled-retry-after", "read")]
+    )
+    def test_how_long_the_source_wants_to_be_left_alone_is_passed_on(
+        self, under: Under, fault: str, operation: Operation
+    ) -> None:
+        """Give the error retry_after where the source says how many seconds it wants to be left alone."""
+        for call in _calls(under(fault), operation)[:1]:
+            given = call.error.retry_after if isinstance(call.error, SourceError) else None
+            step = "give the error retry_after, in seconds, as HttpAnswer.retry_after() or the source says it"
+            must(given is not None, f'under "{fault}" {_named(call.error)} came out without retry_after; {step}')
+            own = isinstance(under.simulator, Simulator) and under.simulator.refusal(Answer.THROTTLED)[2:]
+            must(own or given == RETRY_AFTER, f"the source asked for {RETRY_AFTER} s, retry_after is {given}; {step}")
 
     @pytest.mark.parametrize("fault", _AFTERWARDS)
     def test_a_read_that_fails_after_the_write_takes_nothing_back(self, trial: Trial, fault: str) -> None:
@@ -134,8 +158,12 @@ class Faulty(Kit):
         fail("a cancel was not sent within two seconds; send it as soon as the permit is taken")
 
 
+def _calls(run: runs.Run, operation: Operation) -> list[Call]:
+    return [call for call in run.calls if call.operation == operation]
+
+
 def _raised(run: runs.Run, operation: Operation) -> list[BaseException | None]:
-    return [call.error for call in run.calls if call.operation == operation]
+    return [call.error for call in _calls(run, operation)]
 
 
 def _named(error: BaseException | None) -> str:

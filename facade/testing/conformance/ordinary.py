@@ -20,12 +20,21 @@ class Ordinary(Kit):
         must(told == "cancelled", f"an ordinary cancel ends in {told} ({said}); return the appointment as cancelled")
 
     def test_a_cancel_is_one_native_write(self, trial: Trial) -> None:
-        """Write once, and send nothing else about the appointment but reads."""
-        trial.outcome(appointment_id := trial.appointment())
+        """Write once, and send nothing else but reads, and what a read needs too, such as a token's request."""
+        appointment_id = trial.appointment()
+        if trial.readable:
+            with suppress(SourceError):  # how it ends is told elsewhere
+                trial.read_directly(appointment_id)
+        usual = {(entry.method, entry.path) for entry in trial.other_requests()}
+        trial.outcome(appointment_id)
         writes = trial.writes(appointment_id)
         must(writes == 1, f"an ordinary cancel wrote {writes} times to the source; write once")
         others = ", ".join(trial.other_writes(appointment_id))
         must(not others, f"an ordinary cancel sent {others} about the appointment besides; send the cancel alone")
+        if trial.readable:  # else nothing shows what an adapter sends that is no write
+            sent = [(str(entry.method), entry.path) for entry in trial.other_requests()]
+            others = ", ".join(method for method, path in sent if (method, path) not in usual)
+            must(not others, f"an ordinary cancel sent {others} besides, which no read sends; send the cancel alone")
 
     def test_a_cancel_takes_nothing_out_of_the_record(self, trial: Trial) -> None:
         """Send the whole record back where the write replaces it."""

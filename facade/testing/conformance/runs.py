@@ -12,7 +12,7 @@ from facade.testing.faults import FAULTS, Answer, Commit, Fault
 from facade.testing.simulator import LogEntry
 
 _SILENT = {Answer.SILENCE, Answer.SLOW_DRIP}
-_OWN_REFUSALS = {Answer.UNAUTHORIZED, Answer.REFUSED, Answer.THROTTLED}
+_OWN_REFUSALS = {Answer.UNAUTHORIZED, Answer.REFUSED, Answer.THROTTLED, Answer.THROTTLED_FOR}
 # Seconds given to what never ends. A verdict is believed only if it stands with more of them: the machine may be slow.
 PATIENCE = (0.4, 2.0)
 

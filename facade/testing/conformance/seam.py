@@ -16,7 +16,7 @@ class Call:
 
     ``permits`` has a number for each time the permit was asked for: how many cancels of this appointment the
     source had received since the call began. ``logged`` has one likewise: how many entries about this appointment
-    the source's log then held.
+    the source's log then held, and ``numbers`` the number of the newest entry about anything.
     """
 
     operation: Operation
@@ -26,6 +26,7 @@ class Call:
     seconds: float = 0.0
     permits: list[int] = field(default_factory=list)
     logged: list[int] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
 
 
 def _nothing(_: Call) -> None:
@@ -64,6 +65,7 @@ class Recorder(SourceAdapter):
         def watched() -> None:
             call.permits.append(self._simulator.log.count("cancel", request.appointment_id) - before)
             call.logged.append(len(self._simulator.log.entries(request.appointment_id)))
+            call.numbers.append(self._simulator.log.last)
             permit()
             self._record.after_permit(call)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from facade import Capabilities, NativeReasons, SourceSystem, hookimpl
+from facade import Can, Capabilities, NativeReasons, SourceSystem, hookimpl
 
 from facade_paper import codes
 from facade_paper.adapter import PaperAdapter
@@ -38,7 +38,7 @@ def facade_source_systems() -> Iterable[SourceSystem]:
             concept_map=json.loads(concept_map),
             fallback="practice",
         ),
-        capabilities=Capabilities(lacks=frozenset({"slot"})),
+        capabilities=Capabilities(note=Can.YES, lacks=frozenset({"slot"})),
         identifiers=("Patient", "Practitioner"),
         code_systems=("service", "kind"),
         simulator=_simulator,

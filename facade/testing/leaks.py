@@ -1,0 +1,48 @@
+"""Whether a text holds a secret: as it is, or in one of the forms that headers, URLs and logs give it."""
+
+import base64
+import html
+import json
+import math
+from functools import cache
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
+
+SHORTEST = 6
+"""Characters: a piece of base64 or hexadecimal that is shorter stands in too many other texts to mean anything."""
+
+
+@cache
+def encodings(secret: str) -> frozenset[str]:
+    """The forms of a secret that a search must find, none of them empty.
+
+    As it is; percent- and form-encoded; as JSON, Python and XML write it; in hexadecimal, both cases; in base64 and
+    base64url, as the whole text or anywhere inside a longer one, such as ``user:secret``.
+    """
+    data = secret.encode("utf-8", "surrogatepass")
+    plain = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), html.escape(secret)}
+    plain |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
+    plain |= {form.lower() for form in (quote(secret, safe=""), quote_plus(secret)) if "%" in form}
+    plain |= {"".join(f"%{byte:02X}" for byte in data), "".join(f"%{byte:02x}" for byte in data)}
+    packed = {data.hex(), data.hex().upper(), data.hex(":"), data.hex(" ")}
+    packed |= {piece for offset in range(3) for piece in _in_base64(data, offset)}
+    return frozenset({form for form in plain if form} | {form for form in packed if len(form) >= SHORTEST})
+
+
+def leaks(text: str, secret: str) -> bool:
+    """Whether a text holds the secret, in any form of ``encodings`` or behind percent-encoding of some other kind."""
+    forms = encodings(secret)
+    return any(form in one for one in {text, unquote(text), unquote_plus(text)} for form in forms)
+
+
+def without(text: str, secret: str) -> str:
+    """The text without any form of the secret."""
+    for form in sorted(encodings(secret), key=len, reverse=True):
+        text = text.replace(form, "")
+    return text
+
+
+def _in_base64(data: bytes, offset: int) -> set[str]:
+    """What base64 makes of these bytes after ``offset`` other ones: the characters that depend on them alone."""
+    begin, end = math.ceil(offset * 8 / 6), (offset + len(data)) * 8 // 6
+    padded = bytes(offset) + data
+    return {encode(padded).decode("ascii")[begin:end] for encode in (base64.b64encode, base64.urlsafe_b64encode)}
