@@ -11,7 +11,7 @@ from typing import Any
 import pluggy
 from marshmallow import ValidationError
 
-from facade import declaration, hookspecs, log, strict_json
+from facade import connections, declaration, hookspecs, log, strict_json
 from facade.contract import SourceAdapter, SourceConfig, SourceSystem
 from facade.errors import ConfigurationError
 from facade.fhir import concept_map
@@ -175,7 +175,7 @@ def _build_one(name: str, table: Mapping[str, Any], source_system: str, load: Ca
     return Source(
         name=name,
         system=plugin.system,
-        adapter=_adapter(plugin, config, where),
+        adapter=connections.limited(_adapter(plugin, config, where), plugin.system.capabilities.max_connections),
         identity=identity,
         mapping=mapping,
         settings=config.settings,

@@ -115,9 +115,19 @@ def secret_files(schema: Schema, table: Mapping[str, Any]) -> Iterator[tuple[str
 
 
 def secrets_in(settings: Mapping[str, Any]) -> list[Secret]:
-    """Every secret among a source's settings."""
-    values = [one for value in settings.values() for one in (value if isinstance(value, tuple) else (value,))]
-    return [value for value in values if isinstance(value, Secret)]
+    """Every secret among a source's settings, at any depth."""
+
+    def inside(value: Any) -> Iterator[Secret]:
+        if isinstance(value, Secret):
+            yield value
+        elif isinstance(value, Mapping):
+            for member in value.values():
+                yield from inside(member)
+        elif isinstance(value, list | tuple | set | frozenset):
+            for member in value:
+                yield from inside(member)
+
+    return [*inside(settings)]
 
 
 def _usable(secret: str, where: str) -> Secret:

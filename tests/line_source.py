@@ -203,6 +203,10 @@ class LineSimulator(BareSimulator):
 
     codes = CODES
 
+    def spelled(self, ref):
+        """An id as it is kept here."""
+        return ref
+
     def logged(self, why):
         """What the log keeps of a reason, as the source writes it."""
         return why
@@ -221,6 +225,16 @@ class LineSimulator(BareSimulator):
         return f"OK {json.dumps(self.get(ref))}"
 
 
+class CaselessSimulator(LineSimulator):
+    """The same of a source that takes no notice of an id's case; it keeps and answers lower case."""
+
+    def equal_ids(self, appointment_id):
+        return (appointment_id.upper(), appointment_id.title())
+
+    def spelled(self, ref):
+        return ref.lower()
+
+
 SHOWN = {
     Answer.SERVER_ERROR: "ERR internal",
     Answer.UNAUTHORIZED: "ERR key",
@@ -237,8 +251,13 @@ SHOWN = {
 class _Handler(socketserver.StreamRequestHandler):
     def handle(self):
         simulator, stopping = self.server.simulator, self.server.stopping
-        words = [unquote(word) for word in self.rfile.readline(LONGEST).decode("latin-1").split()]
+        with simulator.connections.open():
+            line = self.rfile.readline(LONGEST)
+        if not line:
+            return
+        words = [unquote(word) for word in line.decode("latin-1").split()]
         verb, _, ref, why, version = (*words, *[None] * 5)[:5]
+        ref = ref and simulator.spelled(ref)
         operation = {"GET": "read", "CANCEL": "cancel"}.get(verb)
         entry = LogEntry(method=verb, path=verb, operation=operation, appointment=ref, body=simulator.logged(why))
         with simulator.lock:

@@ -43,6 +43,7 @@ DECLARED = {
     "line-blind": 'line_source.declared_without_read(name="line-blind")',
     "line-numbers": 'line_source.declared(name="line-numbers", simulator=Numbers, reasons=numbers())',
     "line-segments": 'line_source.declared(name="line-segments", simulator=Segments)',
+    "line-one": ('line_source.declared(name="line-one", capabilities=replace(line_source.CAN, max_connections=1))'),
     "line-mute": 'line_source.declared(name="line-mute", simulator=Mute)',
     "line-bare": 'line_source.declared(name="line-bare", simulator=None)',
 }

@@ -2,12 +2,13 @@
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from facade import Can, Capabilities
+from facade import Can, CanonicalId, Capabilities
 from facade.testing.conformance import SourceConformance, base, readme
 from tests import line_source
 from tests.keys import key_pair
@@ -60,6 +61,27 @@ class TestLine(SourceConformance):
 class TestLineWithoutRead(TestLine):
     def source_system(self):
         return line_source.declared_without_read()
+
+
+class TestLineCaseless(TestLine):
+    """It takes an id in any case for the same appointment."""
+
+    def source_system(self):
+        form = CanonicalId(version=1, form=str.lower)
+        return line_source.declared(simulator=line_source.CaselessSimulator, canonical_id=form)
+
+
+class TestLineOfUpperCaseIds(TestLine):
+    """Its canonical form is another spelling than the one that it answers with."""
+
+    def source_system(self):
+        form = CanonicalId(version=1, form=str.upper)
+        return line_source.declared(simulator=line_source.CaselessSimulator, canonical_id=form)
+
+
+class TestLineOneAtATime(TestLine):
+    def source_system(self):
+        return line_source.declared(capabilities=replace(line_source.CAN, max_connections=1))
 
 
 def kit_tests(theme):

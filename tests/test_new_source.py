@@ -147,6 +147,14 @@ def test_pytest_is_green_as_it_is_written(shell, plugin):
     assert int(skipped) < 5
 
 
+def test_two_plugins_are_collected_in_one_run(shell):
+    for name in ("first-desk", "second-desk"):
+        render(shell.folder / name, name)
+    said = shell.ok("pytest -q -p no:cacheprovider --collect-only first-desk second-desk")
+    for name in ("FirstDesk", "SecondDesk"):
+        assert re.search(rf"::Test{name}::test_a_cancel_ends_in_cancelled$", said, re.MULTILINE), said[-2000:]
+
+
 def test_the_tools_have_nothing_to_say(shell, plugin):
     shell.ok("ruff check --no-cache plugin")
     shell.ok("ruff format --no-cache --check plugin")

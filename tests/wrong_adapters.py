@@ -5,6 +5,7 @@ Not collected by itself: tests/test_wrong_adapters.py runs each class here throu
 
 import base64
 import logging
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +18,7 @@ from marshmallow import EXCLUDE
 
 from facade import (
     Can,
+    CanonicalId,
     Capabilities,
     Cause,
     FacadeError,
@@ -744,6 +746,20 @@ class TestLetsEveryByteProlongTheWait(Line):
             return received
 
 
+class TestOpensASecondConnection(Line):
+    fails = {"test_no_more_connections_than_declared_are_open_at_once"}
+    changes = {"capabilities": replace(line_source.CAN, max_connections=1)}
+
+    class Adapter(LineAdapter):
+        def ask(self, *words, permit=None):
+            try:
+                idle = socket.create_connection(self.address, timeout=5)
+            except OSError:
+                return super().ask(*words, permit=permit)
+            with idle:
+                return super().ask(*words, permit=permit)
+
+
 class TestHoldsALockWhileItWaits(Line):
     fails = {"test_a_silent_appointment_keeps_no_other_waiting"}
 
@@ -831,6 +847,26 @@ class TestAllowsAnyId(Line):
 class TestAllowsTooFewIds(Line):
     fails = {"test_the_simulators_ids_fit_the_id_pattern"}
     changes = {"id_pattern": r"apt_[a-z-]{1,60}"}
+
+
+class TestTakesEachSpellingForAnotherAppointment(Line):
+    fails = {
+        "test_spellings_that_the_source_takes_for_equal_have_one_form",
+        "test_a_cancel_by_each_spelling_of_an_id_is_one_native_write",
+    }
+    changes = {"simulator": line_source.CaselessSimulator}
+
+
+class TestHasAFormThatIsNoForm(Line):
+    fails = {
+        "test_the_canonical_form_of_an_id_is_one_of_its_spellings",
+        "test_spellings_that_the_source_takes_for_equal_have_one_form",
+        "test_a_cancel_by_each_spelling_of_an_id_is_one_native_write",
+    }
+    changes = {
+        "simulator": line_source.CaselessSimulator,
+        "canonical_id": CanonicalId(version=1, form=str.swapcase),
+    }
 
 
 # The declaration

@@ -22,10 +22,11 @@ class Served:
     just editing, serves what the others serve.
     """
 
-    def __init__(self, path: Path, store: str | None, host: str) -> None:
+    def __init__(self, path: Path, store: str | None, host: str, workers: int) -> None:
         self._path = path
         self._store = store
         self._host = host
+        self._workers = workers
         self.facade = self._checked()
 
     def reload(self) -> bool:
@@ -64,9 +65,25 @@ class Served:
                 "--host 127.0.0.1"
             )
         refuse_open_keys(facade)
+        _refuse_shared_connections(facade, self._workers)
         try:
             facade.open_store()
             facade.check_sources()
         finally:
             facade.ledger.engine.dispose()  # a connection must not be shared with the workers
         return facade
+
+
+def _refuse_shared_connections(facade: Facade, workers: int) -> None:
+    """Workers know nothing of each other's connections, so a source that counts them has one worker."""
+    if workers == 1:
+        return
+    limits = {source.name: source.system.capabilities.max_connections for source in facade.sources.values()}
+    problems = [
+        f"sources.{name}: takes {limit} connection{'s' if limit > 1 else ''} at once in all, "
+        f"and --workers is {workers}; use --workers 1"
+        for name, limit in limits.items()
+        if limit is not None
+    ]
+    if problems:
+        raise ConfigurationError(*problems)

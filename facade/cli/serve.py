@@ -73,7 +73,7 @@ def serve(path: Path, host: str, port: int, store: str | None, health_port: int 
 
     SIGHUP reads the configuration again. If it is not in order, each problem is logged and the old one stays.
     """
-    served = Served(path, store, host)
+    served = Served(path, store, host, workers)
     listeners = [_listen(host, port, "--port")]
     probe_port = None
     if health_port is None:

@@ -6,22 +6,23 @@ knows no transport, and brings a server of its own: ``listener``.
 """
 
 import copy
-import itertools
 import secrets
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from facade.contract import utc_now
 from facade.testing.faults import FAULTS, Answer, ArmedFaults, Fault, Operation, Timings
 from facade.testing.instants import moved
+from facade.testing.request_log import LogEntry, RequestLog
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+__all__ = ["BareSimulator", "Clock", "Connections", "LogEntry", "Native", "Refusal", "RequestLog", "Simulator"]
 
 Native = dict[str, Any]
 """An appointment in the source's own format."""
@@ -59,62 +60,30 @@ class Clock:
         self._offset = offset
 
 
-@dataclass(frozen=True, kw_only=True)
-class LogEntry:
-    """One request as the source saw it, written before the first byte of an answer leaves.
-
-    ``operation`` and ``appointment`` are None for a request that is neither a read nor a cancel. ``changed``
-    says whether it changed the source's state, ``status`` the answer's status, None where no answer was sent.
-    ``path`` is the raw target below the source's prefix, ``body`` the parsed JSON, or the text if it is none;
-    nothing of the headers is kept. A cancel applied late adds an entry of its own, operation ``late-commit``
-    without method and path: it is no request. ``time`` is the real one, whatever the clock was set to.
-    """
-
-    method: str | None = None
-    path: str | None = None
-    operation: Literal["cancel", "read", "late-commit"] | None = None
-    appointment: str | None = None
-    fault: str | None = None
-    changed: bool = False
-    status: int | None = None
-    body: Any = None
-    number: int = 0
-    time: str = ""
-
-
-class RequestLog:
-    """A source's append-only log; a number is never given twice, not even after a clear. Thread-safe."""
+class Connections:
+    """How many connections a source has open, and had at most since the last reset. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._numbers = itertools.count(1)
-        self._entries: list[LogEntry] = []
+        self._open = 0
+        self.most = 0
 
-    def record(self, entry: LogEntry) -> None:
-        """Append, numbered and dated."""
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Count one connection for the length of the block; end it before the answer's last byte leaves."""
         with self._lock:
-            now = utc_now().isoformat().replace("+00:00", "Z")
-            self._entries.append(replace(entry, number=next(self._numbers), time=now))
+            self._open += 1
+            self.most = max(self.most, self._open)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open -= 1
 
-    def entries(self, appointment_id: str | None = None) -> list[LogEntry]:
-        """What was recorded, of one appointment or of all, oldest first."""
+    def reset(self) -> None:
+        """Forget how many there were."""
         with self._lock:
-            return [entry for entry in self._entries if appointment_id in (None, entry.appointment)]
-
-    @property
-    def last(self) -> int:
-        """The number of the newest entry, 0 if there is none."""
-        with self._lock:
-            return self._entries[-1].number if self._entries else 0
-
-    def count(self, operation: Operation, appointment_id: str | None = None) -> int:
-        """How many requests of this kind were received, answered or not."""
-        return sum(entry.operation == operation for entry in self.entries(appointment_id))
-
-    def clear(self) -> None:
-        """Forget all entries."""
-        with self._lock:
-            self._entries = []
+            self.most = self._open
 
 
 class BareSimulator(ABC):
@@ -141,6 +110,7 @@ class BareSimulator(ABC):
         self.clock = Clock()  # the host puts its own here, one for all sources
         self.log = RequestLog()
         self.faults = ArmedFaults()
+        self.connections = Connections()
         self.revision = 0
         self.epoch = 0
         self._appointments: dict[str, Native] = {}
@@ -172,6 +142,13 @@ class BareSimulator(ABC):
         """An id that nobody has; like the faults' ids, so override it where those are not of ``fault_id``'s form."""
         return self.fault_id.format(secrets.token_hex(8))
 
+    def equal_ids(self, appointment_id: str) -> tuple[str, ...]:
+        """Other spellings of an id that the source takes for the same appointment; none by default.
+
+        A request by any of them is logged, and meets faults, under the id as it is kept here.
+        """
+        return ()
+
     def reset(self) -> None:
         """State and faults as seeded, an empty log."""
         with self.lock:
@@ -182,6 +159,7 @@ class BareSimulator(ABC):
             for appointment_id, fault in self.shown_faults().items():
                 self.faults.arm(appointment_id, fault)
             self.log.clear()
+            self.connections.reset()
 
     def get(self, appointment_id: str) -> Native | None:
         """A copy of the appointment, None if there is none."""

@@ -52,6 +52,12 @@ class FaultyTransport:
         self._reads: dict[str, WSGIEnvironment] = {}  # the last one of each appointment that was answered well
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        with self._simulator.connections.open():
+            fault, response = self._received(environ)
+        return self._deliver(fault, response, environ, start_response)
+
+    def _received(self, environ: "WSGIEnvironment") -> tuple[Fault | None, Response | None]:
+        """What comes of a request, written into the log."""
         request = Request(environ)
         path = environ["REQUEST_URI"].removeprefix(request.root_path)
         about = self._simulator.operation(request.method, request.path)
@@ -77,7 +83,7 @@ class FaultyTransport:
         if fault and fault.commit is Commit.LATE:
             waiting = (environ, appointment_id, fault, epoch)
             threading.Thread(target=self._commit_late, args=waiting, daemon=True).start()
-        return self._deliver(fault, response, environ, start_response)
+        return fault, response
 
     def _own_answer(self, environ: "WSGIEnvironment") -> Response:
         return Response.from_app(self._app, environ, buffered=True)

@@ -23,18 +23,17 @@ from facade.ledger.engine import connect
 from facade.ledger.store import Ledger
 from facade.registry import Plugin
 from facade.source import Source
+from facade.testing.conformance import log_reading
 from facade.testing.conformance.hearing import hearing
 from facade.testing.conformance.seam import Record, recorded
 from facade.testing.faults import Answer
-from facade.testing.sent import mentions
-from facade.testing.simulator import BareSimulator, LogEntry, Simulator
+from facade.testing.simulator import BareSimulator, LogEntry
 
 SOURCE_SYSTEM = "urn:fhir-facade:source-system"
 HL7_CODE = "pat-mv"
 SAID = "CANARY: she told us so"
 ROOM = 10.0  # seconds for what ought to take none: a machine may be slow
 
-_HARMLESS = {"GET", "HEAD"}
 _CONFIG = Config(
     base_path="",
     answer_within=8.0,
@@ -108,6 +107,10 @@ class Trial:
         """The id of the appointment that is armed with this fault."""
         return next(found for found, fault in self.simulator.fault_ids().items() if fault.name == name)
 
+    def same(self, found: Any, appointment_id: str) -> bool:
+        """Whether this is the appointment's id, in any spelling that the source takes for it."""
+        return same_id(self.source, found, appointment_id)
+
     def request(self, appointment_id: str, hl7_code: str = HL7_CODE) -> CancelRequest:
         """A wish to cancel, as the web layer makes one."""
         return CancelRequest(appointment_id=appointment_id, codings=(Coding(SYSTEM, hl7_code),), text=SAID, note=SAID)
@@ -164,29 +167,19 @@ class Trial:
 
     def other_requests(self) -> list[LogEntry]:
         """What the source received that is neither read nor cancel, nor harmless by its HTTP method."""
-        harmless = _HARMLESS if isinstance(self.simulator, Simulator) else set()
-        return [entry for entry in self.entries() if entry.operation is None and entry.method not in harmless]
+        return log_reading.other_requests(self.simulator)
 
     def other_writes(self, appointment_id: str) -> list[str]:
-        """The methods of what was sent besides one appointment's cancel, and is more than a token's request.
-
-        That is what changed the source, what names the appointment, and what followed the permit although nothing of
-        the kind had been sent before it.
-        """
-        begun = min((number for call in self.record.of("cancel") for number in call.numbers), default=None)
-        usual = {_kind(entry) for entry in self.entries() if begun is None or entry.number <= begun}
-        is_http = isinstance(self.simulator, Simulator)  # elsewhere, what names it may ask for it
-        return [
-            str(entry.method)
-            for entry in self.other_requests()
-            if entry.changed
-            or (is_http and mentions(appointment_id, [entry.path, entry.body]))
-            or (begun is not None and entry.number > begun and _kind(entry) not in usual)
-        ]
+        """The methods of what was sent besides one appointment's cancel, and is more than a token's request."""
+        return log_reading.other_writes(self.simulator, self.record, appointment_id)
 
 
-def _kind(entry: LogEntry) -> tuple[str | None, str | None]:
-    return entry.method, entry.path
+def same_id(source: Source, found: Any, appointment_id: str) -> bool:
+    """Whether two ids are spellings of one; what is no id of the source is another one."""
+    try:
+        return isinstance(found, str) and source.canonical(found) in (appointment_id, source.canonical(appointment_id))
+    except Exception:  # noqa: BLE001 - a plugin's form may fail over what is no id of its source
+        return False
 
 
 def _direct(seconds: float, act: Callable[[], Any]) -> Any:

@@ -11,7 +11,7 @@ from facade.contract import Can, Coding
 from facade.errors import ConfigurationError, NotFound, SourceError
 from facade.fhir import ids
 from facade.fhir.reasons import SYSTEM, hl7_codes
-from facade.testing.conformance import readme
+from facade.testing.conformance import readme, spellings
 from facade.testing.conformance.base import Kit, cannot, fail, must, not_yet, prepare
 from facade.testing.conformance.bench import SAID, Bench, Trial
 from facade.testing.conformance.hostile import HOSTILE
@@ -94,6 +94,39 @@ class Declared(Kit):
             except NotFound:
                 step = "widen the pattern, seed another id, or override new_id"
                 fail(f"the simulator's id {appointment_id!r} does not fit id_pattern; {step}")
+
+    def test_the_canonical_form_of_an_id_is_one_of_its_spellings(self, bench: Bench) -> None:
+        """Let canonical_id.form give an id that id_pattern accepts, and give its own result back unchanged."""
+        source, simulator = bench.build(), bench.simulator
+        if source.system.canonical_id is None:
+            cannot("each spelling is another appointment (SourceSystem.canonical_id)")
+        for known in (*simulator.seeds(simulator.clock.now()), simulator.new_id()):
+            for spelling in (known, *simulator.equal_ids(known), *spellings.of(known, source.system.id_pattern)):
+                try:
+                    form = source.canonical(spelling)
+                    again = source.canonical(form)
+                except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+                    fail(f"canonical_id.form fails for {spelling!r} ({error}); give an id that id_pattern accepts")
+                must(again == form, f"canonical_id.form makes {again!r} of its own result {form!r}; let it be as it is")
+            for spelling in simulator.equal_ids(known):
+                same = source.canonical(spelling) == source.canonical(known)
+                must(same, f"{spelling!r} and {known!r} have two canonical forms; give both the same")
+
+    def test_spellings_that_the_source_takes_for_equal_have_one_form(self, bench: Bench) -> None:
+        """Declare canonical_id for a source that finds an appointment by another case or with leading zeros."""
+        with bench.trial() as trial:
+            known = [trial.appointment(), trial.appointment(1)]
+            numbers = [one for one in trial.simulator.seeds(trial.simulator.clock.now()) if one.isdecimal()]
+            for appointment_id in (*known, *numbers[:2]):
+                for spelling in spellings.of(appointment_id, trial.source.system.id_pattern):
+                    if trial.simulator.get(spelling) is None or spelling in trial.simulator.equal_ids(appointment_id):
+                        found = spellings.finds(trial, appointment_id, spelling)
+                        same = trial.source.canonical(spelling) == trial.source.canonical(appointment_id)
+                        must(
+                            same or not found,
+                            f"the source finds {appointment_id!r} by {spelling!r}; declare canonical_id, which gives "
+                            "both one form, or narrow id_pattern",
+                        )
 
     @pytest.mark.parametrize("kind", HOSTILE)
     def test_an_id_that_could_lead_elsewhere_does_not_fit_the_id_pattern(self, bench: Bench, kind: str) -> None:

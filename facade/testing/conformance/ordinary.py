@@ -50,6 +50,21 @@ class Ordinary(Kit):
         must(again == first, f"a second cancel is told {again} after {first}; a repeat must be told the same")
         must(after == before, f"a second cancel wrote {after - before} times more; write only from cancel")
 
+    def test_a_cancel_by_each_spelling_of_an_id_is_one_native_write(self, trial: Trial) -> None:
+        """Declare canonical_id so that every spelling that the source takes for an appointment is that appointment."""
+        appointment_id = trial.appointment()
+        others = trial.simulator.equal_ids(appointment_id)
+        if not others:
+            cannot("the simulator gives no other spelling of an id (BareSimulator.equal_ids)")
+        for spelling in (*others, appointment_id):
+            told = trial.outcome(spelling)
+            must(
+                told == "cancelled",
+                f"a cancel of {appointment_id!r} by {spelling!r} is told {told}; give both one form",
+            )
+        writes = trial.simulator.log.count("cancel")
+        must(writes == 1, f"cancels by {len(others) + 1} spellings of one id wrote {writes} times; give them one form")
+
     def test_two_at_once_write_once(self, trial: Trial) -> None:
         """Write only from cancel, after the permit."""
         appointment_id, start = trial.appointment(), threading.Barrier(2)
@@ -92,10 +107,16 @@ class Ordinary(Kit):
         must(same, f"two cancels at once wrote {writes} times; keep a request's facts in local variables")
         for appointment_id, answer in zip(both, given, strict=True):
             about = answer.get("id") if isinstance(answer, dict) else appointment_id
-            must(about == appointment_id, "two cancels at once get each other's answers; keep them in local variables")
+            must(
+                trial.same(about, appointment_id),
+                "two cancels at once get each other's answers; keep them in local variables",
+            )
 
     def test_a_silent_appointment_keeps_no_other_waiting(self, trial: Trial) -> None:
         """Hold no lock and no single connection while the source is waited for."""
+        limit = trial.source.system.capabilities.max_connections
+        if limit == 1:
+            cannot("this source takes one connection at once (Capabilities.max_connections)")
         silent, other = trial.faulty("timeout-before-commit"), trial.appointment()
         stuck_request, stuck_current = prepare(trial, silent)
         request, current = prepare(trial, other)
@@ -173,7 +194,10 @@ class Ordinary(Kit):
         except SourceError:
             return
         about = found.get("id") if isinstance(found, dict) else None
-        must(about != asked, "another appointment's answer is taken for the one asked for; take id from the answer")
+        must(
+            not trial.same(about, asked),
+            "another appointment's answer is taken for the one asked for; take id from the answer",
+        )
 
     def test_an_appointment_that_is_over_is_not_cancelled(self, trial: Trial) -> None:
         """Refuse what cannot be cancelled, or let the source refuse it: raise NotDone."""

@@ -6,10 +6,10 @@ from contextlib import suppress
 
 import pytest
 
-from facade.contract import Can
+from facade.contract import Appointment, Can, CancelRequest
 from facade.errors import Cause, FacadeError, NotDone, SourceError, StaleVersion, Unavailable
 from facade.testing.conformance.base import Kit, cannot, fail, must, not_yet, only_if_readable, prepare
-from facade.testing.conformance.bench import Trial
+from facade.testing.conformance.bench import ROOM, Trial
 from facade.testing.conformance.seam import Call
 
 _REFUSALS: dict[str, FacadeError] = {
@@ -117,9 +117,9 @@ class Permits(Kit):
         _only_if_versioned(trial)
         appointment_id = trial.appointment()
 
-        def touch(call: Call) -> None:
+        def touch(_: Call) -> None:
             if len(trial.record.of("cancel")) == 0:
-                _touch(trial, call.appointment_id)
+                _touch(trial, appointment_id)
 
         trial.record.after_permit = touch
         told = trial.outcome(appointment_id)
@@ -130,6 +130,41 @@ class Permits(Kit):
         must(writes == 2, f"a cancel after a stale version wrote {writes} times; write once for each permit")
         asked = [len(call.permits) for call in trial.record.of("cancel")]
         must(asked == [1, 1], "a second write needs a second permit; take each permit once, and raise StaleVersion")
+
+    def test_no_more_connections_than_declared_are_open_at_once(self, trial: Trial) -> None:
+        """Declare Capabilities.max_connections where the source counts them, and open one for a call at a time."""
+        limit = trial.source.system.capabilities.max_connections
+        if limit is None:
+            cannot("this source takes as many connections as there are (Capabilities.max_connections)")
+        prepared = [prepare(trial, trial.appointment(number)) for number in range(limit + 1)]
+        trial.simulator.connections.reset()
+        inside, free = threading.Semaphore(0), threading.Event()
+
+        def permit() -> None:
+            inside.release()
+            free.wait(ROOM)
+
+        def hold(request: CancelRequest, current: Appointment | None) -> None:
+            with suppress(SourceError):
+                trial.cancel_directly(request, current, permit, seconds=2 * ROOM)
+
+        holders = [threading.Thread(target=hold, args=one, daemon=True) for one in prepared[:limit]]
+        for holder in holders:
+            holder.start()
+        last, asked = prepared[limit], []
+        try:
+            must(all(inside.acquire(timeout=ROOM) for _ in holders), "a cancel never asked for its permit")
+            with suppress(SourceError):
+                trial.cancel_directly(*last, lambda: asked.append(1), seconds=_GIVEN)
+        finally:
+            free.set()
+            for holder in holders:
+                holder.join(ROOM)
+        too_many = asked or trial.writes(last[0].appointment_id)
+        must(not too_many, f"more than {limit} calls were under way at once; let the facade's turns decide")
+        trial.outcome(trial.appointment(limit + 1))
+        most = trial.simulator.connections.most
+        must(most <= limit, f"{most} connections were open at once, and {limit} are declared; close one, open the next")
 
 
 def _only_if_versioned(trial: Trial) -> None:
