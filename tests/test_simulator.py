@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from facade.errors import ConfigurationError
 from facade.testing.copies import renamed
 from facade.testing.faults import FAULTS, Answer, ArmedFaults, Chance, Commit
 from facade.testing.host import SimulatorHost, serve
+from facade.testing.simulator import BareSimulator
 from facade.testing.transport import Timings
 from plugins.fhir_r4.simulator import FhirR4Simulator
 from plugins.heim.simulator import HeimSimulator
