@@ -22,7 +22,7 @@ class Served:
     just editing, serves what the others serve.
     """
 
-    def __init__(self, path: Path, store: str | None, host: str, workers: int) -> None:
+    def __init__(self, path: Path, store: str | None, host: str, workers: int = 1) -> None:
         self._path = path
         self._store = store
         self._host = host
