@@ -144,7 +144,7 @@ def test_pytest_is_green_as_it_is_written(shell, plugin):
     said = shell.ok("pytest -q -p no:cacheprovider plugin")
     passed, skipped = re.search(r"(\d+) passed, (\d+) skipped", said).groups()
     assert int(passed) > 200
-    assert int(skipped) < 5
+    assert int(skipped) < 8
 
 
 def test_two_plugins_are_collected_in_one_run(shell):
