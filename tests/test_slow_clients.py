@@ -1,8 +1,10 @@
 """Clients that send or take slowly, by the dozen: others are served, and the slow ones are closed in the time set."""
 
+import contextlib
 import json
 import select
 import socket
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -279,6 +281,33 @@ def test_probes_are_answered_when_every_thread_is_busy(tmp_path):
                 held.go_on.set()
             assert wait([*busy, other], timeout=120).not_done == set()
             assert other.result().status_code == 200
+
+
+def test_the_port_for_probes_says_what_is_true_of_the_worker(source, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    path = configuration(tmp_path, source.source_url("heim"), facade=f"health_port = {port}\n")
+    with process.facade(path, arguments=("--workers", "2")) as facade:
+        assert facade.said("health_port") == str(port)
+        url = f"http://127.0.0.1:{port}/health"
+        assert process.call("GET", f"{url}/ready").json() == {"status": "ready"}
+        with contextlib.closing(sqlite3.connect(tmp_path / "var" / "facade.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert process.call("GET", f"{url}/ready").status_code == 503
+            assert process.call("GET", f"{url}/live").status_code == 200
+            other.execute("ROLLBACK")
+        assert process.call("GET", f"{url}/ready").status_code == 200
+
+
+def test_a_flood_of_connections_does_not_shut_the_port_for_probes(source, tmp_path):
+    path = configuration(tmp_path, source.source_url("heim"), facade=LONG + "connections = 64\n")
+    with process.facade(path, arguments=("--health-port", "0")) as facade:
+        address = ("127.0.0.1", int(facade.said("health_port")))
+        with (
+            slow_clients(facade.address, KINDS["half the headers"], 80),
+            slow_clients(address, KINDS["half the headers"], 80),
+        ):
+            assert process.call("GET", f"http://127.0.0.1:{address[1]}/health/live").status_code == 200
 
 
 # Where a request ends
