@@ -5,6 +5,7 @@ import signal
 import subprocess
 import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ from flask.testing import FlaskClient
 from facade.app import Facade, assemble, compose
 from facade.cancellation.budget import Budget
 from facade.cancellation.timers import Timers
+from facade.ledger import engine as engines
 from facade.testing.host import SimulatorHost, serve
 from facade.testing.transport import Timings
 from facade.web import create_app
 from plugins.heim.simulator import HeimSimulator
 from tests.node import ENGINE, node
+from tests.patience import PATIENT, give_up_only_what_hangs
+from tests.waiting import Gate
 from tests.watched_fhir import BY_TOKEN, SOURCE, TOKEN, WatchedFhir
 
 KEY = "key-of-the-scheduler-CANARY"
@@ -85,14 +89,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _patient_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "LOCK_WAIT", PATIENT)
+
+
+@pytest.fixture(autouse=True)
 def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACADE_KEY_SCHEDULER", KEY)
     monkeypatch.setenv("HEIM_API_KEY", HEIM_KEY)
 
 
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """A gate that is open at the latest when the test ends."""
+    with Gate() as found:
+        yield found
+
+
 @pytest.fixture(scope="session")
-def _host() -> Iterator[SimulatorHost]:
+def _hosts() -> list[SimulatorHost]:
+    """Every host that serves a simulator for the whole session."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def _host(_hosts: list[SimulatorHost]) -> Iterator[SimulatorHost]:
     with serve({"heim": HeimSimulator()}, timings=Timings(late_commit=0.1)) as host:
+        _hosts.append(host)
         yield host
 
 
@@ -142,8 +165,18 @@ MakeFacade = Callable[..., Caller]
 
 
 @pytest.fixture
-def make(heim: SimulatorHost, tmp_path: Path, request: pytest.FixtureRequest) -> MakeFacade:
-    """Build a facade in front of the simulators from pieces of configuration."""
+def make(
+    heim: SimulatorHost,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    _hosts: list[SimulatorHost],
+) -> MakeFacade:
+    """Build a facade in front of the simulators from pieces of configuration.
+
+    It has far more time than any machine needs; what hangs is given up at once.
+    """
+    give_up_only_what_hangs(monkeypatch, _hosts)
 
     def build(
         *,
@@ -152,7 +185,6 @@ def make(heim: SimulatorHost, tmp_path: Path, request: pytest.FixtureRequest) ->
         settings: str = "",
         more: str = "",
         base_url: str = "",
-        answer_within: float | None = None,
         **edits: str,
     ) -> Caller:
         text = CONFIG.format(
@@ -163,10 +195,8 @@ def make(heim: SimulatorHost, tmp_path: Path, request: pytest.FixtureRequest) ->
         path = tmp_path / "facade.toml"
         path.write_text(text, "utf-8")
         built = assemble(path)
-        if answer_within is not None:
-            # Below what a configuration may say: a source that hangs need not hang for seconds here.
-            timers = Timers.for_answers_within(answer_within)
-            built = compose(built.config, built.sources, built.ledger, timers, Budget(answer_within))
+        timers = replace(Timers.for_answers_within(PATIENT), send_guard=PATIENT)
+        built = compose(built.config, built.sources, built.ledger, timers, Budget(PATIENT))
         built.open_store()
         request.addfinalizer(built.ledger.engine.dispose)
         return Caller(create_app(built), built)
@@ -176,13 +206,14 @@ def make(heim: SimulatorHost, tmp_path: Path, request: pytest.FixtureRequest) ->
 
 @pytest.fixture
 def caller(make: MakeFacade) -> Caller:
-    """A facade as the sandbox has it, but for the answer's time."""
-    return make(answer_within=2.0)
+    """A facade as the sandbox has it, but for its patience."""
+    return make()
 
 
 @pytest.fixture(scope="session")
-def _fhir_host() -> Iterator[SimulatorHost]:
+def _fhir_host(_hosts: list[SimulatorHost]) -> Iterator[SimulatorHost]:
     with serve({"fhir_r4": WatchedFhir()}, timings=Timings(late_commit=0.1)) as host:
+        _hosts.append(host)
         yield host
 
 
@@ -202,7 +233,7 @@ def fhir_facade(make: MakeFacade, fhir: WatchedFhir) -> MakeFacade:
     """Build a facade in front of it, as the source ``fhir``, from settings of that source."""
 
     def build(settings: str = "", access: str = BY_TOKEN) -> Caller:
-        return make(more=SOURCE.format(url=fhir.url, settings=access + settings), answer_within=2.0)
+        return make(more=SOURCE.format(url=fhir.url, settings=access + settings))
 
     return build
 

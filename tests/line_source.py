@@ -30,6 +30,7 @@ from facade import (
 from facade.testing.conformance import TIMINGS
 from facade.testing.faults import RETRY_AFTER, Answer, Commit
 from facade.testing.simulator import BareSimulator, LogEntry
+from tests.waiting import join
 
 STATES = {"open": "booked", "gone": "cancelled", "over": "fulfilled"}
 CODES = {"PATIENT": "By the patient", "STAFF": "By the staff", "OTHER": "Anything else"}
@@ -326,7 +327,7 @@ def served(simulator, host="127.0.0.1", port=0, timings=TIMINGS):
         finally:
             server.stopping.set()
             server.shutdown()
-            thread.join()
+            join(thread)
 
 
 CAN = Capabilities(versioned_writes=Can.YES, lacks=frozenset({"slot", "appointmentType"}))

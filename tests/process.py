@@ -7,8 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,26 +15,17 @@ from typing import Any
 import requests
 
 from tests.conftest import CONFIG, HEIM_KEY, KEY, remember
+from tests.waiting import LIMIT, eventually
 
 COMMAND = [sys.executable, "-m", "facade"]
 ENV = {"FACADE_KEY_SCHEDULER": KEY, "HEIM_API_KEY": HEIM_KEY}
-START = 60.0  # seconds; a machine may do much else
-END = 15.0  # what the facade promises
-
-
-def eventually(condition: Callable[[], object], within: float = 20.0) -> None:
-    """Wait until the condition holds; fail after ``within`` seconds."""
-    ends_at = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < ends_at, "did not come true in time"
-        time.sleep(0.02)
 
 
 def call(method: str, url: str, **kwargs: Any) -> requests.Response:
     """One HTTP request, without the environment's proxies; a FHIR answer is kept for the validator."""
     with requests.Session() as session:
         session.trust_env = False
-        response = session.request(method, url, **{"timeout": 30, "allow_redirects": False, **kwargs})
+        response = session.request(method, url, **{"timeout": LIMIT, "allow_redirects": False, **kwargs})
     if "fhir+json" in response.headers.get("Content-Type", ""):
         remember(response.json())
     return response
@@ -43,7 +33,7 @@ def call(method: str, url: str, **kwargs: Any) -> requests.Response:
 
 def exchange(address: tuple[str, int], request: bytes) -> tuple[int, bytes, bytes]:
     """Exactly these bytes over a socket, and no more: status, head and body of the answer. It must ask for a close."""
-    with socket.create_connection(address, timeout=30) as connection:
+    with socket.create_connection(address, timeout=LIMIT) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -93,14 +83,20 @@ class Process:
         assert found, self.log()
         return found[1]
 
-    def exit_code(self, within: float = END) -> int:
-        """Within the promised 15 seconds."""
+    def exit_code(self, within: float = LIMIT) -> int:
+        """What it ended with, after a stop."""
         return self._process.wait(within)
 
 
-def configuration(folder: Path, heim: str, *, facade: str = "", clients: str = "", more: str = "") -> Path:
-    """A configuration file for a facade in front of the Heim at this base URL."""
+def configuration(
+    folder: Path, heim: str, *, facade: str = "", clients: str = "", more: str = "", answer_within: float = 60
+) -> Path:
+    """A configuration file for a facade in front of the Heim at this base URL.
+
+    It has all the time that a configuration may give, unless the source hangs.
+    """
     path = folder / "facade.toml"
+    facade = f"answer_within = {answer_within}\n{facade}"
     path.write_text(CONFIG.format(heim=heim, facade=facade, clients=clients, settings="", more=more), "utf-8")
     return path
 
@@ -123,17 +119,17 @@ def running(
         try:
             eventually(
                 lambda: process.poll() is not None or said.extend(re.findall(says, _written(outputs))) or said,
-                within=START,
+                within=LIMIT,
             )
             assert said, f"it ended at once:\n{_written(outputs)}"
             found = Process(f"http://127.0.0.1:{said[0]}", process, outputs)
-            eventually(lambda: process.poll() is not None or _answers(found.url + probe), within=START)
+            eventually(lambda: process.poll() is not None or _answers(found.url + probe), within=LIMIT)
             yield found
             found.terminate()
             assert found.exit_code() == 0, found.log()
         finally:
             process.kill()
-            process.wait()
+            process.wait(LIMIT)
 
 
 def facade(

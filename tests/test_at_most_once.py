@@ -1,8 +1,6 @@
 """What the ledger does for callers: one native call for all, the recorded answer, no call without a store."""
 
-import contextlib
 import json
-import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +10,13 @@ import pytest
 from facade.cancellation.timers import Timers
 from facade.errors import Cause, Unavailable, Unknown
 from facade.fhir import reasons
-from facade.ledger import engine as engines
 from facade.ledger.store import Entry
 from facade.testing.faults import FAULTS
 from tests.conftest import remember
-from tests.process import configuration, eventually, facade
+from tests.process import configuration, facade
+from tests.stores import locked
 from tests.test_doubt import Time
+from tests.waiting import LIMIT, eventually
 
 CANCEL = {"resourceType": "Appointment", "status": "cancelled"}
 STATE = "urn:fhir-facade:extension:cancellation-state"
@@ -37,7 +36,7 @@ def events(caller, appointment_id="apt_1"):
 
 
 def all_at_once(calls):
-    start = threading.Barrier(len(calls))
+    start = threading.Barrier(len(calls), timeout=LIMIT)
 
     def run(call):
         start.wait()
@@ -209,7 +208,7 @@ def test_duplicates_of_an_appointment_nobody_knows_are_all_404(caller):
 
 def test_a_frozen_owner_does_not_send(caller, simulator, monkeypatch):
     ledger = caller.facade.ledger
-    jumps = iter([0.0, 5.0])
+    jumps = iter([0.0, 500.0])
     monkeypatch.setattr(ledger.clock, "monotonic", lambda: next(jumps))
     answer = caller.cancel("apt_1")
     assert answer.json["status"] == "proposed"
@@ -241,7 +240,7 @@ def test_a_claim_whose_owner_is_gone_is_taken_over_and_a_write_is_not(caller, si
     ledger.claim(("heim", "apt_2"), None, sending, Entry(event="claim"))
     caller.facade.reconciler.tick(caller.facade.sources["heim"])
     assert [row(caller, name).state for name in ("apt_1", "apt_2")] == ["claimed", "sending"]
-    Time(ledger.clock, monkeypatch).passed += 60.0
+    Time(ledger.clock, monkeypatch).passed += 600.0
     assert caller.cancel("apt_1").json["status"] == "cancelled"
     assert caller.cancel("apt_2").json["status"] == "proposed"
     assert row(caller, "apt_2").state == "in-doubt"
@@ -251,24 +250,8 @@ def test_a_claim_whose_owner_is_gone_is_taken_over_and_a_write_is_not(caller, si
 # Without a store
 
 
-@pytest.fixture
-def locked(caller, tmp_path, monkeypatch):
-    caller.facade.ledger.engine.dispose()
-    monkeypatch.setattr(engines, "LOCK_WAIT", 0.05)
-
-    @contextlib.contextmanager
-    def lock():
-        path = caller.facade.ledger.engine.url.database
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("BEGIN EXCLUSIVE")
-            yield
-            other.execute("ROLLBACK")
-
-    return lock
-
-
-def test_without_a_store_it_is_503_with_no_native_call_and_not_ready(caller, simulator, locked):
-    with locked():
+def test_without_a_store_it_is_503_with_no_native_call_and_not_ready(caller, simulator):
+    with locked(caller.facade.ledger):
         answer = caller.cancel("apt_1")
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) > 0

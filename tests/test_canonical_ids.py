@@ -20,6 +20,7 @@ from facade.testing.conformance.bench import Shares
 from facade.web import create_app
 from tests.conftest import Caller
 from tests.stores import store_url
+from tests.waiting import LIMIT
 
 STATE = "urn:fhir-facade:extension:cancellation-state"
 PATTERN = r"[A-Za-z]?[0-9]{1,9}"
@@ -78,7 +79,7 @@ def test_every_spelling_is_one_cancellation(before):
 
 def test_two_spellings_at_once_write_once(before):
     caller = before(source := Echo())
-    start = threading.Barrier(4, timeout=60)
+    start = threading.Barrier(4, timeout=LIMIT)
 
     def cancel(spelling):
         start.wait()

@@ -26,7 +26,8 @@ from facade.testing.faults import FAULTS
 from facade.testing.host import serve
 from plugins.heim.simulator import HeimSimulator
 from tests.conftest import CONFIG, HEIM_KEY, KEY
-from tests.process import COMMAND, call, configuration, eventually
+from tests.process import COMMAND, call, configuration
+from tests.waiting import LIMIT, eventually
 
 ROOT = Path(__file__).parent.parent
 SANDBOX = ROOT / "config" / "sandbox.toml"
@@ -91,7 +92,7 @@ def test_the_version_is_the_distributions():
 
 
 def test_the_module_is_the_command():
-    done = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True, timeout=LIMIT)
     assert version("fhir-facade") in done.stdout
 
 
@@ -422,7 +423,7 @@ class Started:
 
     def shown_until(self, text):
         """What it printed, once ``text`` is there."""
-        eventually(lambda: text in self._shown.read_text("utf-8") or self.process.poll() is not None, within=60)
+        eventually(lambda: text in self._shown.read_text("utf-8") or self.process.poll() is not None, within=LIMIT)
         shown = self._shown.read_text("utf-8")
         assert text in shown, self.errors()
         return shown
@@ -436,7 +437,7 @@ class Started:
     def end(self):
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.process.wait(LIMIT)
 
 
 @pytest.fixture
@@ -472,7 +473,7 @@ def both(start, tmp_path):
 def pasted(shown):
     """The curl that was printed, run through a shell as it stands."""
     command = re.search(r"^curl (?:.*\\\n)+.*$", shown, re.MULTILINE)[0]
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -499,7 +500,7 @@ def test_the_printed_curl_cancels_an_appointment_and_every_faults_id_is_listed(b
     assert answer["cancelationReason"]["coding"][0]["code"] == "pat-mv"
 
     log = re.search(r"^What the source saw: (curl .*)$", shown, re.MULTILINE)[1]
-    seen = json.loads(subprocess.run(["sh", "-c", log], capture_output=True, check=True, timeout=30).stdout)
+    seen = json.loads(subprocess.run(["sh", "-c", log], capture_output=True, check=True, timeout=LIMIT).stdout)
     assert seen["cancels"] == 1
     client = facade("cancel", "heim", "apt_2", "--reason", "pat-mv", "--url", url).stdout
     assert client.startswith("cancelled   heim apt_2\nreason      Patient: Moved (pat-mv)\n")
@@ -545,7 +546,7 @@ def test_a_stop_stops_both(both, how):
             started.process.send_signal(signal.SIGTERM)
         case "SIGHUP":
             started.process.send_signal(signal.SIGHUP)
-    assert started.process.wait(20) == 0
+    assert started.process.wait(LIMIT) == 0
     assert started.members() == []
     errors = started.errors()
     assert "Traceback" not in errors
@@ -554,15 +555,15 @@ def test_a_stop_stops_both(both, how):
 
 def test_ctrl_c_lets_a_cancel_that_was_sent_finish(both):
     """The source answers too slowly for the write's deadline, so the facade reads, and answers, and only then ends."""
-    started, shown, url = both(lambda text: text.replace("[facade]", "[facade]\nanswer_within = 6"))
+    started, shown, url = both(lambda text: text.replace("[facade]", "[facade]\nanswer_within = 16"))
     log = re.search(r"^control +(\S+)$", shown, re.MULTILINE)[1] + "/heim/log"
     wish = {"resourceType": "Appointment", "status": "cancelled"}
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(call, "POST", f"{url}/Appointment/heim/apt_slow-drip", json=wish)
         eventually(lambda: call("GET", log).json()["cancels"] == 1)
         os.killpg(started.process.pid, signal.SIGINT)
-        assert answer.result().json()["status"] == "cancelled"
-    assert started.process.wait(20) == 0
+        assert answer.result(LIMIT).json()["status"] == "cancelled"
+    assert started.process.wait(LIMIT) == 0
     assert "SIGKILL" not in started.errors()
 
 
@@ -570,13 +571,13 @@ def test_a_sandbox_alone_is_stopped_by_ctrl_c(start):
     started = start("sandbox", "--port", "0")
     started.shown_until("control")
     os.killpg(started.process.pid, signal.SIGINT)
-    assert started.process.wait(20) == 0
+    assert started.process.wait(LIMIT) == 0
     assert started.errors() == ""
 
 
 def not_started(*arguments):
     """What a command that would serve for ever writes to standard error when it refuses to."""
-    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
     return done.stderr
@@ -642,4 +643,4 @@ def test_the_facade_says_where_it_serves(start, tmp_path):
     )
     assert call("GET", f"http://127.0.0.1:{line['port']}/health/ready").json() == {"status": "ready"}
     started.process.terminate()
-    assert started.process.wait(20) == 0
+    assert started.process.wait(LIMIT) == 0

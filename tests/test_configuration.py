@@ -560,7 +560,7 @@ def two(make, heim, monkeypatch):
     north = SECOND_SOURCE.format(base_url=url, variable="HEIM_NORTH").replace("heim-test", "heim-north")
     test = SECOND_SOURCE.format(base_url=url, variable="HEIM_TEST")
     settings = 'identifier_systems = {Appointment = "https://north.example/appointments"}\n'
-    return make(answer_within=2.0, more=north + settings + test)
+    return make(more=north + settings + test)
 
 
 def test_several_sources_of_one_plugin_work_side_by_side(two, simulator):
@@ -592,7 +592,7 @@ RENAMED = {
 
 def test_the_setting_code_systems_renames_them_in_the_map_served_and_in_answers(make, simulator):
     table = ", ".join(f'{name} = "{uri}"' for name, uri in RENAMED.items())
-    caller = make(answer_within=2.0, settings=f"code_systems = {{{table}}}")
+    caller = make(settings=f"code_systems = {{{table}}}")
     served = caller.request("GET", "/ConceptMap/heim").json
     assert "urn:fhir-facade:heim:reasonCode" not in json.dumps(served)
     assert {(group["source"], group["target"]) for group in served["group"]} == {
@@ -634,7 +634,7 @@ def test_a_map_that_is_configured_is_what_is_served_and_what_is_sent(make, simul
         element["target"][0]["code"] = "no_longer_required"
         element["target"][0]["product"][0]["value"] = "organisation"
 
-    caller = make(answer_within=2.0, settings=concept_map(change))
+    caller = make(settings=concept_map(change))
     assert caller.request("GET", "/ConceptMap/heim").json["title"] == "North's own"
     body = {"resourceType": "Appointment", "status": "cancelled"}
     body["cancelationReason"] = {"coding": [{"system": SYSTEM, "code": "pat-mv"}]}

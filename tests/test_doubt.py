@@ -9,6 +9,7 @@ from facade.cancellation.timers import HOUR, MINUTE
 from facade.cancellation.wish import Caller as Who
 from facade.contract import CancelRequest
 from facade.testing.faults import FAULTS
+from tests.patience import PATIENT
 
 DAYS = timedelta(days=30)
 
@@ -110,7 +111,7 @@ def test_not_applied_takes_the_settle_window_and_three_negative_reads(caller, si
 
 
 def test_the_settle_window_is_the_sources_own(make, simulator, monkeypatch):
-    caller = make(answer_within=2.0, settings="settle_window = 60")
+    caller = make(settings="settle_window = 60")
     time = Time(caller.facade.ledger.clock, monkeypatch)
     move_eta(simulator, DAYS)
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
@@ -189,12 +190,11 @@ def test_a_silent_owners_write_becomes_doubt_and_its_claim_is_given_up(caller, s
 
     source = caller.facade.sources["heim"]
     for appointment_id, point in (("apt_1", "after-claim"), ("apt_2", "before-record")):
-        monkeypatch.setattr(caller.facade.ledger, "crash_point", at(point))
-        with pytest.raises(Killed):
-            caller.facade.cancellations.cancel(source, CancelRequest(appointment_id=appointment_id), Who("x"))
-    monkeypatch.undo()
-    moved = Time(caller.facade.ledger.clock, monkeypatch)
-    reconcile_for(caller, moved, 15.0)
+        with monkeypatch.context() as patched:
+            patched.setattr(caller.facade.ledger, "crash_point", at(point))
+            with pytest.raises(Killed):
+                caller.facade.cancellations.cancel(source, CancelRequest(appointment_id=appointment_id), Who("x"))
+    reconcile_for(caller, time, 1.2 * PATIENT)
     states = {row.appointment_id: row.state for row in caller.facade.ledger.in_states(["refused", "cancelled"])}
     assert states == {"apt_1": "refused", "apt_2": "cancelled"}
     assert simulator.log.count("cancel") == 1

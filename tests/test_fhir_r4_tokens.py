@@ -12,12 +12,22 @@ import pytest
 from structlog.testing import capture_logs
 from werkzeug.wrappers import Response
 
-from facade import ConfigurationError, NotDone, SourceConfig, deadline
+from facade import ConfigurationError, NotDone, SourceConfig, deadline, remaining
 from facade.errors import Cause
 from plugins.fhir_r4 import credentials
 from plugins.fhir_r4.adapter import FhirR4Adapter
 from plugins.fhir_r4.settings import FhirR4Settings
 from tests.keys import CLIENT, KEY_ID, key_pair
+from tests.patience import give_up_once_reached
+from tests.waiting import LIMIT
+
+
+@pytest.fixture(autouse=True)
+def _time_enough(monkeypatch):
+    monkeypatch.setattr(credentials, "_FETCH_WITHIN", LIMIT)
+    monkeypatch.setattr(credentials, "remaining", lambda: remaining(LIMIT))  # threads begin without a deadline
+    with deadline(LIMIT):
+        yield
 
 
 @pytest.fixture
@@ -131,7 +141,7 @@ def test_a_token_whose_end_is_near_or_unreadable_is_not_kept_long(fhir, client, 
 
 def test_many_that_need_a_token_wait_for_one_request(fhir, client, tmp_path):
     found = adapter(fhir, tmp_path, client())
-    all_here = threading.Barrier(8)
+    all_here = threading.Barrier(8, timeout=LIMIT)
 
     def token(_):
         all_here.wait()
@@ -142,41 +152,38 @@ def test_many_that_need_a_token_wait_for_one_request(fhir, client, tmp_path):
     assert tokens(fhir) == 1
 
 
-def test_a_token_that_comes_too_late_for_whoever_asked_is_there_for_the_next(fhir, client, tmp_path):
+def test_a_token_that_comes_too_late_for_whoever_asked_is_there_for_the_next(gate, fhir, client, tmp_path):
     found = adapter(fhir, tmp_path, client(concurrent_calls=1))._credentials
-    go_on = threading.Event()
-    fhir.before["POST"] = go_on.wait
+    fhir.before["POST"] = gate.wait
     for _ in range(2):
         with deadline(0.05), pytest.raises(NotDone) as raised:
             found.token()
         assert raised.value.cause is Cause.TIMEOUT
-    go_on.set()
+    gate.open()
     assert found.token()
     assert tokens(fhir) == 1
 
 
-def test_one_more_than_may_wait_for_a_token_is_refused_at_once(fhir, client, tmp_path):
+def test_one_more_than_may_wait_for_a_token_is_refused_at_once(gate, fhir, client, tmp_path):
     found = adapter(fhir, tmp_path, client(concurrent_calls=2))._credentials
-    go_on = threading.Event()
-    fhir.before["POST"] = go_on.wait
-    with ThreadPoolExecutor(3) as pool:
+    fhir.before["POST"] = gate.wait
+    with ThreadPoolExecutor(3) as pool, gate:
         asked = [pool.submit(found.token) for _ in range(3)]
-        done, waiting = wait(asked, return_when=FIRST_COMPLETED)
-        go_on.set()
+        done, waiting = wait(asked, LIMIT, return_when=FIRST_COMPLETED)
+        gate.open()
         assert [refused.exception().cause for refused in done] == [Cause.THROTTLED]
-        assert len({waited.result() for waited in waiting}) == 1
+        assert len({waited.result(LIMIT) for waited in waiting}) == 1
 
 
-def test_a_hung_token_endpoint_is_given_up_and_asked_anew(fhir, client, tmp_path, monkeypatch):
+def test_a_hung_token_endpoint_is_given_up_and_asked_anew(gate, fhir, client, tmp_path, monkeypatch):
     found = adapter(fhir, tmp_path, client())._credentials
-    go_on = threading.Event()
-    fhir.before["POST"] = go_on.wait
-    monkeypatch.setattr(credentials, "_FETCH_WITHIN", 0.05)
-    with deadline(60), pytest.raises(NotDone, match="no token: the deadline passed") as raised:
-        found.token()
+    fhir.before["POST"] = gate.wait
+    with monkeypatch.context() as patched:
+        give_up_once_reached(patched, gate)
+        with pytest.raises(NotDone, match="no token: the deadline passed") as raised:
+            found.token()
     assert raised.value.cause is Cause.TIMEOUT
-    monkeypatch.undo()
-    go_on.set()
+    gate.open()
     assert found.token()
 
 
@@ -266,13 +273,14 @@ def test_a_token_endpoint_that_cannot_be_reached_is_said_to_be_unreachable(fhir_
 
 
 def test_a_token_endpoint_that_is_slow_costs_no_more_than_the_answers_time_and_the_next_cancel_is_made(
-    fhir_facade, fhir, client
+    gate, fhir_facade, fhir, client, monkeypatch
 ):
     caller = fhir_facade(access=client())
-    go_on = threading.Event()
-    fhir.before["POST"] = lambda: go_on.wait(10)
-    assert why(cancel(caller)) == "timeout"
-    go_on.set()
+    fhir.before["POST"] = gate.wait
+    with monkeypatch.context() as patched:
+        patched.setattr(credentials, "remaining", lambda: 0.05)  # what is left of the answer's time
+        assert why(cancel(caller)) == "timeout"
+    gate.open()
     assert cancel(caller)["status"] == "cancelled"
     assert fhir.methods() == ["POST", "GET", "PATCH"]
 

@@ -10,6 +10,8 @@ from tests.histories.generator import CRASH_POINTS
 from tests.histories.variants import VARIANTS
 from tests.stores import POSTGRESQL, need_postgresql
 
+pytestmark = pytest.mark.timeout(1000)  # hundreds of histories, in a process that ends after 900 s
+
 
 def play(*arguments):
     """The harness as its command plays it: in a process of its own, which forks before it has threads."""

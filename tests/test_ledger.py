@@ -16,6 +16,7 @@ from facade.ledger.maintenance import KnownSource, Maintenance
 from facade.ledger.store import Audit, Entry, Ledger
 from facade.ledger.tables import ROW_FORMAT, cancellations, metadata
 from tests.stores import store_url
+from tests.waiting import LIMIT, join
 
 KEY = ("heim", "apt_1")
 FIRST = {"state": "claimed", "wish": {"text": "ü"}, "read_before": False}
@@ -83,7 +84,7 @@ def test_a_transaction_that_breaks_off_leaves_neither_the_change_nor_the_journal
 
 
 def test_of_many_who_claim_at_once_one_wins(ledger):
-    start, won = threading.Barrier(8, timeout=60), []
+    start, won = threading.Barrier(8, timeout=LIMIT), []
 
     def claim():
         start.wait()
@@ -93,8 +94,7 @@ def test_of_many_who_claim_at_once_one_wins(ledger):
     threads = [threading.Thread(target=claim) for _ in range(8)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join(60)
+    join(*threads)
     assert won == [ledger.find(KEY)]
     assert len(ledger.timeline(KEY)) == 1
 
@@ -228,7 +228,7 @@ def test_a_store_upgraded_by_a_newer_version_is_used_and_not_upgraded(url):
 
 def test_many_who_upgrade_at_once_make_one_ledger(tmp_path):
     url = f"sqlite:///{tmp_path / 'new' / 'ledger.db'}"
-    start, found = threading.Barrier(4), []
+    start, found = threading.Barrier(4, timeout=LIMIT), []
 
     def upgrade():
         engine = connect(url)
@@ -239,8 +239,7 @@ def test_many_who_upgrade_at_once_make_one_ledger(tmp_path):
     threads = [threading.Thread(target=upgrade) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    join(*threads)
     assert found == ["0002"] * 4
 
 

@@ -20,6 +20,8 @@ from facade.fhir.reasons import hl7_codes
 from facade.testing.conformance.readme import HEADINGS
 from tests.stranger import ROOT, Shell
 
+pytestmark = pytest.mark.timeout(400)  # commands that end after 300 s
+
 SCAFFOLD = ROOT / "facade" / "scaffold" / "facade-paper"
 NAME, LONGEST = "front-desk", "a-source-system-of-32-characters"
 # Caches are not part of it.

@@ -5,7 +5,6 @@ import hashlib
 import io
 import os
 import re
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,6 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from facade.cancellation import use_case
 from facade.fhir import check
-from facade.ledger import engine as engines
 from facade.testing.host import serve
 from facade.testing.transport import Timings
 from facade.web.openapi import routes
@@ -25,7 +23,10 @@ from facade.web.openapi.document import FOR_PEOPLE
 from plugins.heim.simulator import HeimSimulator
 from tests.conftest import KEY, remember
 from tests.process import configuration, facade
+from tests.stores import locked
 from tests.test_webhooks import SECRET, about, signed
+
+pytestmark = pytest.mark.timeout(400)  # Schemathesis, which ends after 300 s
 
 ROOT = Path(__file__).parent.parent
 BARE = '{"resourceType": "Appointment", "status": "cancelled"}'
@@ -41,7 +42,7 @@ WEBHOOK = 'webhook_secret_env = "HEIM_WEBHOOK_SECRET"'
 @pytest.fixture
 def caller(make, monkeypatch):
     monkeypatch.setenv("HEIM_WEBHOOK_SECRET", SECRET)
-    return make(answer_within=2.0, clients=CLIENTS, settings=WEBHOOK)
+    return make(clients=CLIENTS, settings=WEBHOOK)
 
 
 def described(caller):
@@ -181,23 +182,6 @@ def test_every_status_of_every_operation_has_examples_that_are_what_they_say(cal
 # Every status of every operation, provoked
 
 
-@pytest.fixture
-def locked(monkeypatch):
-    """Nobody can use the ledger of this caller's facade meanwhile."""
-
-    @contextlib.contextmanager
-    def lock(caller):
-        caller.facade.ledger.engine.dispose()
-        monkeypatch.setattr(engines, "LOCK_WAIT", 0.05)
-        path = caller.facade.ledger.engine.url.database
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("BEGIN EXCLUSIVE")
-            yield
-            other.execute("ROLLBACK")
-
-    return lock
-
-
 class Late(io.RawIOBase):
     """A body that does not come in time."""
 
@@ -208,7 +192,7 @@ class Late(io.RawIOBase):
         raise TimeoutError
 
 
-def provoked(caller, locked, path, method, status):
+def provoked(caller, path, method, status):
     """The answer of this status, from a request that asks for it."""
     appointment = "Appointment" in path
     target = path.replace("{sourceSystem}", "heim").replace("{id}", "apt_1")
@@ -247,7 +231,7 @@ def provoked(caller, locked, path, method, status):
     if status == "501":
         with mock.patch.object(use_case, "_is_readable", return_value=False):
             return caller.request(method, target.replace("apt_1", "apt_9"), **request)
-    with locked(caller) if status == "503" else contextlib.nullcontext():
+    with locked(caller.facade.ledger) if status == "503" else contextlib.nullcontext():
         return caller.request(method, target, **request)
 
 
@@ -262,7 +246,7 @@ def broken(caller, method, target, request):
         app.view_functions.update(views)
 
 
-def test_every_status_of_every_operation_can_be_had_and_is_as_described(caller, locked):
+def test_every_status_of_every_operation_can_be_had_and_is_as_described(caller):
     document = described(caller)
     caller.cancel("apt_3")  # the first hint about it is worth a line in the ledger
     count = 0
@@ -270,7 +254,7 @@ def test_every_status_of_every_operation_can_be_had_and_is_as_described(caller, 
         for status, response in operation["responses"].items():
             where = (method, path, status)
             response = followed(document, response)
-            answer = provoked(caller, locked, path, method, status)
+            answer = provoked(caller, path, method, status)
             assert str(answer.status_code) == status, where
             count += 1
             for name, header in response["headers"].items():

@@ -12,7 +12,8 @@ from facade.testing.faults import FAULTS
 from facade.testing.host import serve
 from plugins.heim.simulator import HeimSimulator
 from tests.conftest import HEIM_KEY, KEY
-from tests.process import configuration, eventually, exchange, facade
+from tests.process import configuration, exchange, facade
+from tests.waiting import LIMIT, eventually
 
 # CANARY may be neither in a log nor in an answer; PRIVATE in no log, but in the answer to one who may read it.
 TEXT = "PRIVATE-text: she has a fever"
@@ -167,8 +168,8 @@ def traffic(tmp_path_factory):
     with serve({"heim": LeakyHeim()}) as host:
         heim = host.simulators["heim"]
         found = Traffic(source=host.source_url("heim"))
-        path = configuration(tmp_path_factory.mktemp("secrecy"), found.source, facade="answer_within = 6.0")
-        with facade(path) as process, ThreadPoolExecutor(32) as pool:
+        path = configuration(tmp_path_factory.mktemp("secrecy"), found.source, answer_within=20)
+        with facade(path) as process, ThreadPoolExecutor(8) as pool:
 
             def ask(what, method, path, **kwargs):
                 response = process.call(method, path, **kwargs)
@@ -181,9 +182,10 @@ def traffic(tmp_path_factory):
             faulty = [f"apt_{name}" for name in FAULTS]
             odd = [*ODD, "apt_7", "apt_8", "apt_completed", "apt_cancelled"]
             reads = [f"apt_{name}" for name, fault in FAULTS.items() if fault.operation == "read"] + odd
+            faulty.sort(key=lambda name: "timeout" not in name and "drip" not in name)  # these take their time
             cancels = [pool.submit(cancel, name) for name in faulty + odd]
             reading = [pool.submit(ask, f"read {name}", "GET", f"/Appointment/heim/{name}") for name in reads]
-            found.answers += [future.result() for future in cancels + reading]
+            found.answers += [future.result(LIMIT) for future in cancels + reading]
             found.answers += pool.map(cancel, odd)  # what was cancelled already
             found.received = heim.log.entries()
             found.answers += pool.map(lambda item: ask(item[0], **item[1]), bad_requests().items())

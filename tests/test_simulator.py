@@ -25,6 +25,7 @@ from facade.testing.simulator import BareSimulator
 from facade.testing.transport import Timings
 from plugins.fhir_r4.simulator import FhirR4Simulator
 from plugins.heim.simulator import HeimSimulator
+from tests.waiting import LIMIT, eventually, join
 
 KEY = {"Authorization": "test_simulator"}
 CANCELLATION = {
@@ -52,7 +53,7 @@ def host(running: SimulatorHost) -> SimulatorHost:
 
 
 def heim(host: SimulatorHost, method: str, path: str, **kwargs: Any) -> requests.Response:
-    kwargs = {"headers": KEY, "timeout": 5, "allow_redirects": False} | kwargs
+    kwargs = {"headers": KEY, "timeout": LIMIT, "allow_redirects": False} | kwargs
     return requests.request(method, f"{host.source_url('heim')}/v1/appointments/{path}", **kwargs)
 
 
@@ -63,7 +64,7 @@ def cancel(host: SimulatorHost, appointment_id: str, **kwargs: Any) -> requests.
 def control(host: SimulatorHost, method: str, path: str, **kwargs: Any) -> Any:
     if method == "POST":
         kwargs.setdefault("json", {})
-    response = requests.request(method, f"{host.url}/_control{path}", timeout=5, **kwargs)
+    response = requests.request(method, f"{host.url}/_control{path}", timeout=LIMIT, **kwargs)
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -79,13 +80,6 @@ def error_of(response: requests.Response) -> tuple[int, str]:
     return response.status_code, body["error"]["code"]
 
 
-def eventually(condition: Callable[[], bool], within: float = 5.0) -> None:
-    ends_at = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < ends_at, "did not come true in time"
-        time.sleep(0.02)
-
-
 def address(host: SimulatorHost) -> tuple[str, int]:
     return "127.0.0.1", int(host.url.rsplit(":", 1)[1])
 
@@ -93,7 +87,7 @@ def address(host: SimulatorHost) -> tuple[str, int]:
 @contextmanager
 def raw(host: SimulatorHost, method: str, path: str, body: bytes = b"") -> Iterator[socket.socket]:
     """A connection on which the request has been sent, and no answer read."""
-    with closing(socket.create_connection(address(host), timeout=5)) as connection:
+    with closing(socket.create_connection(address(host), timeout=LIMIT)) as connection:
         head = f"{method} /heim/v1/appointments/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: test_raw\r\n"
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
@@ -300,9 +294,9 @@ def test_an_unchanged_appointment_is_shown_as_a_read_shows_it(source: str) -> No
     write = {"heim": ("POST", f"{path}/cancel"), "fhir_r4": ("PATCH", path)}[source]
     headers = {"Authorization": {"heim": "test_key", "fhir_r4": "Bearer test_key"}[source]}
     with serve(simulators) as host:
-        unread = requests.request(write[0], host.source_url(source) + write[1], headers=headers, json={}, timeout=5)
-        read = requests.get(host.source_url(source) + path, headers=headers, timeout=5)
-        after = requests.request(write[0], host.source_url(source) + write[1], headers=headers, json={}, timeout=5)
+        unread = requests.request(write[0], host.source_url(source) + write[1], headers=headers, json={}, timeout=LIMIT)
+        read = requests.get(host.source_url(source) + path, headers=headers, timeout=LIMIT)
+        after = requests.request(write[0], host.source_url(source) + write[1], headers=headers, json={}, timeout=LIMIT)
     assert unread.json() == after.json() == read.json()
     assert [after.headers.get(name) for name in ("Content-Type", "ETag")] == [
         read.headers.get(name) for name in ("Content-Type", "ETag")
@@ -349,14 +343,14 @@ def test_a_slow_drip_begins_at_once_and_gives_a_byte_a_second(host: SimulatorHos
         assert connection.recv(10) == b"H"
         began = time.monotonic()
         assert connection.recv(10) == b"T"
-    assert 0.7 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 0.7
 
 
 def test_a_drip_that_is_waited_for_is_the_whole_true_answer() -> None:
     quick = Timings(drip=0.0)
     with serve({"heim": HeimSimulator()}, timings=quick) as host:
-        assert heim(host, "GET", "apt_read-slow-drip", timeout=5).json()["id"] == "apt_read-slow-drip"
-        assert cancel(host, "apt_slow-drip", timeout=5).json()["status"] == "cancelled"
+        assert heim(host, "GET", "apt_read-slow-drip", timeout=LIMIT).json()["id"] == "apt_read-slow-drip"
+        assert cancel(host, "apt_slow-drip", timeout=LIMIT).json()["status"] == "cancelled"
 
 
 @pytest.mark.parametrize("name", ["endless", "read-endless"])
@@ -382,10 +376,12 @@ def test_a_redirect_leads_to_the_same_simulator_and_shows_in_its_log(host: Simul
 
 def test_a_late_commit_is_applied_after_the_client_has_gone(host: SimulatorHost) -> None:
     assert observe(lambda: cancel(host, "apt_late-commit", timeout=0.1)) == "silence"
-    assert native(host, "apt_late-commit")["status"] == "scheduled"
+    log = host.simulators["heim"].log
+    eventually(lambda: log.entries("apt_late-commit"))
+    # By the log, because a slow machine may see the commit already.
+    assert log.entries("apt_late-commit")[0].changed is False
     eventually(lambda: native(host, "apt_late-commit")["status"] == "cancelled")
     assert native(host, "apt_late-commit")["cancellation"] == CANCELLATION
-    log = host.simulators["heim"].log
     asked, applied = log.entries("apt_late-commit")
     assert (asked.operation, asked.changed, asked.method) == ("cancel", False, "POST")
     assert (applied.operation, applied.changed, applied.method) == ("late-commit", True, None)
@@ -394,6 +390,7 @@ def test_a_late_commit_is_applied_after_the_client_has_gone(host: SimulatorHost)
 
 def test_a_late_commit_does_not_outlive_a_reset(host: SimulatorHost) -> None:
     observe(lambda: cancel(host, "apt_late-commit", timeout=0.05))
+    eventually(lambda: host.simulators["heim"].log.count("cancel") == 1)
     host.reset()
     sent_after = time.monotonic()
     observe(lambda: cancel(host, "apt_late-commit", timeout=0.05))
@@ -424,11 +421,11 @@ def test_a_silence_ends_at_its_latest_without_a_byte() -> None:
 @pytest.mark.parametrize("name", ["read-timeout", "read-slow-drip", "read-endless"])
 def test_a_hanging_request_does_not_keep_the_host_from_stopping(name: str) -> None:
     with ExitStack() as outliving:
-        with serve({"heim": HeimSimulator()}) as host:
+        with serve({"heim": HeimSimulator()}, timings=Timings(silence=1000, drip=1000)) as host:
             connection = outliving.enter_context(raw(host, "GET", f"apt_{name}"))
             eventually(lambda: bool(host.simulators["heim"].log.entries()))
             began = time.monotonic()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < LIMIT
         read_all(connection)  # comes to an end
 
 
@@ -450,12 +447,12 @@ def test_an_interrupt_ends_a_process_that_serves() -> None:
         with pytest.raises(requests.ReadTimeout):
             requests.get(f"{url}/heim/v1/appointments/apt_read-timeout", headers=KEY, timeout=0.1)
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=5) == ("stopped\n", "")
+        assert process.communicate(timeout=LIMIT) == ("stopped\n", "")
 
 
 @pytest.mark.parametrize("linger", [0, 5])
 def test_a_request_that_breaks_off_is_logged_and_does_nothing(host: SimulatorHost, linger: int) -> None:
-    with closing(socket.create_connection(address(host), timeout=3)) as connection:
+    with closing(socket.create_connection(address(host), timeout=LIMIT)) as connection:
         head = b"POST /heim/v1/appointments/apt_1/cancel HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         connection.sendall(head + b"Content-Length: 500\r\n\r\n{")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, linger))
@@ -465,11 +462,10 @@ def test_a_request_that_breaks_off_is_logged_and_does_nothing(host: SimulatorHos
 
 
 def test_of_many_cancels_at_once_one_changes_the_state(host: SimulatorHost) -> None:
-    threads = [threading.Thread(target=cancel, args=(host, "apt_2"), kwargs={"timeout": 5}) for _ in range(12)]
+    threads = [threading.Thread(target=cancel, args=(host, "apt_2"), kwargs={"timeout": LIMIT}) for _ in range(12)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    join(*threads)
     entries = host.simulators["heim"].log.entries("apt_2")
     assert [entry.status for entry in entries] == [200] + [409] * 11
     assert [entry.changed for entry in entries] == [True] + [False] * 11
@@ -585,7 +581,12 @@ def test_appointments_are_put_edited_and_deleted_from_outside(host: SimulatorHos
     assert heim(host, "GET", "apt_new").status_code == 404
 
 
-def test_an_appointment_is_made_anew_like_an_ordinary_one_as_it_was_seeded(host: SimulatorHost) -> None:
+def test_an_appointment_is_made_anew_like_an_ordinary_one_as_it_was_seeded(
+    host: SimulatorHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    monkeypatch.setattr(host.clock, "now", lambda: now)  # what is seeded depends on it
+    host.reset()
     first = native(host, next(iter(host.simulators["heim"].fault_ids())))
     control(host, "DELETE", f"/heim/appointments/{first['id']}")
     made = [control(host, "POST", "/heim/appointments", json={}) for _ in range(2)]
@@ -647,15 +648,15 @@ def test_the_clock_is_set_moved_and_put_back(host: SimulatorHost) -> None:
     def now() -> datetime:
         return datetime.fromisoformat(control(host, "GET", "/time")["now"])
 
-    assert abs(now() - datetime.now(UTC)) < timedelta(seconds=5)
+    assert abs(now() - datetime.now(UTC)) < timedelta(minutes=5)
     control(host, "PUT", "/time", json={"now": "2030-01-01T00:00:00Z"})
     control(host, "PUT", "/time", json={"advance": 3600})
     moved = datetime(2030, 1, 1, 1, tzinfo=UTC)
-    assert timedelta() <= now() - moved < timedelta(seconds=5)
+    assert timedelta() <= now() - moved < timedelta(minutes=5)
     control(host, "POST", "/reset")
     assert native(host, "apt_eta-in-2h")["estimatedTimeOfArrival"].startswith("2030-01-01T03:00:0")
     control(host, "PUT", "/time", json={})
-    assert abs(now() - datetime.now(UTC)) < timedelta(seconds=5)
+    assert abs(now() - datetime.now(UTC)) < timedelta(minutes=5)
 
 
 def test_the_fault_list_tells_a_tester_what_to_expect(host: SimulatorHost) -> None:
@@ -713,7 +714,7 @@ def test_the_fault_list_tells_a_tester_what_to_expect(host: SimulatorHost) -> No
 def test_a_control_error_names_the_thing_and_the_next_step(
     host: SimulatorHost, method: str, path: str, body: Any, status: int, words: tuple[str, ...]
 ) -> None:
-    response = requests.request(method, f"{host.url}/_control{path}", json=body, timeout=5)
+    response = requests.request(method, f"{host.url}/_control{path}", json=body, timeout=LIMIT)
     assert response.status_code == status
     assert response.json().keys() == {"error"}
     for word in words:
@@ -727,10 +728,10 @@ def test_a_control_error_names_the_thing_and_the_next_step(
 def test_one_process_serves_several_sources_apart() -> None:
     with serve({"heim-north": HeimSimulator(), "heim-test": HeimSimulator()}) as host:
         url = host.source_url("heim-north")
-        assert requests.get(f"{url}/v1/appointments/apt_1", headers=KEY, timeout=5).status_code == 200
+        assert requests.get(f"{url}/v1/appointments/apt_1", headers=KEY, timeout=LIMIT).status_code == 200
         assert host.simulators["heim-north"].log.count("read") == 1
         assert host.simulators["heim-test"].log.entries() == []
-        assert requests.get(f"{host.url}/elsewhere", timeout=5).status_code == 404
+        assert requests.get(f"{host.url}/elsewhere", timeout=LIMIT).status_code == 404
 
 
 def test_a_port_in_use_is_a_configuration_error(host: SimulatorHost) -> None:

@@ -27,7 +27,7 @@ def two(make):
     import hashlib
 
     sha = hashlib.sha256(OTHER_KEY.encode()).hexdigest()
-    return make(answer_within=2.0, clients=OTHER.format(sha=sha), more=NORTH)
+    return make(clients=OTHER.format(sha=sha), more=NORTH)
 
 
 def outcome(response):

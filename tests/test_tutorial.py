@@ -24,8 +24,10 @@ from facade import (
 )
 from facade.cli import main
 from facade.testing.conformance import SourceConformance
-from tests.process import eventually
 from tests.stranger import ROOT, Shell
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.timeout(900)  # the tutorial's commands, one after the other
 
 PAGE = (ROOT / "docs" / "write-a-source.md").read_text("utf-8")
 SCAFFOLD = ROOT / "facade" / "scaffold"

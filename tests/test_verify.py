@@ -19,10 +19,14 @@ from facade.testing.acceptance.sandbox import Sandbox
 from facade.testing.acceptance.target import Key, Target
 from facade.testing.faults import FAULTS, Chance, Commit
 from facade.testing.host import serve
+from facade.testing.transport import Timings
+from plugins.fhir_r4.simulator import FhirR4Simulator
 from plugins.heim.simulator import HeimSimulator
 from tests.conftest import KEY, remember
 from tests.process import COMMAND, configuration, facade, sandbox
 from tests.wrong_facades import NORTH, WRONG, verified
+
+pytestmark = pytest.mark.timeout(900)  # whole acceptance runs, and the first of the wrong facades waits for its own
 
 DOCS = (Path(__file__).parent.parent / "docs" / "verify.md").read_text("utf-8")
 CHECKS = {check.name: check for checks in catalogue().values() for check in checks}
@@ -33,6 +37,7 @@ CANCELLED = {f"fault-{name}" for name, fault in FAULTS.items() if fault.ends_in 
 # What is seen only by looking again after the write.
 LOST = CANCELLED - {"fault-answer-twice"}
 
+WITHIN = 60.0  # seconds; how long an answer may take is not what is tested where all is right
 FHIR = """
 [sources.fhir]
 plugin = "fhir_r4"
@@ -200,8 +205,10 @@ def failed(report):
 
 @pytest.fixture(scope="module")
 def stand_in():
-    with sandbox() as process:
-        yield process
+    """A source that applies a late cancel after the write was given up, on any machine."""
+    simulators = {"heim": HeimSimulator(), "fhir_r4": FhirR4Simulator()}
+    with serve(simulators, timings=Timings(silence=1000, drip=1000, late_commit=14)) as host:
+        yield host
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +219,7 @@ def process(stand_in, tmp_path_factory):
         f"{stand_in.url}/heim",
         facade='base_path = "/fhir/r4"\ndefault_source = "heim"',
         more=NORTH + FHIR.format(url=f"{stand_in.url}/fhir_r4"),
+        answer_within=16,
     )
     path.write_text(path.read_text("utf-8").replace('["*"]', '["heim", "fhir"]'), "utf-8")
     with facade(path) as found:
@@ -228,7 +236,7 @@ def verify(*arguments, code=0, key=KEY):
 
 
 def test_a_served_facade_is_green_twice_in_a_row(process, stand_in):
-    arguments = ["--url", process.base, "--sandbox", stand_in.url, "--out-of-reach", "north"]
+    arguments = ["--url", process.base, "--sandbox", stand_in.url, "--out-of-reach", "north", "--within", str(WITHIN)]
     done = subprocess.run(
         [*COMMAND, "verify", *arguments, "--json"],
         capture_output=True,
@@ -241,7 +249,7 @@ def test_a_served_facade_is_green_twice_in_a_row(process, stand_in):
     assert done.returncode == 0
     assert report["counts"] == {"passed": len(CHECKS), "failed": 0, "skipped": 0}
 
-    run = Run(Target(process.base, "heim", Key(KEY), 8.0), Sandbox(stand_in.url, "heim"), "north")
+    run = Run(Target(process.base, "heim", Key(KEY), WITHIN), Sandbox(stand_in.url, "heim"), "north")
     run.begin()
     results = prove(run, CHECKS.values(), parallel=8)
     assert [(result.check.name, result.findings) for result in results if result.outcome != "passed"] == []
@@ -252,6 +260,7 @@ def test_a_served_facade_is_green_twice_in_a_row(process, stand_in):
 
 def test_another_source_of_another_kind_is_green_too(process, stand_in):
     arguments = ["--source", "fhir", "--simulator", "fhir_r4", "--url", process.base, "--sandbox", stand_in.url]
+    arguments += ["--within", str(WITHIN)]
     report = json.loads(verify(*arguments, "--out-of-reach", "north", "--json").stdout)
     assert failed(report) == {}
     skipped = {check["name"] for check in report["checks"] if check["outcome"] == "skipped"}
@@ -260,7 +269,7 @@ def test_another_source_of_another_kind_is_green_too(process, stand_in):
 
 def test_a_sandbox_that_goes_away_ends_the_run(process, tmp_path):
     with sandbox() as gone:
-        run = Run(Target(process.base, "heim", Key(KEY), 8.0), Sandbox(gone.url, "heim"))
+        run = Run(Target(process.base, "heim", Key(KEY), WITHIN), Sandbox(gone.url, "heim"))
     with pytest.raises(ConfigurationError, match=f"no sandbox at {gone.url} .*nobody listens there"):
         prove(run, [CHECKS["versions"], CHECKS["app-1"]], parallel=2)
 
@@ -273,7 +282,7 @@ def test_a_facade_that_stops_midway_ends_the_run_with_one_sentence_and_exit_code
             stopping.exit_code()
             yield from ()
 
-        run = Run(Target(stopping.url, "heim", Key(KEY), 8.0), Sandbox(stand_in.url, "heim"))
+        run = Run(Target(stopping.url, "heim", Key(KEY), WITHIN), Sandbox(stand_in.url, "heim"))
         run.begin()
         stops = check("It is stopped.", alone=True)(stop)
         sentence = (

@@ -14,7 +14,8 @@ from facade.errors import Cause, Unavailable
 from facade.fhir import concept_map, reasons
 from facade.web import create_app
 from tests.conftest import Caller
-from tests.process import eventually
+from tests.patience import PATIENT
+from tests.waiting import LIMIT, eventually
 
 
 class Versioned(SourceAdapter):
@@ -45,11 +46,11 @@ def before(make):
     """A facade in front of an adapter; what it can is declared unless said otherwise."""
     built = make().facade
 
-    def build(adapter, capabilities=None, within=2.0):
+    def build(adapter, capabilities=None, within=PATIENT):
         capabilities = capabilities or Capabilities(versioned_writes=Can.YES)
         source = built.sources["heim"]
         source = replace(source, adapter=adapter, system=replace(source.system, capabilities=capabilities))
-        timers = Timers.for_answers_within(within)
+        timers = replace(Timers.for_answers_within(within), send_guard=PATIENT)
         facade = compose(built.config, {"heim": source}, built.ledger, timers, Budget(within))
         return Caller(create_app(facade), facade)
 
@@ -74,16 +75,16 @@ def test_whoever_waits_gets_the_first_ones_answer_and_writes_nothing(before):
     class Gated(Versioned):
         def cancel(self, request, current, permit):
             if not self.writes:
-                joined.wait(10)
+                joined.wait(LIMIT)
             return super().cancel(request, current, permit)
 
     adapter, joined = Gated("arrived", "booked", "arrived"), threading.Event()
-    caller = before(adapter, within=60.0)
+    caller = before(adapter)
     with ThreadPoolExecutor(4) as pool:
         answers = [pool.submit(caller.cancel, "apt_1") for _ in range(4)]
         eventually(lambda: events(caller).count("repeat") == 3)
         joined.set()
-        told = [answer.result().json["status"] for answer in answers]
+        told = [answer.result(LIMIT).json["status"] for answer in answers]
     assert told == ["proposed"] * 4
     assert len(adapter.writes) == 2
     assert events(caller).count("claim") == 1
@@ -134,7 +135,7 @@ def test_too_little_time_for_a_second_write_means_none(before):
             raise StaleVersion("HTTP 412")
 
     adapter = Slow()
-    assert before(adapter).cancel("apt_1").json["status"] == "proposed"
+    assert before(adapter, within=2.0).cancel("apt_1").json["status"] == "proposed"
     assert adapter.writes == ["1"]
 
 

@@ -20,7 +20,7 @@ SECRET = "whsec_" + base64.b64encode(KEY).decode()
 @pytest.fixture
 def caller(make, monkeypatch):
     monkeypatch.setenv("HEIM_WEBHOOK_SECRET", SECRET)
-    return make(answer_within=2.0, settings='webhook_secret_env = "HEIM_WEBHOOK_SECRET"')
+    return make(settings='webhook_secret_env = "HEIM_WEBHOOK_SECRET"')
 
 
 def signed(body, *, key=KEY, at=None, message_id="msg_1", prefix="webhook"):

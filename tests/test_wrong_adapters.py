@@ -13,6 +13,8 @@ import pytest
 from tests import wrong_adapters
 from tests.test_conformance import THEMES, kit_tests
 
+pytestmark = pytest.mark.timeout(1200)  # the first test runs the kit over every adapter
+
 ROOT = Path(__file__).parent.parent
 WRONG = {name: kind for name, kind in vars(wrong_adapters).items() if name.startswith("Test")}
 AT_ONCE = 8  # most of a run is waiting for silences

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
+_STOP_WITHIN = 10.0  # seconds; the server looks every 0.05 s whether it is to stop
+
+
 class SimulatorHost:
     """The simulators being served; in the same process, tests may do without the control API."""
 
@@ -37,12 +40,14 @@ class SimulatorHost:
         clock: Clock,
         server: threading.Thread,
         addresses: Mapping[str, str],
+        transports: Collection[FaultyTransport],
     ) -> None:
         self.url = url
         self.simulators = simulators
         self.clock = clock
         self._server = server
         self._addresses = addresses
+        self._transports = transports
 
     def source_url(self, source: str) -> str:
         """Where an adapter finds this source: a base URL, or the address that its own listener gave."""
@@ -53,8 +58,12 @@ class SimulatorHost:
         for simulator in self.simulators.values():
             simulator.reset()
 
+    def keeps_waiting(self, client: tuple[str, int]) -> bool:
+        """Whether a silence or a slow drip keeps the client at this address waiting now."""
+        return any(client in transport.kept_waiting for transport in self._transports)
+
     def wait(self) -> None:
-        """Serve until interrupted."""
+        """Serve until interrupted, however long that is."""
         self._server.join()
 
 
@@ -105,11 +114,11 @@ def serve(
                 else:
                     its_port = (ports or {}).get(source, 0)
                     addresses[source] = _serve_apart(listeners, source, simulator, host, its_port, timings)
-            yield SimulatorHost(url, simulators, clock, thread, addresses)
+            yield SimulatorHost(url, simulators, clock, thread, addresses, mounts.values())
     finally:
         stopping.set()
         server.shutdown()
-        thread.join()
+        thread.join(_STOP_WITHIN)
 
 
 class _OnlyLocal:

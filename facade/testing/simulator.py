@@ -86,6 +86,24 @@ class Connections:
             self.most = self._open
 
 
+class BoundedLock:
+    """A reentrant lock for ``with`` that is waited for no longer than ``limit`` seconds.
+
+    A test that leaves a request hanging under it then fails the next one, rather than making it wait for ever.
+    """
+
+    def __init__(self, limit: float = 60.0) -> None:
+        self._lock = threading.RLock()
+        self._limit = limit
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=self._limit):
+            raise TimeoutError(f"a request has held the simulator's lock for {self._limit:g} seconds")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class BareSimulator(ABC):
     """A source system that behaves, without a transport: a plugin's state machine over the appointments kept here.
 
@@ -106,7 +124,7 @@ class BareSimulator(ABC):
     """A seeded appointment whose native status has no FHIR word; None if there is no such thing."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = BoundedLock()
         self.clock = Clock()  # the host puts its own here, one for all sources
         self.log = RequestLog()
         self.faults = ArmedFaults()

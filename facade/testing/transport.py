@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -49,6 +50,8 @@ class FaultyTransport:
         self._app = simulator.app()
         self._timings = timings
         self._stopping = stopping
+        self.kept_waiting: set[tuple[str, int]] = set()
+        """The addresses of the clients that a silence or a slow drip keeps waiting now."""
         self._reads: dict[str, WSGIEnvironment] = {}  # the last one of each appointment that was answered well
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -161,7 +164,8 @@ class FaultyTransport:
             if answer is Answer.RESET:
                 _reset(connection)
             else:
-                self._keep_silent(connection)
+                with self._keeping_waiting(connection):
+                    self._keep_silent(connection)
             _give_up()
         if answer is Answer.CUT_HEADERS:
             wire = _wire(response, environ)
@@ -175,12 +179,22 @@ class FaultyTransport:
             connection.sendall(_wire(response, environ) * 2)
             _give_up()
         if answer is Answer.SLOW_DRIP:
-            for byte in _wire(response, environ):
-                connection.sendall(bytes([byte]))
-                if self._stopping.wait(self._timings.drip):
-                    break
+            with self._keeping_waiting(connection):
+                for byte in _wire(response, environ):
+                    connection.sendall(bytes([byte]))
+                    if self._stopping.wait(self._timings.drip):
+                        break
             _give_up()
         return response(environ, start_response)
+
+    @contextmanager
+    def _keeping_waiting(self, connection: socket.socket) -> Iterator[None]:
+        client = connection.getpeername()[:2]
+        self.kept_waiting.add(client)
+        try:
+            yield
+        finally:
+            self.kept_waiting.discard(client)
 
     def _keep_silent(self, connection: socket.socket) -> None:
         """Wait until the client hangs up, the silence has lasted long enough, or the host stops."""

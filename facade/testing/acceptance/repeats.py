@@ -86,7 +86,7 @@ def _at_once(run: Run) -> list[tuple[str, str, list[Answer]]]:
     """How the source behaved, the appointment, and the answers: for one that answers, and one that falls silent."""
 
     def ask(raw_id: str) -> list[Answer]:
-        start = threading.Barrier(AT_ONCE)
+        start = threading.Barrier(AT_ONCE, timeout=60)
 
         def one(number: int) -> Answer:
             start.wait()
