@@ -1,11 +1,11 @@
-"""What the tests share: a behaving Heim, a facade in front of it, and a memory of every answer given."""
+"""What the tests share: a behaving Heim, a facade in front of it, and the hooks of the run."""
 
 import json
 import signal
-import subprocess
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from facade.testing.host import SimulatorHost, serve
 from facade.testing.transport import Timings
 from facade.web import create_app
 from plugins.heim.simulator import HeimSimulator
-from tests.node import ENGINE, node
+from tests import parallel
+from tests.answers import EveryAnswer, Resource, remember, validated
+from tests.node import node
 from tests.patience import PATIENT, give_up_only_what_hangs
 from tests.waiting import Gate
 from tests.watched_fhir import BY_TOKEN, SOURCE, TOKEN, WatchedFhir
@@ -64,28 +66,24 @@ SEED = textwrap.dedent("""\
     }""")
 """The scheduler guide's own example."""
 
-_answers: list[dict[str, Any]] = []
 
-
-def remember(resource: dict[str, Any]) -> None:
-    """Keep an answer for the independent validator, which runs after all other tests."""
-    _answers.append(resource)
-
-
-@pytest.fixture(scope="session")
-def every_answer() -> list[dict[str, Any]]:
-    return _answers
-
-
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(EveryAnswer())
     # In the background of a shell SIGINT is ignored, and every process that a test starts would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The validator judges what the other tests were given, so it comes last.
-    items.sort(key=lambda item: item.path.name == "test_every_answer.py")
+    parallel.longest_first(items)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    return parallel.processes(config.args)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> parallel.ByFile:
+    return parallel.ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)
@@ -239,17 +237,6 @@ def fhir_facade(make: MakeFacade, fhir: WatchedFhir) -> MakeFacade:
 
 
 @pytest.fixture(scope="session")
-def validate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[dict[str, Any]]], list[list[str]]]:
+def validate() -> Callable[[list[Resource]], list[list[str]]]:
     """An independent R4 validator: for each resource, what is wrong with it."""
-    executable = node()
-
-    def run(resources: list[dict[str, Any]]) -> list[list[str]]:
-        path = tmp_path_factory.mktemp("answers") / "answers.json"
-        path.write_text(json.dumps(resources), "utf-8")
-        done = subprocess.run(
-            [executable, "validate.mjs", str(path)], cwd=ENGINE, check=True, capture_output=True, text=True
-        )
-        problems: list[list[str]] = json.loads(done.stdout)
-        return problems
-
-    return run
+    return partial(validated, node())

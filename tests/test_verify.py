@@ -192,7 +192,7 @@ def verdicts(request):
     names = {item.callspec.params.get("name") for item in items} & {"right", *WRONG}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.wrong_facades"])
-    with context.Pool(6, maxtasksperchild=1) as pool:
+    with context.Pool(4, maxtasksperchild=1) as pool:
         yield {name: pool.apply_async(verified, [name]) for name in sorted(names)}
 
 

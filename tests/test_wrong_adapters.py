@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(1200)  # the first test runs the kit over every
 
 ROOT = Path(__file__).parent.parent
 WRONG = {name: kind for name, kind in vars(wrong_adapters).items() if name.startswith("Test")}
-AT_ONCE = 8  # most of a run is waiting for silences
+AT_ONCE = 4  # half of a run is waiting for silences
 IN_MEMORY = Path("/dev/shm")  # thousands of ledgers for a moment each
 
 
