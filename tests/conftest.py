@@ -26,6 +26,7 @@ from tests.answers import EveryAnswer, Resource, remember, validated
 from tests.node import node
 from tests.patience import PATIENT, give_up_only_what_hangs
 from tests.waiting import Gate
+from tests.watchdog import Watchdog
 from tests.watched_fhir import BY_TOKEN, SOURCE, TOKEN, WatchedFhir
 
 KEY = "key-of-the-scheduler-CANARY"
@@ -69,6 +70,7 @@ SEED = textwrap.dedent("""\
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(EveryAnswer())
+    config.pluginmanager.register(Watchdog())
     # In the background of a shell SIGINT is ignored, and every process that a test starts would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -154,6 +154,18 @@ def serving(config: Path, env: Mapping[str, str] = ENV) -> Iterator[str]:
         yield process.url
 
 
+def run_pytest(folder: Path, files: Mapping[str, str], *options: str) -> tuple[int, str]:
+    """The exit code and what was printed, of a run of files of tests in a folder of their own."""
+    for name, text in files.items():
+        (folder / name).write_text(text, "utf-8")
+    plugins = ["-p", "xdist", "-p", "pytest_timeout", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *plugins, *options]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    env |= {"PYTHONPATH": str(Path(__file__).parent.parent), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=2 * LIMIT)
+    return done.returncode, done.stdout + done.stderr
+
+
 def _answers(url: str) -> bool:
     try:
         return call("GET", url, timeout=5).status_code == 200

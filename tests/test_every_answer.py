@@ -1,13 +1,12 @@
 """The validator of every answer (see tests/answers.py) catches what it is here for, and fails the run."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.process import run_pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,17 +30,6 @@ def test_an_answer(number):
 NONE = "def test_nothing_is_answered(): pass"
 
 
-def run(folder, files, *options):
-    """The exit code and what was printed, of a run of files of tests in a folder of their own."""
-    for name, text in files.items():
-        (folder / name).write_text(text, "utf-8")
-    command = [sys.executable, "-m", "pytest", "-p", "no:schemathesis", "-p", "no:cacheprovider", *options]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    env["PYTHONPATH"] = str(ROOT)
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
-    return done.returncode, done.stdout + done.stderr
-
-
 def answering(*answers):
     def text(name):
         return TESTS.replace("ANSWERS", json.dumps(answers)).replace("FILE", name)
@@ -54,14 +42,17 @@ def answering(*answers):
     }
 
 
-@pytest.mark.parametrize("options", [("-n0",), ("-n2",)], ids=["one process", "two processes"])
-def test_one_invalid_answer_among_all_fails_the_run_and_is_shown(tmp_path, options):
-    code, shown = run(tmp_path, answering("good"), *options)
+def test_all_answers_of_all_processes_are_validated_and_counted(tmp_path):
+    code, shown = run_pytest(tmp_path, answering("good"), "-n2")
     assert code == 0, shown
     assert "20 distinct answers were validated as FHIR R4" in shown
     assert re.search(r"^=+ 22 passed in", shown, re.MULTILINE), shown
+
+
+@pytest.mark.parametrize("options", ["-n0", "-n2"], ids=["one process", "two processes"])
+def test_one_invalid_answer_among_all_fails_the_run_and_is_shown(tmp_path, options):
     wrong = TESTS.replace("ANSWERS", '["good", "wrong"]').replace("range(10)", "range(2)").replace("FILE", "other")
-    code, shown = run(tmp_path, {"test_other.py": wrong}, *options)
+    code, shown = run_pytest(tmp_path, {**answering("good"), "test_other.py": wrong}, options)
     assert code == 1, shown
     assert '"id": "other1"' in shown
     assert "1 of 12 distinct answers are not valid FHIR R4" in shown
@@ -69,10 +60,10 @@ def test_one_invalid_answer_among_all_fails_the_run_and_is_shown(tmp_path, optio
 
 
 def test_a_run_that_remembers_no_answer_fails_and_one_that_was_not_asked_judges_nothing(tmp_path):
-    code, shown = run(tmp_path, {**answering("good"), "test_one.py": NONE, "test_other.py": NONE}, "-n2")
+    code, shown = run_pytest(tmp_path, {**answering("good"), "test_one.py": NONE, "test_other.py": NONE}, "-n0")
     assert code == 1, shown
     assert "there was nothing to validate" in shown
-    code, shown = run(tmp_path, answering("wrong"), "-n0", "test_one.py")
+    code, shown = run_pytest(tmp_path, answering("wrong"), "-n0", "test_one.py")
     assert code == 0, shown
     assert "validated" not in shown
 

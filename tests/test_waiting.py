@@ -1,5 +1,6 @@
 """What the tests' own waits do when what is waited for does not come, and what a hook that hangs leaves behind."""
 
+import re
 import threading
 
 import pytest
@@ -7,6 +8,7 @@ from werkzeug.wrappers import Response
 
 from facade.testing.simulator import BoundedLock
 from tests import waiting
+from tests.process import run_pytest
 from tests.waiting import Gate, eventually, join
 
 
@@ -84,3 +86,48 @@ def test_a_reset_while_a_hook_hangs_fails_and_does_not_wait_for_ever(fhir, monke
     fhir.canned["GET"] = Response("{}")
     fhir.reset()
     assert fhir.canned == {}
+
+
+WATCHED = """
+from tests.watchdog import Watchdog
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Watchdog())
+"""
+HANGS = """
+import threading
+
+
+def in_another_thread(event):
+    event.wait()
+
+
+def test_before():
+    pass
+
+
+def test_that_hangs():
+    thread = threading.Thread(target=in_another_thread, args=(threading.Event(),))
+    thread.start()
+    thread.join()
+
+
+def test_after():
+    pass
+"""
+
+
+def test_a_test_that_hangs_ends_its_process_with_every_stack(tmp_path):
+    code, shown = run_pytest(tmp_path, {"conftest.py": WATCHED, "test_hangs.py": HANGS}, "-n0", "--timeout", "5")
+    assert code != 0
+    assert "in in_another_thread" in shown
+    assert "in test_that_hangs" in shown
+
+
+def test_a_test_that_hangs_in_a_process_of_several_fails_and_the_others_are_run(tmp_path):
+    code, shown = run_pytest(tmp_path, {"conftest.py": WATCHED, "test_hangs.py": HANGS}, "-n2", "--timeout", "5")
+    assert code == 1, shown
+    assert "in in_another_thread" in shown
+    assert "FAILED test_hangs.py::test_that_hangs" in shown
+    assert re.search(r"^=+ 1 failed, 2 passed in", shown, re.MULTILINE), shown
