@@ -16,7 +16,7 @@ class Shell:
         self.folder = folder / "desk"
         self.folder.mkdir()
         venv = folder / "venv"
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True, timeout=120)
         python = venv / "bin" / "python"
         # What is installed beside these tests is installed there too, the facade among it; what is added stays there.
         site = subprocess.run(
@@ -24,6 +24,7 @@ class Shell:
             check=True,
             capture_output=True,
             text=True,
+            timeout=120,
         ).stdout.strip()
         Path(site, "beside.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
         for name in ("facade", "pytest", "mypy"):

@@ -430,7 +430,8 @@ class Started:
 
     def members(self):
         """The process group's living members."""
-        done = subprocess.run(["ps", "-e", "-o", "pgid=,pid=,stat="], capture_output=True, text=True, check=True)
+        command = ["ps", "-e", "-o", "pgid=,pid=,stat="]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT)
         rows = [line.split() for line in done.stdout.splitlines()]
         return [pid for group, pid, state in rows if group == str(self.process.pid) and not state.startswith("Z")]
 

@@ -239,6 +239,7 @@ def test_the_wheel_works_in_any_directory(wheel, tmp_path):
             assert process.stdout.readline().startswith("fhir_r4     http://127.0.0.1:")
         finally:
             process.terminate()
+            process.wait(60)
     assert process.returncode == 0
 
 

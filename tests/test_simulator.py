@@ -442,12 +442,15 @@ def test_an_interrupt_ends_a_process_that_serves() -> None:
     )
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        url = process.stdout.readline().strip()
-        with pytest.raises(requests.ReadTimeout):
-            requests.get(f"{url}/heim/v1/appointments/apt_read-timeout", headers=KEY, timeout=0.1)
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=LIMIT) == ("stopped\n", "")
+        try:
+            assert process.stdout
+            url = process.stdout.readline().strip()
+            with pytest.raises(requests.ReadTimeout):
+                requests.get(f"{url}/heim/v1/appointments/apt_read-timeout", headers=KEY, timeout=0.1)
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=LIMIT) == ("stopped\n", "")
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("linger", [0, 5])

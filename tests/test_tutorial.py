@@ -25,7 +25,7 @@ from facade import (
 from facade.cli import main
 from facade.testing.conformance import SourceConformance
 from tests.stranger import ROOT, Shell
-from tests.waiting import eventually
+from tests.waiting import LIMIT, eventually
 
 pytestmark = pytest.mark.timeout(900)  # the tutorial's commands, one after the other
 
@@ -132,7 +132,7 @@ class Reader:
     def stop(self):
         if self.sandbox is not None:
             self.sandbox.send_signal(signal.SIGTERM)
-            self.sandbox.communicate(timeout=30)
+            self.sandbox.communicate(timeout=LIMIT)
             eventually(lambda: not answers(self.port))
             self.sandbox = None
 
