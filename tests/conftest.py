@@ -185,6 +185,7 @@ def make(
         settings: str = "",
         more: str = "",
         base_url: str = "",
+        answer_within: float = PATIENT,
         **edits: str,
     ) -> Caller:
         text = CONFIG.format(
@@ -195,8 +196,8 @@ def make(
         path = tmp_path / "facade.toml"
         path.write_text(text, "utf-8")
         built = assemble(path)
-        timers = replace(Timers.for_answers_within(PATIENT), send_guard=PATIENT)
-        built = compose(built.config, built.sources, built.ledger, timers, Budget(PATIENT))
+        timers = replace(Timers.for_answers_within(answer_within), send_guard=PATIENT)
+        built = compose(built.config, built.sources, built.ledger, timers, Budget(answer_within))
         built.open_store()
         request.addfinalizer(built.ledger.engine.dispose)
         return Caller(create_app(built), built)
