@@ -504,7 +504,7 @@ class TestTakesRefusedCredentialsForAFault(Line):
             try:
                 return super().read(appointment_id)
             except NotDone as error:
-                raise Unknown(Cause.SERVER_ERROR, error.detail) from None
+                raise Unknown(Cause.SERVER_ERROR, error.detail, retry_after=error.retry_after) from None
 
 
 class TestTakesAnyAppointmentForTheOneAskedFor(Line):
@@ -565,7 +565,8 @@ class TestTellsTheKeyInAnError(Heim):
             try:
                 return super().cancel(request, current, permit)
             except Unknown as error:
-                raise Unknown(error.cause, f"sent with {self._settings['api_key'].reveal()}") from None
+                told = f"sent with {self._settings['api_key'].reveal()}"
+                raise Unknown(error.cause, told, retry_after=error.retry_after) from None
 
 
 class TestTellsThePatientInAnError(Line):
@@ -777,7 +778,8 @@ class TestKeepsTheRequestOnItself(Line):
     class Adapter(LineAdapter):
         def cancel(self, request, current, permit):
             self.asked_for = request.appointment_id
-            return {**super().cancel(request, current, permit), "id": self.asked_for}
+            given = super().cancel(request, current, permit)
+            return {**given, "id": self.asked_for} if given.get("id") == request.appointment_id else given
 
 
 class TestRemembersWhatItRead(Line):
