@@ -373,7 +373,7 @@ class _OneExchange(HTTPAdapter):
                         self.connect()
                     wire.before_first_byte(self.sock)
                     self.begun = True
-                super().send(data)  # type: ignore[misc]
+                super().send(data)  # type: ignore[misc]  # as above
 
         class Connection(Watched, HTTPConnection):
             pass

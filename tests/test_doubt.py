@@ -129,6 +129,16 @@ def test_a_process_that_has_not_watched_for_the_window_does_not_judge(caller, ti
     assert doubt().state == "in-doubt"
 
 
+def test_a_new_attempts_doubt_is_watched_from_its_own_beginning(time, doubt, caller):
+    watch = caller.facade.records.watch
+    first = doubt()
+    watch.in_state(first)
+    time.passed += HOUR
+    assert watch.in_state(first) >= HOUR
+    assert watch.in_state(replace(first, epoch=first.epoch + 1)) < HOUR
+    assert watch.in_state(replace(first, negative_reads=2, changed_at=first.changed_at + 1)) >= HOUR
+
+
 def test_failed_reads_are_no_negative_reads(caller, simulator, time, doubt):
     simulator.faults.arm("apt_1", FAULTS["read-500"])
     reconcile_for(caller, time, HOUR, step=MINUTE)

@@ -1,4 +1,5 @@
 """Every transition of a cancellation, as a compare-and-set on its row; the only writer of states."""
+# Why this long: whoever checks that no transition is missing its condition needs all of them side by side.
 
 import json
 from collections.abc import Mapping

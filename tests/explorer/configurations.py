@@ -36,9 +36,8 @@ NARROW = {
     "nothing goes wrong": Setup(clients=2, ticks=2, passes=0, writes=("done",)),
     "a late write": Setup(processes=1, clients=2, ticks=3, passes=4, quantum=4.1, writes=("done", "late")),
     "a frozen owner": Setup(processes=1, clients=3, ticks=2, passes=1, writes=("done", "late")),
-    "a frozen owner and a purge": Setup(processes=1, clients=3, ticks=2, purges=1, passes=2, writes=("late",)),
+    "a frozen owner and a purge": Setup(processes=1, clients=2, ticks=2, purges=1, passes=2, writes=("late",)),
     "an owner frozen for long": Setup(processes=1, clients=2, ticks=5, passes=5, writes=("done",)),
-    "doubt twice": Setup(processes=1, clients=2, operators=1, ticks=3, passes=7, quantum=5.1, writes=("lost", "late")),
     "a stale version and a reader": Setup(
         clients=1, readers=1, outside=1, read_faults=1, passes=0, capabilities=VERSIONED, writes=("done",)
     ),

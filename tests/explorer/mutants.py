@@ -14,8 +14,7 @@ from facade.cancellation.permit import OncePermit
 from facade.cancellation.reconciler import Reconciler
 from facade.cancellation.records import Records
 from facade.cancellation.use_case import Cancellations
-from facade.cancellation.watch import Watch
-from tests.explorer.memory import MemoryLedger, Store
+from tests.explorer.memory import MemoryLedger
 
 
 @dataclass(frozen=True)
@@ -107,14 +106,6 @@ MUTANTS = {
     ),
     "an owner that was frozen writes": Mutant(
         OncePermit, "__call__", "> self._guard", "> 1e9", "an owner frozen for long", runs=10_000
-    ),
-    "another doubt is the same doubt": Mutant(Watch, "in_state", "row.epoch, marker", "marker", "doubt twice"),
-    "attempt numbers are given again": Mutant(
-        Store,
-        "next_number",
-        "self.number += 1",
-        "self.number = max([0, *(r.epoch for r in self.rows.values())]) + 1",
-        "a frozen owner and a purge",
     ),
     "purge deletes what it found, whatever became of it": Mutant(
         MemoryLedger, "still", "old(self.store.rows.get(key))", "True", "purge", runs=10_000

@@ -1,6 +1,4 @@
-"""Goes through everything that may happen in a world, or through much of it at random; a violation comes with its
-shortest story.
-"""
+"""Goes through everything that may happen in a world, or much of it at random; shrinks what violates something."""
 
 import random
 import time

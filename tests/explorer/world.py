@@ -15,7 +15,7 @@ from unittest import mock
 
 import greenlet
 
-from facade.cancellation import answer, attempt, doubt, native, reconciler, timers, use_case
+from facade.cancellation import answer, attempt, doubt, judgement, native, reconciler, timers, use_case
 from facade.cancellation.budget import Budget
 from facade.cancellation.judgement import judge, undo
 from facade.cancellation.records import Records
@@ -179,7 +179,7 @@ class World:
             settings={"settle_window": SETTLE_WINDOW},
         )
         self.processes = [Process(self, number) for number in range(setup.processes)]
-        self.purged = False
+        self.forgotten = self.purged = False
         self.actors = [*self._cast()]
         self.running: Actor | None = None
 
@@ -293,7 +293,7 @@ class World:
             raise Violation(f"{actor.name} was told {actor.result} after cancelled had been said")
         if actor.name.startswith("client") and actor.result in {"cancelled", "proposed"}:
             audited = any(done.request_id == actor.name for _, done in self.store.durable[2])
-            if not audited and not actor.faulted and not self.purged:
+            if not audited and not actor.faulted and not self.forgotten:
                 raise Violation(f"the audit of what {actor.name} was told would be lost")
 
     def finish(self) -> None:
@@ -327,7 +327,8 @@ class World:
         processes = tuple(process.key() for process in self.processes)
         ledger = (repr(self.store.rows), self.store.number, durable, audited, self.store.version)
         counts = tuple(self.left.values())
-        return hash((self.time, self.told, self.purged, counts, ledger, self.source.key(), actors, processes))
+        flags = (self.told, self.forgotten, self.purged, self.calm)
+        return hash((self.time, flags, counts, ledger, self.source.key(), actors, processes))
 
     # Who is there
 
@@ -392,7 +393,9 @@ class World:
         with suppress(RequestError):
             actor.process.ledger.purge(tuple(SETTLED), before=actor.process.ledger.clock.now())
         if was_there and KEY not in self.store.rows:
-            self.purged = True  # forgotten on purpose: nothing follows any more from what was told
+            self.forgotten = True
+            # On purpose: nothing follows any more from what was told, and from what was executed, before.
+            self.purged |= self.told or self.source.may_be_executed()
         return "purged"
 
 
@@ -421,6 +424,10 @@ def _complete(source: Any, appointment_id: str, found: Any, **facts: Any) -> dic
     return {"resourceType": "Appointment", "status": facts["status"]}
 
 
+def _of_row(_: Any, status: str, why: Any = None) -> dict[str, Any]:
+    return {"resourceType": "Appointment", "status": status}
+
+
 @contextmanager
 def in_the_model() -> Iterator[Callable[[Setup], World]]:
     """While it lasts, the cancellation's code runs by a world's time; gives what makes worlds."""
@@ -439,6 +446,8 @@ def in_the_model() -> Iterator[Callable[[Setup], World]]:
         patched.enter_context(mock.patch.object(use_case, "time", SimpleNamespace(sleep=_sleep)))
         patched.enter_context(mock.patch.object(timers, "random", SimpleNamespace(uniform=lambda _, __: 1.0)))
         patched.enter_context(mock.patch.object(answer, "_complete", _complete))
+        patched.enter_context(mock.patch.object(answer, "stated", return_value={}))
+        patched.enter_context(mock.patch.object(judgement, "_of_row", _of_row))
         patched.enter_context(mock.patch.object(answer.reasons, "cancelation_reason", return_value=None))
         patched.enter_context(mock.patch.object(native.clean, "usable_elements", lambda found: (found, [])))
         yield make
