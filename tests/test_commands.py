@@ -20,7 +20,8 @@ from facade import registry
 from facade.app import assemble
 from facade.cli import main
 from facade.cli.findings import of_source
-from facade.cli.sandbox import _explain_facade, _simulators, _systems
+from facade.cli.sandbox import _simulators, _systems
+from facade.cli.sandbox_hints import explain_facade
 from facade.http_client import HttpAnswer
 from facade.testing.faults import FAULTS
 from facade.testing.host import serve
@@ -79,9 +80,11 @@ def test_the_fixed_names_of_options_and_their_defaults():
         }
         for command in main.list_commands(None)
     }
-    assert options["serve"].keys() == {"--config", "--host", "--port", "--store", "--workers"}
+    assert options["serve"].keys() == {"--config", "--health-port", "--host", "--port", "--store", "--workers"}
     assert (options["serve"]["--host"], options["serve"]["--port"]) == ("127.0.0.1", 8080)
-    assert options["sandbox"].keys() == {"--port", "--serve", "--serve-port", "--chaos", "--seed", "--listen"}
+    assert options["sandbox"].keys() == {
+        *("--allowed-origin", "--chaos", "--listen", "--port", "--seed", "--serve", "--serve-port"),
+    }
     assert options["sources"].keys() == {"--config"}
     assert options["check"].keys() == {"--config", "--plugin", "--online", "--id"}
     assert options["cancel"].keys() == {"source", "id", "--reason", "--note", "--url", "--json"}
@@ -620,7 +623,7 @@ def test_the_curl_to_paste_is_about_an_appointment_that_there_is(tmp_path, capsy
     with serve({"heim": Numbered()}) as host:
         config = configuration(tmp_path, host.source_url("heim"))
         facade_here = assemble(config)
-        _explain_facade("http://facade", facade_here.config, host, {"desk": "heim"})
+        explain_facade("http://facade", facade_here.config, host, {"desk": "heim"})
     assert "/Appointment/desk/1839594 " in capsys.readouterr().out
 
 

@@ -501,11 +501,11 @@ def another_status_undoes_a_cancel():
 def every_repeat_is_sent():
     settled = use_case.Cancellations._of_settled
 
-    def sent(self, source, request, row, caller, entry):
+    def sent(self, source, request, row, caller):
         with contextlib.suppress(SourceError):
             reason = source.mapping.choose(request.codings)
             source.adapter.cancel(replace(request, native_reason=reason), None, lambda: None)
-        return settled(self, source, request, row, caller, entry)
+        return settled(self, source, request, row, caller)
 
     use_case.Cancellations._of_settled = sent
 
@@ -575,13 +575,13 @@ def sent_although_another_has_cancelled():
 def only_the_sources_present_word_counts():
     settled = use_case.Cancellations._of_settled
 
-    def forgetful(self, source, request, row, caller, entry):
+    def forgetful(self, source, request, row, caller):
         if row.state == states.State.CANCELLED:
             try:
                 native.read(source, request.appointment_id, 1.0)
             except SourceError as error:
                 return self._proposed(source, request, error)
-        return settled(self, source, request, row, caller, entry)
+        return settled(self, source, request, row, caller)
 
     use_case.Cancellations._of_settled = forgetful
 

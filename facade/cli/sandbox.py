@@ -1,6 +1,5 @@
 """``facade sandbox``: a stand-in for every installed source system, with faults on demand."""
 
-import json
 import os
 import signal
 import socket
@@ -22,6 +21,7 @@ from facade import registry
 from facade.app import Facade, assemble
 from facade.cli.control import COMMANDS
 from facade.cli.permissions import SANDBOX
+from facade.cli.sandbox_hints import explain, explain_facade, explain_faults
 from facade.cli.terminal import show
 from facade.contract import SourceSystem
 from facade.deadline import deadline
@@ -35,18 +35,6 @@ from facade.testing.simulator import BareSimulator, Simulator
 _HOST = "127.0.0.1"
 _ENDED = "the facade ended; its own message says why"
 _STOPS = (signal.SIGTERM, signal.SIGHUP)
-_BODY = {
-    "resourceType": "Appointment",
-    "status": "cancelled",
-    "cancelationReason": {
-        "coding": [
-            {
-                "system": "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason",
-                "code": "pat-mv",
-            }
-        ]
-    },
-}
 
 
 @click.group(invoke_without_command=True)
@@ -111,7 +99,7 @@ def sandbox(
         with serve(
             simulators, host=_HOST, port=port, ports=ports, capabilities=capabilities, allowed_origins=allowed
         ) as host:
-            _explain(host)
+            explain(host)
             if config is None or facade is None:
                 host.wait()
             else:
@@ -135,9 +123,9 @@ def _serve_too(facade: Facade, config: Path, port: int, host: SimulatorHost) -> 
     here = _sources_here(config, host)
     url = f"http://{_HOST}:{port}"
     with _serving(config, port, url) as (process, store):
-        _explain_facade(url, facade.config, host, here)
+        explain_facade(url, facade.config, host, here)
         show(f"What the facade recorded: facade ledger list --store {store}", "")
-        _explain_faults(host, here, f"{url}{facade.config.base_path}")
+        explain_faults(host, here, f"{url}{facade.config.base_path}")
         process.wait()
         raise ConfigurationError(_ENDED)
 
@@ -242,37 +230,3 @@ def _answers(url: str) -> bool:
             return HttpClient(url).get("/health/live").status == 200
     except SourceError:
         return False
-
-
-def _explain(host: SimulatorHost) -> None:
-    for name in host.simulators:
-        show(f"{name:<12}{host.source_url(name)}")
-    show(f"{'control':<12}{host.url}/_control")
-
-
-def _explain_facade(url: str, config: configuration.Config, host: SimulatorHost, here: Mapping[str, str]) -> None:
-    source, name = next(iter(here.items()))
-    simulator = host.simulators[name]
-    seeded = simulator.seeds(simulator.clock.now())
-    appointment_id = next(one for one in (simulator.fault_id.format(1), *seeded) if one in seeded)
-    show(f"{'facade':<12}{url}{config.base_path}", "", "Cancel an appointment:", "")
-    show(f"curl -sS {url}{config.base_path}/Appointment/{source}/{appointment_id} \\")
-    if config.auth_mode == "api-key":
-        show('  -H "Authorization: Bearer $FACADE_CLIENT_KEY" \\')
-    show("  -H 'Content-Type: application/fhir+json' \\")
-    show(f"  -d '{json.dumps({**_BODY, 'id': appointment_id})}'", "")
-
-
-def _explain_faults(host: SimulatorHost, here: Mapping[str, str], url: str) -> None:
-    (_, name), *others = here.items()
-    show("Other ids fail as they say; the answer comes within 8 seconds and ends as shown:", "")
-    for appointment_id, fault in host.simulators[name].shown_faults().items():
-        show(f"  {appointment_id:<32}{fault.ends_in:<11}{fault.description}")
-    show("", f"What the source saw: curl -sS {host.url}/_control/{name}/log")
-    for source, other in others:
-        alike = host.simulators[other].fault_id.format("…")
-        show(f"The same of {source}: {alike}, and curl -sS {host.url}/_control/{other}/log")
-    for source, simulator in here.items():
-        named = f"--source {source}" if source == simulator else f"--source {source} --simulator {simulator}"
-        show(f"Against the contract: facade verify --url {url} {named} --sandbox {host.url}")
-    show("Ctrl-C stops both.")

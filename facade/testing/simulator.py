@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from facade.contract import utc_now
+from facade.testing.clock import Clock
 from facade.testing.faults import FAULTS, Answer, ArmedFaults, Fault, Operation, Timings
 from facade.testing.instants import moved
 from facade.testing.request_log import LogEntry, RequestLog
@@ -29,35 +29,6 @@ Native = dict[str, Any]
 
 Refusal = tuple[int, Any] | tuple[int, Any, Mapping[str, str]]
 """An HTTP status, a body that becomes JSON, and headers, where the source says something with them."""
-
-
-class Clock:
-    """The time that simulators live in: the real one, moved by an offset."""
-
-    def __init__(self) -> None:
-        self._offset = timedelta()
-
-    def now(self) -> datetime:
-        """The current instant there, with its zone."""
-        return utc_now() + self._offset
-
-    def move_to(self, instant: datetime) -> None:
-        """Set the clock; it runs on from there. Raises ValueError outside the years 1970 to 2999."""
-        self._move(instant - utc_now())
-
-    def advance(self, seconds: float) -> None:
-        """Move the clock on, or back. Raises ValueError or OverflowError outside the years 1970 to 2999."""
-        self._move(self._offset + timedelta(seconds=seconds))
-
-    def back_to_real_time(self) -> None:
-        """Forget every move."""
-        self._offset = timedelta()
-
-    def _move(self, offset: timedelta) -> None:
-        year = (utc_now() + offset).year
-        if not 1970 <= year <= 2999:  # room for every seed's times before and after
-            raise ValueError(f"year {year}")
-        self._offset = offset
 
 
 class Connections:

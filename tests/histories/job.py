@@ -41,8 +41,7 @@ class Result:
 class Job:
     """Plays histories in threads of this process."""
 
-    def __init__(self, source: Source, host: SimulatorHost, forks: Zygote, store: Store, folder: Path) -> None:
-        self._source = source
+    def __init__(self, host: SimulatorHost, forks: Zygote, store: Store, folder: Path) -> None:
         self._host = host
         self._zygote = forks
         self._store = store
@@ -55,7 +54,7 @@ class Job:
         folder = self._folder / str(next(self._plays))
         folder.mkdir()
         try:
-            play = Play(history, self._source, self._host, self._zygote, self._store, folder, variant)
+            play = Play(history, self._host, self._zygote, self._store, folder, variant)
             violations = play.run()
             self.crashes += play.crashes
             return Result(history, violations)
@@ -111,7 +110,7 @@ def job(within: str, postgresql: str | None = None) -> Iterator[Job]:
         simulator = HeimSimulator()
         try:
             with serve({"heim": simulator}, timings=TIMINGS) as host:
-                yield Job(source, host, Zygote(ours), Store(template, postgresql), folder)
+                yield Job(host, Zygote(ours), Store(template, postgresql), folder)
         finally:
             ours.close()
             os.waitpid(pid, 0)

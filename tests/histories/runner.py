@@ -4,7 +4,6 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from facade.clock import Clock
 from facade.errors import Unavailable
 from facade.ledger.maintenance import Maintenance
 from facade.ledger.store import Ledger
-from facade.source import Source
 from facade.testing.faults import FAULTS
 from facade.testing.host import SimulatorHost
 from tests.histories.checker import Evidence, Exchange, violations
@@ -51,7 +49,6 @@ class Play:
     def __init__(
         self,
         history: History,
-        source: Source,
         host: SimulatorHost,
         zygote: Zygote,
         store: Store,
@@ -61,7 +58,6 @@ class Play:
         self._history = history
         self._simulator = host.simulators["heim"]
         self._name = self._application = f"h{history.seed}-{folder.name}"
-        self._template = source
         self._id = f"apt_{self._name}"
         self._store = store
         self._url = store.open(folder, self._name)
@@ -224,13 +220,13 @@ class Play:
         if row is None or row.state not in DOUBTFUL or self._missing() or self._may_come_late():
             return
         verdict = "cancelled" if self._is_cancelled() else "not-applied"
-        if judge(self._records(), self._source(), row, verdict, "looked at it", "anyone"):
+        if judge(self._records(), row, verdict, "looked at it", "anyone"):
             self._verdicts.append(time.time())
 
     def _undo(self) -> None:
         row = self._ledger().find(self._key)
         if row is not None:
-            undo(self._records(), self._source(), row, "looked again", "anyone")
+            undo(self._records(), row, "looked again", "anyone", readable=True)
 
     def _rename(self) -> None:
         """Every facade is stopped, the source gets another name, and every facade is started with it."""
@@ -262,9 +258,6 @@ class Play:
     def _records(self) -> Records:
         ledger = self._ledger()
         return Records(ledger, TIMERS, ledger.clock)
-
-    def _source(self) -> Source:
-        return replace(self._template, name=self._name)
 
     def _freeze(self, node: int, seconds: float) -> None:
         """Not between a permit and its write: a process frozen there is beyond what is promised."""
