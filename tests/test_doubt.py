@@ -1,11 +1,12 @@
 """How doubt is settled: the schedule, the settle window, and when a person must look. Time is moved, not waited for."""
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from facade.cancellation.timers import HOUR, MINUTE
+from facade.cancellation.timers import HOUR, MINUTE, Timers
 from facade.cancellation.wish import Caller as Who
 from facade.contract import CancelRequest
 from facade.testing.faults import FAULTS
@@ -118,6 +119,32 @@ def test_the_settle_window_is_the_sources_own(make, simulator, monkeypatch):
     caller.cancel("apt_1")
     reconcile_for(caller, time, 90.0)
     assert caller.facade.ledger.find(("heim", "apt_1")).state == "not-applied"
+
+
+@pytest.mark.parametrize("applied_late", [False, True])
+@pytest.mark.parametrize("window", [1, 60, 900, 3000])
+def test_doubt_settles_within_answer_time_settle_window_and_one_probe_interval(
+    make, simulator, monkeypatch, window, applied_late
+):
+    """With a source that can be read, and a reconciler that is not interrupted; docs/at-most-once.md states it."""
+    caller = make(settings=f"settle_window = {window}")
+    time = Time(caller.facade.ledger.clock, monkeypatch)
+    move_eta(simulator, DAYS)
+    simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
+    caller.cancel("apt_1")
+    intervals = [1.1 * seconds for seconds in Timers().reads]  # each is a tenth longer at most
+    reads_until = list(itertools.accumulate(seconds / 1.1 * 0.9 for seconds in intervals))
+    after = next(at for at, seconds in enumerate(reads_until) if seconds >= window)  # surely after the window
+    interval = intervals[max(after, 2)]
+    if applied_late:
+        reconcile_for(caller, time, window - 1.0)
+        simulator.patch("apt_1", {"status": "cancelled"})
+    # The third read is after 8 seconds, however short the window is.
+    bound = caller.facade.config.answer_within + max(window, sum(intervals[:2])) + interval
+    reconcile_for(caller, time, bound - time.passed)
+    row = caller.facade.ledger.find(("heim", "apt_1"))
+    assert row.state == ("cancelled" if applied_late else "not-applied")
+    assert simulator.log.count("cancel") == 1
 
 
 def test_a_process_that_has_not_watched_for_the_window_does_not_judge(caller, time, doubt, monkeypatch):

@@ -9,11 +9,11 @@ import pytest
 
 from tests.explorer.configurations import ALL, NARROW
 from tests.explorer.mutants import MUTANTS
-from tests.explorer.search import explore, first_violation, replayed, simulate, told
-from tests.explorer.world import Violation, in_the_model
+from tests.explorer.search import explore, first_violation, simulate, told, violated
+from tests.explorer.world import in_the_model
 
-STATES = 600  # of each configuration
-RUNS = 100  # random ones of each configuration
+STATES = 1500  # of each configuration
+RUNS = 200  # random ones of each configuration
 SOON = {name: mutant for name, mutant in MUTANTS.items() if mutant.runs <= 1000}
 
 
@@ -45,13 +45,7 @@ def test_a_guard_that_is_taken_away_is_noticed_and_the_shortest_story_told(make,
     with mutant.alive():
         found = first_violation(make, setup, runs=mutant.runs)
         assert found.violation, f"{name} was not noticed in {mutant.runs} runs"
-    # The same story harms nothing where the guard is there.
-    try:
-        replayed(make, setup, found.story)
-    except Violation as violation:
-        pytest.fail(f"without the mutant too: {violation}")
-    except StopIteration:
-        pass  # without the mutant, it goes another way
+    assert violated(make, setup, found.story) == "", "without the mutant too"
 
 
 def test_the_same_seed_is_the_same_run(make):

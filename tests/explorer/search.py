@@ -46,8 +46,9 @@ def explore(make: Make, setup: Setup, *, states: int = 10**9, seconds: float = 1
         todo[at], todo[-1] = todo[-1], todo[at]
         branch = todo.pop()
         path = _path(branch)
+        worlds = [make(setup)]
         try:
-            world = replayed(make, setup, path)
+            world = _go(worlds[0], path)
             result.steps += len(path)
             while (key := world.key()) not in seen:
                 seen.add(key)
@@ -58,7 +59,8 @@ def explore(make: Make, setup: Setup, *, states: int = 10**9, seconds: float = 1
                     world.finish()
                     if not actions:
                         break
-                    world = replayed(make, setup, path)
+                    worlds.append(make(setup))
+                    world = _go(worlds[-1], path)
                 if not actions:
                     break
                 here, branch = branch, (branch, actions[0])
@@ -69,6 +71,9 @@ def explore(make: Make, setup: Setup, *, states: int = 10**9, seconds: float = 1
         except Violation as violation:
             result.violation, result.story = str(violation), shrunk(make, setup, path, str(violation))
             return result
+        finally:
+            for world in worlds:
+                world.close()
     result.complete = not todo
     return result
 
@@ -100,6 +105,8 @@ def simulate(make: Make, setup: Setup, seed: int, *, steps: int = 2000) -> Resul
             world.finish()
     except Violation as violation:
         result.violation, result.story = str(violation), shrunk(make, setup, path, str(violation))
+    finally:
+        world.close()
     result.steps = len(path)
     return result
 
@@ -125,9 +132,22 @@ def _picked(picks: random.Random, actions: list[Action], last: str) -> Action:
     return picks.choice([action for action in actions if action[0] == who])
 
 
-def replayed(make: Make, setup: Setup, path: list[Action]) -> World:
-    """The world after these."""
+def violated(make: Make, setup: Setup, path: list[Action]) -> str:
+    """What is violated on the way; nothing where the path cannot be gone any further."""
     world = make(setup)
+    try:
+        for action in path:
+            if action not in world.actions():
+                return ""
+            world.apply(action)
+    except Violation as violation:
+        return str(violation)
+    finally:
+        world.close()
+    return ""
+
+
+def _go(world: World, path: list[Action]) -> World:
     for action in path:
         world.apply(action)
     return world
@@ -144,6 +164,7 @@ def told(make: Make, setup: Setup, story: list[Action]) -> list[str]:
             world.apply((who, how))
         except Violation as violation:
             lines.append(str(violation))
+    world.close()
     return lines
 
 
@@ -163,16 +184,16 @@ def shrunk(make: Make, setup: Setup, path: list[Action], violation: str) -> list
 def _violating(make: Make, setup: Setup, path: list[Action], violation: str) -> list[Action] | None:
     """As much of the path as leads to the violation; None where it does not, or cannot be gone."""
     world = make(setup)
-    for count, action in enumerate(path):
-        if action not in world.actions():
-            return None
-        try:
-            world.apply(action)
-        except Violation as found:
-            return path[: count + 1] if str(found) == violation else None
+    count = 0
     try:
+        for count, action in enumerate(path, 1):  # noqa: B007 - where it was violated is asked below
+            if action not in world.actions():
+                return None
+            world.apply(action)
         if all(not actor.alive or not actor.begun for actor in world.actors):
             world.finish()
     except Violation as found:
-        return path if str(found) == violation else None
+        return path[:count] if str(found) == violation else None
+    finally:
+        world.close()
     return None
