@@ -430,6 +430,14 @@ def _complete(source: Any, appointment_id: str, found: Any, **facts: Any) -> dic
     return {"resourceType": "Appointment", "status": facts["status"]}
 
 
+def _stated(*_: Any) -> dict[str, Any]:  # no Mock: it would keep what it was called with, and so every world
+    return {}
+
+
+def _no_reason(*_: Any, **__: Any) -> None:
+    return None
+
+
 def _of_row(_: Any, status: str, why: Any = None) -> dict[str, Any]:
     return {"resourceType": "Appointment", "status": status}
 
@@ -452,8 +460,8 @@ def in_the_model() -> Iterator[Callable[[Setup], World]]:
         patched.enter_context(mock.patch.object(use_case, "time", SimpleNamespace(sleep=_sleep)))
         patched.enter_context(mock.patch.object(timers, "random", SimpleNamespace(uniform=lambda _, __: 1.0)))
         patched.enter_context(mock.patch.object(answer, "_complete", _complete))
-        patched.enter_context(mock.patch.object(answer, "stated", return_value={}))
+        patched.enter_context(mock.patch.object(answer, "stated", _stated))
         patched.enter_context(mock.patch.object(judgement, "_of_row", _of_row))
-        patched.enter_context(mock.patch.object(answer.reasons, "cancelation_reason", return_value=None))
+        patched.enter_context(mock.patch.object(answer.reasons, "cancelation_reason", _no_reason))
         patched.enter_context(mock.patch.object(native.clean, "usable_elements", lambda found: (found, [])))
         yield make
