@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 import threading
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import inspect, text
@@ -15,6 +16,7 @@ from facade.ledger.engine import connect
 from facade.ledger.maintenance import KnownSource, Maintenance
 from facade.ledger.store import Audit, Entry, Ledger
 from facade.ledger.tables import ROW_FORMAT, cancellations, metadata
+from tests.process import eventually
 from tests.stores import store_url
 from tests.waiting import LIMIT, join
 
@@ -67,6 +69,24 @@ def test_a_change_needs_the_row_to_be_as_expected_and_is_journalled_and_audited_
     assert (ledger.find(KEY).state, ledger.find(KEY).read_due) == ("sending", 3.5)
     assert [line["event"] for line in ledger.timeline(KEY)] == ["claim", "send"]
     assert [(line["who"], line["outcome"]) for line in ledger.audits(KEY)] == [("scheduler", "cancelled")]
+
+
+def test_a_claim_needs_the_row_to_be_as_it_was_seen(ledger):
+    row = ledger.claim(KEY, None, {**FIRST, "state": "refused"}, CLAIM)
+    for other in (replace(row, state="not-applied"), replace(row, epoch=row.epoch + 1)):
+        assert ledger.claim(KEY, other, {"state": "claimed"}, CLAIM) is None
+    assert ledger.find(KEY) == row
+    assert len(ledger.timeline(KEY)) == 1
+
+
+def test_a_claim_and_a_change_say_when(ledger):
+    assert ledger.claim(KEY, None, FIRST, CLAIM).changed_at == ledger.find(KEY).changed_at == 1000.0
+    ledger.clock.at = 2000.0
+    assert ledger.change(KEY, {}, {"state": "refused"}, CLAIM)
+    assert ledger.find(KEY).changed_at == 2000.0
+    ledger.clock.at = 3000.0
+    assert ledger.claim(KEY, ledger.find(KEY), {"state": "claimed"}, CLAIM).changed_at == 3000.0
+    assert [line["at"] for line in ledger.timeline(KEY)] == [1000.0, 2000.0, 3000.0]
 
 
 def test_a_transaction_that_breaks_off_leaves_neither_the_change_nor_the_journal(url):
@@ -243,6 +263,20 @@ def test_many_who_upgrade_at_once_make_one_ledger(tmp_path):
     assert found == ["0002"] * 4
 
 
+def test_who_upgrades_a_postgresql_waits_for_another_who_does(tmp_path):
+    with store_url("postgresql", tmp_path) as url:
+        engine, other = connect(url), connect(url)
+        with other.connect() as holder:
+            holder.exec_driver_sql(f"SELECT pg_advisory_xact_lock({migrate._LOCK})")
+            # Its wait for a lock is limited like that of everybody else.
+            with pytest.raises(ConfigurationError, match="cannot be upgraded"):
+                migrate.upgrade(engine)
+            holder.rollback()
+        assert migrate.upgrade(engine) == migrate.upgrade(other)
+        for each in (engine, other):
+            each.dispose()
+
+
 @pytest.mark.parametrize(
     ("url", "word"),
     [
@@ -301,6 +335,50 @@ def test_a_locked_store_is_unavailable_after_a_moment(tmp_path, monkeypatch):
             other.execute("BEGIN EXCLUSIVE")
             assert unavailable(Ledger(engine))
         Ledger(engine).check()
+        engine.dispose()
+
+
+def test_who_waits_for_its_turn_to_write_gives_up_after_a_moment(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "LOCK_WAIT", 0.05)
+    with store_url("sqlite", tmp_path) as url:
+        engine = connect(url)
+        ledger, found = Ledger(engine), []
+
+        def wait_for_it():
+            found.append(unavailable(ledger))
+
+        with ledger._backend.queued():
+            threading.Thread(target=wait_for_it, daemon=True).start()
+            eventually(lambda: found)
+        ledger.check()
+        engine.dispose()
+
+
+def test_postgresql_waits_for_no_lock_and_no_statement_for_long(tmp_path, monkeypatch):
+    with store_url("postgresql", tmp_path) as url:
+        engine, other = connect(url), connect(url)
+        ledger = Ledger(engine)
+        ledger.claim(KEY, None, FIRST, CLAIM)
+        with other.connect() as holder:
+            holder.execute(text("UPDATE cancellations SET state = state"))
+            with pytest.raises(Unavailable) as raised:
+                ledger.change(KEY, {"state": "claimed"}, {"state": "sending"}, CLAIM)
+            holder.rollback()
+        assert type(raised.value.__cause__).__name__ == "LockNotAvailable"
+        with pytest.raises(Unavailable) as raised:
+            ledger._backend.update("SELECT 1 FROM pg_sleep(30)", {})
+        assert type(raised.value.__cause__).__name__ == "QueryCanceled"
+        assert ledger.find(KEY).state == "claimed"
+        for each in (engine, other):
+            each.dispose()
+
+
+def test_a_transaction_of_a_maintainers_has_its_limits_too(tmp_path):
+    names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+    with store_url("postgresql", tmp_path) as url:
+        engine = connect(url)
+        with Ledger(engine).writing() as connection:
+            assert [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in names] == ["1s", "2s", "10s"]
         engine.dispose()
 
 

@@ -159,6 +159,14 @@ def test_a_name_that_has_a_record_of_the_same_appointment_is_refused(ledger):
         rename(ledger, "nowhere", "other")
 
 
+def test_a_row_is_not_moved_over_another(ledger):
+    add(ledger, KEY, "in-doubt")
+    add(ledger, ("other", "apt_1"), "cancelled")
+    before = kept(ledger, KEY), kept(ledger, ("other", "apt_1"))
+    assert not Maintenance(ledger).move(KEY, ("other", "apt_1"), Entry(event="renamed"))
+    assert (kept(ledger, KEY), kept(ledger, ("other", "apt_1"))) == before
+
+
 # Who is at work
 
 

@@ -1,0 +1,283 @@
+"""What settles doubt and what does not, one read at a time, over a ledger in memory and a clock that is set."""
+
+from dataclasses import replace
+
+import pytest
+
+from facade.cancellation.judgement import judge
+from facade.contract import Can
+from facade.errors import AppointmentNotFound, Cause, NotDone, Unavailable, Unknown
+from tests.in_memory import BOOKED, CANCELLED, KEY, SEEN, Bench
+
+HOUR = 3600.0
+WINDOW = 900.0
+
+
+@pytest.fixture
+def bench():
+    found = Bench()
+    found.records.watch.steady()
+    found.clock.at += 100.0  # for so long the clock has not been set
+    return found
+
+
+def in_doubt(bench, **values):
+    """A row whose doubt begins now, and that is watched from now on."""
+    row = bench.put(**{"doubt_since": bench.clock.at, "read_due": bench.clock.at, "read_in": 1.0, **values})
+    bench.records.watch.in_state(row)
+    return row
+
+
+def look(bench, *, scheduled=True):
+    """One read; the row afterwards."""
+    bench.doubt.look(bench.source, bench.row, 1.0, "reconciler", scheduled=scheduled)
+    return bench.row
+
+
+# The settle window
+
+
+@pytest.mark.parametrize(
+    ("reads", "seconds", "state"),
+    [
+        (2, WINDOW, "not-applied"),
+        (2, WINDOW - 0.1, "in-doubt"),
+        (1, WINDOW, "in-doubt"),
+        (0, WINDOW, "in-doubt"),
+    ],
+)
+def test_not_applied_takes_three_negative_reads_and_the_whole_window(bench, reads, seconds, state):
+    in_doubt(bench, negative_reads=reads)
+    bench.clock.at += seconds
+    row = look(bench)
+    assert (row.state, row.negative_reads) == (state, reads + 1)
+    assert (row.read_due is None) == (state == "not-applied")
+
+
+def test_a_read_that_began_before_the_window_was_over_settles_nothing(bench):
+    def slow():
+        bench.clock.at += 5.0
+        return BOOKED
+
+    in_doubt(bench, negative_reads=2)
+    bench.calls.native = slow
+    bench.clock.at += WINDOW - 1.0
+    assert look(bench).state == "in-doubt"
+    assert look(bench).state == "not-applied"
+
+
+@pytest.mark.parametrize("error", [Unknown(Cause.TIMEOUT), NotDone(Cause.UNREACHABLE), AppointmentNotFound("404")])
+@pytest.mark.parametrize("reads", [0, 2, 3, 10])
+def test_a_read_that_failed_is_not_negative_and_settles_nothing(bench, error, reads):
+    in_doubt(bench, negative_reads=reads)
+    bench.calls.native = error
+    bench.clock.at += 2 * WINDOW
+    row = look(bench)
+    assert (row.state, row.negative_reads) == ("in-doubt", reads)
+
+
+def test_where_a_repeat_does_harm_the_window_settles_nothing_for_a_retry(bench):
+    bench.source = replace(bench.source, system=replace(bench.source.system, repeat="harmful"))
+    in_doubt(bench, negative_reads=2)
+    bench.clock.at += WINDOW
+    assert look(bench).state == "operator"
+
+
+def test_one_read_comes_right_after_the_window(bench):
+    in_doubt(bench, read_step=8)
+    bench.clock.at += WINDOW - 10.0
+    assert look(bench).read_in == 10.0 + bench.timers.tick
+
+
+# A person
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds", "state"),
+    [
+        ({}, 24 * HOUR - 1, "in-doubt"),
+        ({}, 24 * HOUR, "operator"),
+        ({"charge_limit": 1100.0 + 27 * HOUR}, 0.0, "in-doubt"),
+        ({"charge_limit": 1100.0 + 26 * HOUR - 1}, 0.0, "operator"),
+        ({"starts_at": 1101.0}, 0.0, "in-doubt"),
+        ({"starts_at": 1100.0}, 0.0, "operator"),
+    ],
+)
+def test_old_doubt_and_near_doubt_is_a_persons(bench, values, seconds, state):
+    in_doubt(bench, **values)
+    bench.clock.at += seconds
+    assert look(bench).state == state
+
+
+def test_a_clock_that_was_just_set_sends_nothing_to_a_person(bench):
+    in_doubt(bench)
+    monotonic = bench.clock.at
+    bench.clock.at += 84 * HOUR
+    bench.clock.monotonic = lambda: monotonic
+    assert look(bench).state == "in-doubt"
+    monotonic += bench.timers.steady - 1
+    bench.clock.at += bench.timers.steady - 1
+    assert look(bench).state == "in-doubt"
+    monotonic += 1.0
+    bench.clock.at += 1.0
+    assert look(bench).state == "operator"
+
+
+def test_what_is_a_persons_is_read_daily_and_only_evidence_moves_it(bench):
+    in_doubt(bench, state="operator", negative_reads=5, starts_at=10.0, read_step=8)
+    for _ in range(3):
+        bench.clock.at += 24 * HOUR
+        row = look(bench)
+        assert (row.state, row.read_in) == ("operator", 24 * HOUR)
+        assert row.read_due == bench.clock.at + 24 * HOUR
+    bench.calls.native = CANCELLED
+    assert look(bench).state == "cancelled"
+
+
+@pytest.mark.parametrize("state", ["cancelled", "refused", "not-applied", "claimed", "sending"])
+def test_only_doubt_is_judged(bench, state):
+    row = bench.put(state=state)
+    for verdict in ("cancelled", "not-applied"):
+        assert not judge(bench.records, bench.source, row, verdict, "because", "ann")
+        # Nor by somebody who saw it in doubt before.
+        assert not judge(bench.records, bench.source, replace(row, state="in-doubt", epoch=6), verdict, "x", "ann")
+    assert bench.row == row
+
+
+# Reads of what is no doubt
+
+
+@pytest.mark.parametrize("state", ["cancelled", "refused", "not-applied"])
+def test_a_read_of_what_is_settled_ends_its_schedule_and_no_more(bench, state):
+    in_doubt(bench, state=state, negative_reads=2, told={}, answer="{}")
+    bench.clock.at += 2 * WINDOW
+    row = look(bench)
+    assert (row.state, row.negative_reads, row.read_due) == (state, 2, None)
+
+
+def test_a_source_that_cannot_be_read_is_not_asked():
+    bench = Bench(read=Can.CANNOT)
+    in_doubt(bench)
+    assert bench.doubt.look(bench.source, bench.row, 1.0, "x") is None
+    assert bench.calls.reads == 0
+
+
+def test_a_clients_read_leaves_the_schedule_alone(bench):
+    before = in_doubt(bench)
+    row = look(bench, scheduled=False)
+    assert (row.read_due, row.read_in, row.negative_reads) == (before.read_due, before.read_in, 1)
+
+
+def test_another_story_of_the_cancellation_is_a_new_version(bench):
+    bench.cancel()
+    assert (bench.row.version, bench.row.told) == (1, {})
+    bench.calls.native = {**CANCELLED, "cancelationReason": {"text": "patient ill"}}
+    row = look(bench)
+    assert (row.version, row.told) == (2, {"cancelationReason": {"text": "patient ill"}})
+    assert look(bench).version == 2
+
+
+@pytest.mark.parametrize("there", [None, replace(SEEN, state="refused", epoch=9)])
+def test_evidence_that_could_not_be_recorded_is_not_told(bench, monkeypatch, there):
+    row = bench.put()
+    monkeypatch.setattr(bench.records, "proof", lambda *_: False)
+    monkeypatch.setattr(bench.ledger, "find", lambda _: there)
+    with pytest.raises(Unavailable):
+        bench.doubt.prove(bench.source, row, CANCELLED, "reader")
+
+
+# The reconciler
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds", "after"),
+    [
+        ("claimed", 9.9, "claimed"),
+        ("claimed", 10.0, "refused"),
+        ("sending", 7.9, "sending"),
+        ("sending", 8.0, "in-doubt"),
+        ("sending", 10.0, "in-doubt"),
+    ],
+)
+def test_a_silence_is_ended_once_this_process_has_watched_it_long_enough(bench, state, seconds, after):
+    bench.put(state=state, changed_at=1.0)
+    bench.reconciler.tick(bench.source)
+    assert bench.row.state == state  # however long ago it says that it was changed
+    bench.clock.at += seconds
+    assert not bench.reconciler.tick(bench.source)
+    assert bench.row.state == after
+    assert bench.calls.reads == 0
+
+
+def test_a_locked_row_keeps_no_other_waiting(bench, monkeypatch):
+    locked = bench.put(state="claimed")
+    other = bench.put(state="claimed", appointment_id="2")
+    abandoned = bench.records.abandoned
+
+    def unless_locked(row):
+        if row.key == KEY:
+            raise Unavailable("locked")
+        return abandoned(row)
+
+    monkeypatch.setattr(bench.records, "abandoned", unless_locked)
+    bench.reconciler.tick(bench.source)
+    bench.clock.at += 20.0
+    bench.reconciler.tick(bench.source)
+    assert bench.ledger.find(locked.key).state == "claimed"
+    assert bench.ledger.find(other.key).state == "refused"
+
+
+def test_a_due_read_is_taken_and_then_made_by_one(bench):
+    seen = in_doubt(bench)
+    assert bench.reconciler._read(bench.source, seen)
+    assert not bench.reconciler._read(bench.source, seen)
+    assert bench.calls.reads == 1
+    # Taken first: whoever dies of it does not die of it again at once.
+    bench.calls.native = lambda: taken.append(bench.row.read_due) or BOOKED
+    taken, due = [], in_doubt(bench).read_due
+    bench.reconciler._read(bench.source, bench.row)
+    assert taken[0] >= due + bench.timers.hold
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), Unavailable("gone")])
+def test_what_fails_over_one_row_ends_nothing(bench, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(bench.doubt, "look", fail)
+    assert not bench.reconciler._read(bench.source, in_doubt(bench))
+
+
+@pytest.mark.parametrize("state", ["claimed", "sending"])
+def test_what_an_owner_is_at_work_on_is_not_read(bench, state):
+    in_doubt(bench, state=state)
+    assert not bench.reconciler.tick(bench.source)
+    assert bench.calls.reads == 0
+
+
+def ticks(bench, seconds):
+    """How often something was read in so many seconds, with a tick in each."""
+    before = bench.calls.reads
+    for _ in range(int(seconds)):
+        bench.reconciler.tick(bench.source)
+        bench.clock.at += 1.0
+    return bench.calls.reads - before
+
+
+def test_a_read_that_another_hosts_clock_put_off_is_made_once_it_was_watched_long_enough(bench):
+    in_doubt(bench, read_due=bench.clock.at + 84 * HOUR, read_in=100.0)
+    assert ticks(bench, 100.0) == 0
+    assert ticks(bench, bench.timers.sweep + 2.0) >= 1
+
+
+def test_a_sweep_leaves_what_another_has_read_meanwhile(bench, monkeypatch):
+    in_doubt(bench, read_due=bench.clock.at + 84 * HOUR, read_in=100.0)
+    find, moved = bench.ledger.find, []
+
+    def read_by_another(key):
+        moved.append(bench.put(read_due=bench.clock.at + 85 * HOUR, read_in=100.0))
+        return find(key)
+
+    monkeypatch.setattr(bench.ledger, "find", read_by_another)
+    assert ticks(bench, 200.0) == 0
+    assert moved
