@@ -5,7 +5,7 @@ VENV := .venv
 HINT = Name another: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12
 NPM_PACKAGES := tests/engine/node_modules/.package-lock.json
 
-.PHONY: help run test explore clean
+.PHONY: help run test explore mutants clean
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
@@ -17,6 +17,9 @@ test: $(VENV)/.test $(NPM_PACKAGES)  ## everything: tests, lint, types, import r
 
 explore: $(VENV)/.test  ## every interleaving of cancels, kills and faults, 100,000 states of each configuration; some minutes
 	$(VENV)/bin/python -m tests.explorer
+
+mutants: $(VENV)/.test  ## one guard after the other is taken away, and the tests must notice; a quarter of an hour
+	$(VENV)/bin/python -m tests.mutants
 
 clean:  ## forget what was installed here, for example after a change of Python
 	rm -rf $(VENV) $(dir $(NPM_PACKAGES))

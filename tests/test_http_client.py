@@ -697,6 +697,29 @@ def test_an_abandoned_call_keeps_its_slot_until_its_thread_has_ended():
         assert http_source.get("/{id}", id="a").status == 200
 
 
+def test_what_is_abandoned_hangs_up():
+    over, hung_up = threading.Event(), threading.Event()
+
+    def drips_until_nobody_listens(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nServer: ")
+        try:
+            while not over.wait(PAUSE):
+                connection.sendall(b"x")
+        except OSError:
+            hung_up.set()
+
+    with Source(drips_until_nobody_listens) as source:
+        try:
+            for seconds in (0.5, 2.0, 8.0):  # more for a machine that does not get the request out in time
+                with deadline(seconds), pytest.raises(SourceError) as raised:
+                    post(source.url)
+                if isinstance(raised.value, Unknown):
+                    break
+            eventually(hung_up.is_set)
+        finally:
+            over.set()
+
+
 def test_a_process_out_of_threads_refuses_and_loses_no_slot(monkeypatch, never):
     def start(_):
         raise RuntimeError("can't start new thread")

@@ -1,0 +1,213 @@
+"""Mutants of the ledger: its statements, what it flushes, its limits of time, and what people do to it as a whole."""
+
+# ruff: noqa: E501 - a guard is quoted as it is written
+
+from tests.mutants.mutant import of
+
+LEDGER = "tests/test_ledger.py"
+FLUSHED = f"{LEDGER}::test_sqlite_runs_in_wal_mode_and_flushes_what_must_last"
+CHANGE = f"{LEDGER}::test_a_change_needs_the_row_to_be_as_expected_and_is_journalled_and_audited_with_it"
+NEWER = f"{LEDGER}::test_a_row_of_a_newer_version_is_left_untouched"
+NUMBER = f"{LEDGER}::test_an_attempt_number_is_never_given_twice"
+LIMITS = f"{LEDGER}::test_postgresql_waits_for_no_lock_and_no_statement_for_long"
+MESSAGES = "tests/test_ledger_messages.py"
+ON_POSTGRESQL = f"{MESSAGES}::test_what_must_last_is_flushed_where_somebody_has_turned_that_off"
+
+LEDGER_MUTANTS = [
+    *of(
+        "facade/ledger/statements.py",
+        ("a change expects nothing", " AND {_KNOWN}{same} RETURNING epoch", " AND {_KNOWN} RETURNING epoch", CHANGE),
+        (
+            "what is expected to be empty is never so",
+            "IS NOT DISTINCT FROM :expected_{name}",
+            "= :expected_{name}",
+            CHANGE,
+        ),
+        ("a row of a newer version is changed", "WHERE {_KEY} AND {_KNOWN}{same}", "WHERE {_KEY}{same}", NEWER),
+        (
+            "a source that was renamed is claimed",
+            "name = :source AND renamed_to IS NOT NULL",
+            "FALSE",
+            f"{LEDGER}::test_no_claim_is_made_under_the_name_of_a_source_that_was_renamed",
+        ),
+        (
+            "a read that is not due is due",
+            "WHERE c.read_due <= :now AND c.{_KNOWN} AND c.appointment_id IN (\n        SELECT d.appointment_id FROM cancellations d\n        WHERE d.source = with_rows.source AND d.read_due <= :now AND",
+            "WHERE c.{_KNOWN} AND c.appointment_id IN (\n        SELECT d.appointment_id FROM cancellations d\n        WHERE d.source = with_rows.source AND d.read_due IS NOT NULL AND",
+            f"{LEDGER}::test_a_source_with_very_many_due_rows_hides_no_others",
+        ),
+        (
+            "a locked row keeps all others waiting",
+            'SKIP_LOCKED = "FOR UPDATE SKIP LOCKED"',
+            'SKIP_LOCKED = "FOR UPDATE"',
+            f"{LEDGER}::test_an_orphaned_lock_on_one_row_keeps_no_other_from_being_found",
+        ),
+        (
+            "what is in doubt is in flight",
+            "state IN ('claimed', 'sending') AND {_KNOWN} \"",
+            "state IN ('claimed', 'sending', 'in-doubt') AND {_KNOWN} \"",
+            f"{LEDGER}::test_in_flight_rows_are_found_and_no_others",
+        ),
+    ),
+    *of(
+        "facade/ledger/store.py",
+        (
+            "a claim ignores the state that was seen",
+            '("state", "epoch")), seen',
+            '("epoch",)), seen',
+            f"{LEDGER}::test_a_claim_needs_the_row_to_be_as_it_was_seen",
+        ),
+        (
+            "a claim ignores the attempt that was seen",
+            '("state", "epoch")), seen',
+            '("state",)), seen',
+            f"{LEDGER}::test_a_claim_needs_the_row_to_be_as_it_was_seen",
+        ),
+        (
+            "a due read is taken by everybody",
+            'statements.update_row(tuple(values), ("read_due",))',
+            "statements.update_row(tuple(values), ())",
+            f"{LEDGER}::test_a_due_row_is_taken_by_one",
+        ),
+        ("a row of a newer version is read", "found[0].format > ROW_FORMAT", "False", NEWER),
+        (
+            "what is changed is not flushed",
+            "        flushed: bool = True,\n",
+            "        flushed: bool = False,\n",
+            FLUSHED,
+        ),
+        (
+            "a change does not say when",
+            'values = {**values, "changed_at": self.clock.now()}',
+            "values = {**values}",
+            f"{LEDGER}::test_a_claim_and_a_change_say_when",
+        ),
+    ),
+    *of(
+        "facade/ledger/backend.py",
+        (
+            "SQLite: an attempt number is given again after a purge",
+            "SELECT seq FROM sqlite_sequence WHERE name = 'journal'",
+            "SELECT max(epoch) FROM cancellations HAVING max(epoch) IS NOT NULL",
+            NUMBER,
+        ),
+        ("SQLite: every commit is quick", "'FULL' if flushed else 'NORMAL'", "'NORMAL'", FLUSHED),
+        (
+            "SQLite: journal and audit are not flushed",
+            "        with self._transaction(flushed=True) as execute:\n            if journalled:",
+            "        with self._transaction(flushed=False) as execute:\n            if journalled:",
+            FLUSHED,
+        ),
+        (
+            "SQLite: a change that was lost is journalled",
+            "            if execute(statement, values) is None:\n                return False\n",
+            "            execute(statement, values)\n",
+            CHANGE,
+        ),
+        (
+            "SQLite: who breaks off has written",
+            '                if connection.in_transaction:\n                    connection.execute("ROLLBACK")',
+            '                if connection.in_transaction:\n                    connection.execute("COMMIT")',
+            f"{LEDGER}::test_a_transaction_that_breaks_off_leaves_neither_the_change_nor_the_journal",
+        ),
+        (
+            "SQLite: who waits for its turn waits for ever",
+            "self._turn.acquire(timeout=engines.LOCK_WAIT)",
+            "self._turn.acquire()",
+            f"{LEDGER}::test_who_waits_for_its_turn_to_write_gives_up_after_a_moment",
+        ),
+        (
+            "PostgreSQL: a claim is not flushed",
+            "return self._number(parts, values, flushed=True)",
+            "return self._number(parts, values, flushed=False)",
+            ON_POSTGRESQL,
+        ),
+        (
+            "PostgreSQL: a change is not flushed",
+            "return self._number(parts, values, flushed=flushed) is not None",
+            "return self._number(parts, values, flushed=False) is not None",
+            ON_POSTGRESQL,
+        ),
+        (
+            "PostgreSQL: journal and audit are not flushed",
+            'self._first("; ".join(parts), values, flushed=True)',
+            'self._first("; ".join(parts), values, flushed=False)',
+            ON_POSTGRESQL,
+        ),
+        (
+            "PostgreSQL: flushing stays off where it was turned off",
+            "    True: \"SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'; \",",
+            '    True: "",',
+            ON_POSTGRESQL,
+        ),
+        (
+            "PostgreSQL: a statement waits for a lock for ever",
+            'f"SET LOCAL lock_timeout = {int(engines.LOCK_WAIT * 1000)}; "\n    f"SET LOCAL statement_timeout',
+            'f"SET LOCAL lock_timeout = 0; "\n    f"SET LOCAL statement_timeout',
+            LIMITS,
+        ),
+        (
+            "PostgreSQL: a statement takes for ever",
+            "statement_timeout = {int(engines.LOCK_WAIT * 2000)}",
+            "statement_timeout = 0",
+            LIMITS,
+        ),
+        (
+            "PostgreSQL: a read fails where a connection was cut",
+            "            # The connection may have been cut while it was idle; a read may be made twice.\n            return self._run(statement, values, flushed=None)",
+            "            raise",
+            f"{MESSAGES}::test_connections_that_are_cut_cost_one_failure_at_most_and_no_read",
+        ),
+        (
+            "PostgreSQL: a change that was lost is journalled",
+            "entered AS ({statements.insert_entry(condition='done')})\"]\n        if audited",
+            'entered AS ({statements.insert_entry()})"]\n        if audited',
+            CHANGE,
+        ),
+        (
+            "the store's own errors are let through",
+            "except (SQLAlchemyError, self._error, OSError, json.JSONDecodeError) as error:",
+            "except OSError as error:",
+            f"{LEDGER}::test_a_store_without_its_tables_or_that_is_no_database_is_unavailable",
+        ),
+    ),
+    *of(
+        "facade/ledger/engine.py",
+        (
+            "a maintainer waits for a lock for ever",
+            'f"SET LOCAL lock_timeout = {int(LOCK_WAIT * 1000)}; ',
+            'f"',
+            f"{LEDGER}::test_a_transaction_of_a_maintainers_has_its_limits_too",
+        ),
+        (
+            "a maintainer's statement takes for ever",
+            "SET LOCAL statement_timeout = {int(LOCK_WAIT * 2000)}; ",
+            "",
+            f"{LEDGER}::test_a_transaction_of_a_maintainers_has_its_limits_too",
+        ),
+        (
+            "an orphaned transaction stays open",
+            'f"SET LOCAL idle_in_transaction_session_timeout = {int(LOCK_WAIT * 10_000)}; "\n',
+            '""\n',
+            f"{LEDGER}::test_a_transaction_of_a_maintainers_has_its_limits_too",
+        ),
+        (
+            "connections are not bounded",
+            '"max_overflow": 0',
+            '"max_overflow": -1',
+            f"{MESSAGES}::test_no_more_connections_are_open_than_are_documented",
+        ),
+        (
+            "SQLite: what a maintainer writes is not flushed",
+            'connection.exec_driver_sql("PRAGMA synchronous = FULL")',
+            'connection.exec_driver_sql("PRAGMA synchronous = NORMAL")',
+            FLUSHED,
+        ),
+        (
+            "a ledger in memory is a ledger",
+            "if not url.database or url.database",
+            "if False and url.database",
+            f"{LEDGER}::test_another_store_is_refused_with_the_next_step",
+        ),
+    ),
+]

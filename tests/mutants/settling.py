@@ -1,0 +1,167 @@
+"""Mutants of what settles doubt: reads, the settle window, escalation, the reconciler, a person's verdict."""
+
+# ruff: noqa: E501 - a guard is quoted as it is written
+
+from tests.mutants.mutant import of
+
+SETTLING = "tests/test_settling.py"
+
+SETTLING_MUTANTS = [
+    *of(
+        "facade/cancellation/doubt.py",
+        ("a failed read counts as a negative one", "negative = error is None", "negative = True", SETTLING),
+        ("two negative reads settle", "NEGATIVE_READS_TO_SETTLE = 3", "NEGATIVE_READS_TO_SETTLE = 2", SETTLING),
+        (
+            "a failed read after the window settles",
+            "settled = negative and negative_reads",
+            "settled = negative_reads",
+            SETTLING,
+        ),
+        ("the settle window is not waited for", " and watched >= source.settle_window", "", SETTLING),
+        (
+            "the settle window may end during the read",
+            "error=error, watched=watched, scheduled=scheduled)",
+            "error=error, watched=self._records.watch.in_state(row), scheduled=scheduled)",
+            SETTLING,
+        ),
+        (
+            "a repeat that does harm is made",
+            'if source.system.repeat == "harmful" else Event.SETTLE',
+            "if False else Event.SETTLE",
+            SETTLING,
+        ),
+        ("what is a person's is settled by reads", "if row.state == State.OPERATOR:", "if False:", SETTLING),
+        (
+            "a clock that was just set sends doubt to a person",
+            "if self._records.watch.steady() < self._timers.steady:",
+            "if False:",
+            SETTLING,
+        ),
+        (
+            "old doubt is nobody's",
+            "too_old = now - (row.doubt_since or now) >= self._timers.operator_after",
+            "too_old = False",
+            SETTLING,
+        ),
+        (
+            "doubt near to the ETA is nobody's",
+            "row.charge_limit is not None and row.charge_limit - now < self._timers.charge_margin",
+            "False",
+            SETTLING,
+        ),
+        (
+            "doubt about what has begun is nobody's",
+            "too_old or near or self._has_begun(row)",
+            "too_old or near",
+            SETTLING,
+        ),
+        ("what has begun is read as before", "self._timers.daily if self._has_begun(row) else", "", SETTLING),
+        (
+            "what is a person's is read no more",
+            "        elif scheduled:\n",
+            "        elif scheduled and row.state != State.OPERATOR:\n",
+            SETTLING,
+        ),
+        (
+            "no read follows the settle window",
+            "return min(after, left + self._timers.tick) if left > 0 and retry_after is None else after",
+            "return after",
+            SETTLING,
+        ),
+        ("a client's read moves the schedule", "        elif scheduled:\n", "        else:\n", SETTLING),
+        (
+            "what is settled stays scheduled",
+            "        if event is Event.SETTLE:\n            values |= NOT_SCHEDULED\n        elif scheduled:\n",
+            "        if scheduled:\n",
+            SETTLING,
+        ),
+        (
+            "a read that is not cancelled settles what is no doubt",
+            "        if row.state not in DOUBTFUL:\n            self._records.looked(row, NOT_SCHEDULED, None, detail)\n            return\n",
+            "",
+            SETTLING,
+        ),
+        (
+            "evidence of a row that was deleted is told",
+            "if current is None or current.state != State.CANCELLED:",
+            "if current is None:",
+            SETTLING,
+        ),
+        (
+            "a source that cannot be read is read",
+            "        if source.system.capabilities.read is not Can.YES:\n            return None\n",
+            "",
+            SETTLING,
+        ),
+        ("another story of the cancellation is not recorded", "if now_told != row.told:", "if False:", SETTLING),
+    ),
+    *of(
+        "facade/cancellation/reconciler.py",
+        (
+            "a claim is abandoned at once",
+            "row.state == State.CLAIMED and self._records.lease_is_over(row)",
+            "row.state == State.CLAIMED",
+            SETTLING,
+        ),
+        (
+            "the reconciler doubts at once",
+            "row.state == State.SENDING and self._records.silence_is_doubt(row)",
+            "row.state == State.SENDING",
+            SETTLING,
+        ),
+        ("a claim that is a write by now is abandoned", "if row.state == State.CLAIMED and self", "if self", SETTLING),
+        (
+            "one locked row keeps all others waiting",
+            "            except Unavailable:  # one row that is locked keeps no other waiting\n",
+            "            except ZeroDivisionError:\n",
+            SETTLING,
+        ),
+        (
+            "a read is made that another took",
+            "            if taken is None:\n                return False\n",
+            "            taken = taken or row\n",
+            SETTLING,
+        ),
+        (
+            "a read is made before it is taken",
+            "            taken = self._records.take_due(row)\n",
+            '            self._doubt.look(source, row, self._budget.write, who="reconciler", scheduled=True)\n            taken = self._records.take_due(row)\n',
+            SETTLING,
+        ),
+        ("a row that an owner is at work on is read", "and row.state not in IN_FLIGHT and", "and", SETTLING),
+        (
+            "the time that another host wrote is believed",
+            "for row in [*self._records.ledger.due(), *self._swept()]:",
+            "for row in self._records.ledger.due():",
+            SETTLING,
+        ),
+        (
+            "a sweep reads what is not due",
+            "if self._records.watch.due_unchanged(seen) >= (seen.read_in or 0.0) + self._timers.tick:",
+            "if True:",
+            SETTLING,
+        ),
+        (
+            "a sweep reads what another has read",
+            "(row.epoch, row.read_due) == (seen.epoch, seen.read_due)",
+            "True",
+            SETTLING,
+        ),
+        (
+            "a plugin that fails ends the reconciler",
+            "        except Exception as error:  # noqa: BLE001 - one row's bad luck must not end the looking\n",
+            "        except KeyError as error:\n",
+            SETTLING,
+        ),
+    ),
+    *of(
+        "facade/cancellation/judgement.py",
+        (
+            "what is settled is judged",
+            "    if row.state not in DOUBTFUL:\n        return False\n",
+            "",
+            SETTLING,
+            "the table of transitions has no verdict on what is settled; the check only says so before an answer is made",
+        ),
+    ),
+]

@@ -1,0 +1,210 @@
+"""Mutants of the transitions: what a row must be like for it to be changed, and what a change writes."""
+
+# ruff: noqa: E501 - a guard is quoted as it is written
+
+from tests.mutants.mutant import of
+
+RECORDS = "tests/test_records.py"
+STATES = "tests/test_states.py"
+OWNER = '{"state": State.CLAIMED, "epoch": claimed.epoch}'
+WAS = f"{RECORDS}::test_a_row_that_is_not_as_it_was_seen_is_left_as_it_is"
+LAST = f"{RECORDS}::test_what_was_recorded_survives_a_power_cut"
+CLAIMED = f"{RECORDS}::test_a_new_claim_keeps_nothing_of_the_attempt_before"
+
+TRANSITIONS = [
+    *of(
+        "facade/cancellation/states.py",
+        (
+            "doubt may be claimed",
+            "    (State.NOT_APPLIED, Event.CLAIM): State.CLAIMED,\n",
+            "    (State.NOT_APPLIED, Event.CLAIM): State.CLAIMED,\n    (State.IN_DOUBT, Event.CLAIM): State.CLAIMED,\n",
+            STATES,
+        ),
+        (
+            "cancelled may be refused",
+            "    (State.SENDING, Event.STALE): State.CLAIMED,\n",
+            "    (State.SENDING, Event.STALE): State.CLAIMED,\n    (State.CANCELLED, Event.NOT_DONE): State.REFUSED,\n",
+            STATES,
+        ),
+    ),
+    *of(
+        "facade/cancellation/records.py",
+        ("sending ignores the state", OWNER, '{"epoch": claimed.epoch}', WAS),
+        ("sending ignores the attempt", OWNER, '{"state": State.CLAIMED}', WAS),
+        (
+            "sending is not flushed",
+            "done = self.ledger.change(claimed.key, expected, values, entry)",
+            "done = self.ledger.change(claimed.key, expected, values, entry, flushed=False)",
+            LAST,
+        ),
+        (
+            "sending does not say since when",
+            '"sending_at": self._clock.now(), **facts}',
+            '"sending_at": None, **facts}',
+            f"{RECORDS}::test_a_write_that_may_have_left_says_since_when",
+        ),
+        (
+            "a retry ignores the state",
+            'expected = {"state": State.SENDING, "epoch": refused.epoch}',
+            'expected = {"epoch": refused.epoch}',
+            WAS,
+        ),
+        (
+            "a retry ignores the attempt",
+            'expected = {"state": State.SENDING, "epoch": refused.epoch}',
+            'expected = {"state": State.SENDING}',
+            WAS,
+        ),
+        (
+            "a retry is not flushed",
+            "done = self.ledger.change(refused.key, expected, values, entry)",
+            "done = self.ledger.change(refused.key, expected, values, entry, flushed=False)",
+            LAST,
+        ),
+        (
+            "a claim keeps the time of the write before",
+            '            "sending_at": None,\n            "doubt_since": None,\n',
+            '            "doubt_since": None,\n',
+            CLAIMED,
+        ),
+        ("a claim keeps a person's verdict", '            "judged": False,\n        }\n', "        }\n", CLAIMED),
+        (
+            "evidence is fenced by the attempt",
+            'detail={"by": by}, fenced=False)',
+            'detail={"by": by})',
+            f"{RECORDS}::test_evidence_is_recorded_whoever_claims_now",
+        ),
+        (
+            "an outcome ignores the attempt that was seen",
+            "while row is not None and (row.epoch == seen.epoch or not fenced):",
+            "while row is not None:",
+            f"{RECORDS}::test_an_outcome_is_of_its_own_attempt",
+        ),
+        (
+            "an outcome ignores the state",
+            'expected = {"state": row.state, "epoch": row.epoch}\n            if self.ledger.change(row.key, expected',
+            'expected = {"epoch": row.epoch}\n            if self.ledger.change(row.key, expected',
+            f"{RECORDS}::test_an_outcome_never_overwrites_what_another_recorded",
+        ),
+        (
+            "an outcome ignores the attempt in the store",
+            'expected = {"state": row.state, "epoch": row.epoch}\n            if self.ledger.change(row.key, expected',
+            'expected = {"state": row.state}\n            if self.ledger.change(row.key, expected',
+            f"{RECORDS}::test_an_outcome_is_of_its_own_attempt",
+        ),
+        (
+            "an outcome is not flushed",
+            '"epoch": row.epoch}\n            if self.ledger.change(row.key, expected, {**values, "state": to}, entry, audit)',
+            '"epoch": row.epoch}\n            if self.ledger.change(row.key, expected, {**values, "state": to}, entry, flushed=False)',
+            LAST,
+        ),
+        (
+            "a new version ignores the state",
+            'expected = {"state": State.CANCELLED, "version"',
+            'expected = {"version"',
+            WAS,
+        ),
+        (
+            "a new version ignores the version",
+            '"version": seen.version, "read_due": seen.read_due}',
+            '"read_due": seen.read_due}',
+            WAS,
+        ),
+        (
+            "a new version ignores a hint",
+            '"version": seen.version, "read_due": seen.read_due}',
+            '"version": seen.version}',
+            WAS,
+        ),
+        (
+            "a claim is given up whatever became of it",
+            'expected = {"state": State.CLAIMED, "epoch": seen.epoch, "changed_at": seen.changed_at}',
+            'expected = {"epoch": seen.epoch, "changed_at": seen.changed_at}',
+            WAS,
+        ),
+        (
+            "another attempt's claim is given up",
+            'expected = {"state": State.CLAIMED, "epoch": seen.epoch, "changed_at": seen.changed_at}',
+            'expected = {"state": State.CLAIMED, "changed_at": seen.changed_at}',
+            WAS,
+        ),
+        (
+            "a claim made again after a stale version is given up",
+            'expected = {"state": State.CLAIMED, "epoch": seen.epoch, "changed_at": seen.changed_at}',
+            'expected = {"state": State.CLAIMED, "epoch": seen.epoch}',
+            WAS,
+        ),
+        (
+            "a read ignores the state",
+            '("state", "epoch", "negative_reads", "read_due")',
+            '("epoch", "negative_reads", "read_due")',
+            WAS,
+        ),
+        (
+            "a read ignores the attempt",
+            '("state", "epoch", "negative_reads", "read_due")',
+            '("state", "negative_reads", "read_due")',
+            WAS,
+        ),
+        (
+            "two reads count as one",
+            '("state", "epoch", "negative_reads", "read_due")',
+            '("state", "epoch", "read_due")',
+            WAS,
+        ),
+        (
+            "a read undoes a hint",
+            '("state", "epoch", "negative_reads", "read_due")',
+            '("state", "epoch", "negative_reads")',
+            WAS,
+        ),
+        (
+            "a hint ignores the state",
+            'expected = {"state": seen.state, "epoch": seen.epoch, "read_due": seen.read_due}',
+            'expected = {"epoch": seen.epoch, "read_due": seen.read_due}',
+            WAS,
+        ),
+        (
+            "a hint to what is in flight schedules a read",
+            "if seen.state in {State.CLAIMED, State.SENDING} or (",
+            "if (",
+            f"{RECORDS}::test_a_hint_schedules_nothing_while_an_owner_is_at_work_or_a_read_is_due",
+        ),
+        (
+            "every hint is a read",
+            "seen.read_due is not None and seen.read_due <= due",
+            "False",
+            f"{RECORDS}::test_a_hint_schedules_nothing_while_an_owner_is_at_work_or_a_read_is_due",
+        ),
+        (
+            "doubt about a source without reads is nobody's",
+            "event = Event.DOUBT if readable else Event.ESCALATE",
+            "event = Event.DOUBT",
+            f"{RECORDS}::test_doubt_that_cannot_be_read_is_a_persons_at_once",
+        ),
+        (
+            "a row whose read ends the process does not back off",
+            "step = seen.read_step + 1",
+            "step = seen.read_step",
+            f"{RECORDS}::test_a_read_that_is_taken_puts_the_next_one_off_further_each_time",
+        ),
+        (
+            "a taken read is not held",
+            "max(self._timers.hold, self._timers.read_after(step))",
+            "self._timers.read_after(step)",
+            f"{RECORDS}::test_a_read_that_is_taken_puts_the_next_one_off_further_each_time",
+        ),
+        (
+            "a lease is as long as a silence",
+            "return self.watch.in_state(row) >= self._timers.lease",
+            "return self.watch.in_state(row) >= self._timers.sending",
+            f"{RECORDS}::test_an_owner_has_the_whole_lease_and_the_whole_silence",
+        ),
+        (
+            "a write is in doubt at once",
+            "return self.watch.in_state(row) >= self._timers.sending",
+            "return True",
+            f"{RECORDS}::test_an_owner_has_the_whole_lease_and_the_whole_silence",
+        ),
+    ),
+]

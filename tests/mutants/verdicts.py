@@ -1,0 +1,69 @@
+"""Mutants of a person's verdict: which write it is for, and until when it can be taken back."""
+
+from tests.mutants.mutant import of
+
+RECORDS = "tests/test_records.py"
+WAS = f"{RECORDS}::test_a_row_that_is_not_as_it_was_seen_is_left_as_it_is"
+VERDICT = f"{RECORDS}::test_a_verdict_is_for_the_write_that_was_seen"
+TAKEN_BACK = f"{RECORDS}::test_a_verdict_that_a_client_was_told_is_not_taken_back"
+
+VERDICTS = [
+    *of(
+        "facade/cancellation/records.py",
+        (
+            "a verdict is for whatever attempt there is",
+            "(row.epoch, row.sending_at) == (seen.epoch, seen.sending_at)",
+            "True",
+            VERDICT,
+        ),
+        (
+            "a verdict ignores the state",
+            'expected = {"state": row.state, "epoch": row.epoch, "sending_at": row.sending_at}',
+            'expected = {"epoch": row.epoch, "sending_at": row.sending_at}',
+            VERDICT,
+        ),
+        (
+            "a verdict ignores the attempt",
+            'expected = {"state": row.state, "epoch": row.epoch, "sending_at": row.sending_at}',
+            'expected = {"state": row.state, "sending_at": row.sending_at}',
+            VERDICT,
+        ),
+        (
+            "a verdict ignores the write",
+            'expected = {"state": row.state, "epoch": row.epoch, "sending_at": row.sending_at}',
+            'expected = {"state": row.state, "epoch": row.epoch}',
+            VERDICT,
+        ),
+        (
+            "what nobody judged is taken back",
+            "if to is None or not seen.judged:",
+            "if to is None:",
+            TAKEN_BACK,
+            "the compare-and-set asks for a person's verdict too; the check only saves its round trip",
+        ),
+        (
+            "a verdict is taken back though it was told",
+            'expected = {"state": seen.state, "epoch": seen.epoch, "judged": True}',
+            'expected = {"state": seen.state, "epoch": seen.epoch}',
+            WAS,
+        ),
+        (
+            "a verdict is taken back from another attempt",
+            'expected = {"state": seen.state, "epoch": seen.epoch, "judged": True}',
+            'expected = {"state": seen.state, "judged": True}',
+            WAS,
+        ),
+        (
+            "a verdict is told and can be taken back",
+            "if row.judged and row.state == State.CANCELLED:",
+            "if False:",
+            TAKEN_BACK,
+        ),
+        (
+            "a verdict that was taken back is told",
+            "if now is None or now.state != State.CANCELLED or now.judged:",
+            "if False:",
+            TAKEN_BACK,
+        ),
+    ),
+]

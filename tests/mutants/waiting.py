@@ -1,0 +1,62 @@
+"""Mutants of how long things last: the watch and the timers."""
+
+from tests.mutants.mutant import of
+
+WAITING = [
+    *of(
+        "facade/cancellation/watch.py",
+        (
+            "another doubt is the same doubt",
+            '("state", row.key, row.epoch, marker)',
+            '("state", row.key, marker)',
+            "tests/test_watch.py",
+        ),
+        ("another write is the same write", "(row.state, row.changed_at)", "row.state", "tests/test_watch.py"),
+        (
+            "a read of doubt begins the watch again",
+            "None if row.state in DOUBTFUL else (row.state, row.changed_at)",
+            "(row.state, row.changed_at)",
+            "tests/test_watch.py",
+        ),
+        (
+            "another due time is the same",
+            '("due", row.key, row.epoch, row.read_due)',
+            '("due", row.key, row.epoch)',
+            "tests/test_watch.py",
+        ),
+        (
+            "a clock that was set back counts as steady",
+            "abs(offset - self._offset) > _SET",
+            "offset - self._offset > _SET",
+            "tests/test_watch.py",
+        ),
+        ("what is watched is not bounded", "while len(self._since) > _MOST:", "while False:", "tests/test_watch.py"),
+        (
+            "what is watched is forgotten first",
+            "            self._since.move_to_end(thing)\n",
+            "",
+            "tests/test_watch.py",
+        ),
+    ),
+    *of(
+        "facade/cancellation/timers.py",
+        (
+            "a lease is no longer than the write",
+            "lease=seconds + 2.0",
+            "lease=seconds / 2",
+            "tests/test_at_most_once.py::test_the_timers_leave_room_for_the_longest_write",
+        ),
+        (
+            "a source puts its reads off for ever",
+            "min(retry_after * 1.1, self.reads[-1])",
+            "retry_after * 1.1",
+            "tests/test_retry_after.py::test_no_source_puts_a_read_off_for_longer_than_the_schedules_longest_step",
+        ),
+        (
+            "a source that asks for time gets none",
+            "if retry_after is not None:",
+            "if False:",
+            "tests/test_retry_after.py::test_no_source_puts_a_read_off_for_longer_than_the_schedules_longest_step",
+        ),
+    ),
+]
