@@ -18,7 +18,7 @@ test: $(VENV)/.test $(NPM_PACKAGES)  ## everything: tests, lint, types, import r
 explore: $(VENV)/.test  ## every interleaving of cancels, kills and faults, 100,000 states of each configuration; some minutes
 	$(VENV)/bin/python -m tests.explorer
 
-mutants: $(VENV)/.test  ## one guard after the other is taken away, and the tests must notice; a quarter of an hour
+mutants: $(VENV)/.test  ## one guard after the other is taken away, and the tests must notice; ten minutes
 	$(VENV)/bin/python -m tests.mutants
 
 clean:  ## forget what was installed here, for example after a change of Python

@@ -75,6 +75,13 @@ def test_few_are_listed_as_impossible_to_notice():
     assert len(survivors) <= 0.1 * len(MUTANTS)
 
 
+def test_the_report_names_how_many_there_are_and_each_that_survives():
+    report = (ROOT / "docs" / "at-most-once.md").read_text("utf-8").partition("\n## Mutants\n")[2]
+    assert re.search(rf"^Measured: [0-9]+ of {len(MUTANTS)} are noticed", report, re.MULTILINE)
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+\. \|$", report, re.MULTILINE)
+    assert rows == [mutant.name for mutant in MUTANTS.values() if mutant.survives]
+
+
 def test_every_module_with_a_guard_has_a_mutant():
     covered = {mutant.file for mutant in MUTANTS.values()}
     modules = {f"facade/{path.relative_to(ROOT / 'facade')}" for path in ROOT.glob("facade/cancellation/*.py")}

@@ -50,8 +50,8 @@ ATTEMPTS = [
         ),
         (
             "a read that failed lets a write leave",
-            "return self._not_done(native.not_sent(error), None)",
-            "pass",
+            "return self._not_done(native.not_sent(error), None)\n            if native.is_cancelled(current):",
+            "pass\n            if current is not None and native.is_cancelled(current):",
             ATTEMPT,
         ),
         (
