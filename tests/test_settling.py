@@ -138,9 +138,9 @@ def test_what_is_a_persons_is_read_daily_and_only_evidence_moves_it(bench):
 def test_only_doubt_is_judged(bench, state):
     row = bench.put(state=state)
     for verdict in ("cancelled", "not-applied"):
-        assert not judge(bench.records, bench.source, row, verdict, "because", "ann")
+        assert not judge(bench.records, row, verdict, "because", "ann")
         # Nor by somebody who saw it in doubt before.
-        assert not judge(bench.records, bench.source, replace(row, state="in-doubt", epoch=6), verdict, "x", "ann")
+        assert not judge(bench.records, replace(row, state="in-doubt", epoch=6), verdict, "x", "ann")
     assert bench.row == row
 
 
