@@ -263,14 +263,16 @@ def test_many_who_upgrade_at_once_make_one_ledger(tmp_path):
     assert found == ["0002"] * 4
 
 
-def test_who_upgrades_a_postgresql_waits_for_another_who_does(tmp_path):
+def test_who_upgrades_a_postgresql_waits_for_another_who_does(tmp_path, monkeypatch):
     with store_url("postgresql", tmp_path) as url:
         engine, other = connect(url), connect(url)
         with other.connect() as holder:
             holder.exec_driver_sql(f"SELECT pg_advisory_xact_lock({migrate._LOCK})")
             # Its wait for a lock is limited like that of everybody else.
-            with pytest.raises(ConfigurationError, match="cannot be upgraded"):
-                migrate.upgrade(engine)
+            with monkeypatch.context() as patched:
+                patched.setattr(engines, "LOCK_WAIT", 1.0)
+                with pytest.raises(ConfigurationError, match="cannot be upgraded"):
+                    migrate.upgrade(engine)
             holder.rollback()
         assert migrate.upgrade(engine) == migrate.upgrade(other)
         for each in (engine, other):
@@ -373,7 +375,8 @@ def test_postgresql_waits_for_no_lock_and_no_statement_for_long(tmp_path, monkey
             each.dispose()
 
 
-def test_a_transaction_of_a_maintainers_has_its_limits_too(tmp_path):
+def test_a_transaction_of_a_maintainers_has_its_limits_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "LOCK_WAIT", 1.0)
     names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
     with store_url("postgresql", tmp_path) as url:
         engine = connect(url)
