@@ -10,11 +10,12 @@ import pytest
 from facade import CanonicalId, ConfigurationError, SourceAdapter, Unknown
 from facade.app import compose
 from facade.cancellation import known_sources
-from facade.cancellation.known_sources import UNFINISHED, check_sources, rekey
+from facade.cancellation.known_sources import check_sources, rekey
 from facade.cancellation.timers import Timers
 from facade.errors import Cause
 from facade.ledger.engine import connect
 from facade.ledger.maintenance import KnownSource, Maintenance
+from facade.ledger.statements import UNFINISHED
 from facade.ledger.store import Audit, Entry, Ledger
 from facade.testing.conformance.bench import Shares
 from facade.web import create_app

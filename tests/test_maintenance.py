@@ -10,8 +10,10 @@ from facade.cancellation.known_sources import check_sources, rename
 from facade.cancellation.states import SETTLED
 from facade.clock import Clock
 from facade.errors import ConfigurationError, Unavailable
+from facade.ledger import engine as engines
 from facade.ledger.engine import connect
 from facade.ledger.maintenance import SILENT, KnownSource, Maintenance, Presence
+from facade.ledger.statements import UNFINISHED
 from facade.ledger.store import Audit, Entry, Ledger
 from tests.stores import store_url
 
@@ -53,7 +55,7 @@ def kept(ledger, key):
 
 
 @pytest.mark.parametrize("at", ["DELETE FROM cancellations", "DELETE FROM journal", "DELETE FROM audit"])
-def test_a_row_that_is_claimed_during_a_purge_stays_with_all_that_is_its_own(ledger, another, at):
+def test_a_row_that_is_claimed_during_a_purge_stays_with_all_that_is_its_own(url, ledger, at, monkeypatch):
     add(ledger, KEY, "refused")
     seen = ledger.find(KEY)
     claimed = []
@@ -63,9 +65,13 @@ def test_a_row_that_is_claimed_during_a_purge_stays_with_all_that_is_its_own(led
             with suppress(Unavailable):  # the purge holds the store, or the row, already
                 claimed.append(another.claim(KEY, seen, {"state": "sending"}, Entry(event="claim")))
 
+    if ledger.engine.dialect.name == "sqlite":
+        monkeypatch.setattr(engines, "LOCK_WAIT", 0.1)
+    another = Ledger(connect(url))
     event.listen(ledger.engine, "before_cursor_execute", claim)
     deleted = Maintenance(ledger).purge(list(SETTLED), before=1e12)
     event.remove(ledger.engine, "before_cursor_execute", claim)
+    another.engine.dispose()
     row, timeline, audits = kept(ledger, KEY)
     if claimed and claimed[0] is not None:
         assert (deleted, row.state, len(timeline), len(audits)) == (0, "sending", 2, 1)
@@ -214,3 +220,45 @@ def test_a_facade_that_runs_is_on_the_list_until_it_stops(caller):
         reconciler.stop()
         reconciler.wait(60)
     assert watching.others() == []
+
+
+def test_a_cancel_under_a_name_that_was_moved_ends_at_once(caller):
+    facade = caller.facade
+    facade.check_sources()
+    rename(facade.ledger, "heim", "heim-live")
+    refused = caller.cancel("apt_1")
+    assert (refused.status_code, refused.headers["Retry-After"] != "") == (503, True)
+    assert facade.ledger.find(("heim", "apt_1")) is None
+
+
+def test_no_first_claim_is_made_while_a_sources_keys_are_being_moved(ledger):
+    Maintenance(ledger).remember("heim", KnownSource(UNFINISHED, True, None))
+    first = {"state": "claimed", "wish": {}, "read_before": False}
+    assert ledger.claim(KEY, None, first, Entry(event="claim")) is None
+
+
+def test_a_source_is_not_renamed_to_itself_or_into_one_whose_ids_have_another_form(ledger):
+    maintenance = Maintenance(ledger)
+    maintenance.remember("old", KnownSource(2, True, None))
+    maintenance.remember("new", KnownSource(1, True, None))
+    with pytest.raises(ConfigurationError, match="old has that name already"):
+        rename(ledger, "old", "old")
+    add(ledger, ("new", "APT_1"), "in-doubt")
+    add(ledger, ("old", "apt_9"), "in-doubt")
+    with pytest.raises(ConfigurationError, match=r"in version 2 .* in version 1; .*facade ledger rekey"):
+        rename(ledger, "old", "new")
+    assert (maintenance.sources()["new"].id_form, ledger.find(("old", "apt_9")).state) == (1, "in-doubt")
+
+
+def test_a_row_of_the_list_that_somebody_holds_keeps_no_process_off_it(ledger, another):
+    if ledger.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite locks no rows")
+    Presence(another).tell()
+    with ledger.engine.begin() as connection:
+        connection.execute(text("UPDATE processes SET seen_at = 0"))
+    with another.engine.begin() as holding, pytest.MonkeyPatch.context() as patched:
+        holding.execute(text("SELECT * FROM processes FOR UPDATE"))
+        patched.setattr(engines, "LOCK_WAIT", 0.1)
+        mine = Presence(ledger)
+        mine.tell()
+        assert len(Presence(another).others()) == 1

@@ -109,7 +109,7 @@ class Doubt:
             return
         negative_reads = row.negative_reads + negative
         settled = negative and negative_reads >= NEGATIVE_READS_TO_SETTLE and watched >= source.settle_window
-        event = self._verdict(source, row, settled=settled)
+        event = self._verdict(source, row, settled=settled, watched=watched)
         if event is not None:
             log.info("doubt-settled", source=source.name, verdict=event)
         values: dict[str, Any] = {"negative_reads": negative_reads}
@@ -120,7 +120,7 @@ class Doubt:
             values |= self._records.scheduled(self._next_read(source, row, watched, retry_after))
         self._records.looked(row, values, event, detail)
 
-    def _verdict(self, source: Source, row: Row, *, settled: bool) -> Event | None:
+    def _verdict(self, source: Source, row: Row, *, settled: bool, watched: float) -> Event | None:
         if row.state == State.OPERATOR:
             return None  # only evidence or a person moves it
         if settled:
@@ -128,7 +128,9 @@ class Doubt:
         if self._records.watch.steady() < self._timers.steady:
             return None  # a clock that was just set must not send every row to an operator
         now = self._clock.now()
-        too_old = now - (row.doubt_since or now) >= self._timers.operator_after
+        # Another host may have written since when: nothing is old that this process has only just seen.
+        is_old = now - (row.doubt_since or now) >= self._timers.operator_after
+        too_old = is_old and watched >= source.settle_window
         near = row.charge_limit is not None and row.charge_limit - now < self._timers.charge_margin
         return Event.ESCALATE if too_old or near or self._has_begun(row) else None
 

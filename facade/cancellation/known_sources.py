@@ -8,12 +8,10 @@ from facade.cancellation.states import DOUBTFUL, IN_FLIGHT, State
 from facade.contract import Can
 from facade.errors import ConfigurationError
 from facade.ledger.maintenance import KnownSource, Maintenance, Presence
+from facade.ledger.statements import UNFINISHED
 from facade.ledger.store import Entry, Key, Ledger
 from facade.ledger.tables import Row
 from facade.source import Source, SourceIds
-
-UNFINISHED = -1
-"""The version of the ids of a source whose rows are being moved, and are not all moved yet."""
 
 # Of two rows about one appointment, the one that knows most is kept, and of equals the one that changed last.
 _KNOWS = [State.REFUSED, State.NOT_APPLIED, State.IN_DOUBT, State.OPERATOR, State.CANCELLED]
@@ -132,6 +130,8 @@ def rename(ledger: Ledger, old: str, new: str) -> int:
     From its beginning no claim is made under the old name any more. It can be run again after it was broken off.
     Raises ConfigurationError while a facade is running, or where the new name has a record of the same appointment.
     """
+    if old == new:
+        raise ConfigurationError(f"{old} has that name already")
     maintenance = Maintenance(ledger)
     _refuse_while_running(ledger)
     known = maintenance.sources()
@@ -146,6 +146,12 @@ def rename(ledger: Ledger, old: str, new: str) -> int:
             f"facade ledger show {new} {shlex.quote(taken[0])} {ledger.option}"
         )
     before = known.get(old, KnownSource(0, True, None))
+    there = known.get(new)
+    if there is not None and there.id_form != before.id_form and maintenance.appointment_ids(new):
+        raise ConfigurationError(
+            f"the ids of {old} are in version {before.id_form} of the canonical form, and those of {new}, which has "
+            f"records too, in version {there.id_form}; bring both to one version first: facade ledger rekey"
+        )
     maintenance.remember(new, replace(before, renamed_to=None))
     maintenance.remember(old, replace(before, renamed_to=new))
     moved = 0

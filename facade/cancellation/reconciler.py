@@ -12,7 +12,7 @@ import structlog
 from facade.cancellation.budget import Budget
 from facade.cancellation.doubt import Doubt
 from facade.cancellation.records import Records
-from facade.cancellation.states import IN_FLIGHT, State
+from facade.cancellation.states import DOUBTFUL, IN_FLIGHT, State
 from facade.cancellation.timers import Timers
 from facade.contract import Can
 from facade.deadline import deadline
@@ -75,8 +75,9 @@ class Reconciler:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            self.tell()
+            self._records.watch.steady()  # so that a clock that is set is seen to be, whenever that is
             try:
-                self._tell()
                 self._end_silences()
                 for name, rows in self._due().items():
                     self._begin(name, rows)
@@ -89,12 +90,16 @@ class Reconciler:
             with suppress(Unavailable):
                 self._presence.leave()
 
-    def _tell(self) -> None:
-        """Let those who maintain the ledger see that this process works on it."""
+    def tell(self) -> None:
+        """Let those who maintain the ledger see that this process works on it; now and then is enough."""
         now = time.monotonic()
-        if self._presence is not None and now >= self._next_telling:
+        if self._presence is None or now < self._next_telling:
+            return
+        try:
             self._presence.tell()
             self._next_telling = now + TOLD_EVERY
+        except Unavailable:
+            log.warning("reconciler-without-ledger")
 
     def _end_silences(self) -> None:
         """Judge the claims and writes whose owners this process has seen silent for too long."""
@@ -129,6 +134,8 @@ class Reconciler:
         rows = ledger.scheduled(self._swept_to)
         self._next_sweep, self._swept_to = now + self._timers.sweep, rows[-1].key if rows else _FIRST
         for seen in rows:
+            if seen.state in DOUBTFUL:
+                self._records.watch.in_state(seen)  # whoever takes the last read must have watched all the time
             if self._records.watch.due_unchanged(seen) >= (seen.read_in or 0.0) + self._timers.tick:
                 row = ledger.find(seen.key)
                 if row is not None and (row.epoch, row.read_due) == (seen.epoch, seen.read_due):
@@ -139,7 +146,12 @@ class Reconciler:
             if name in self._busy:
                 return
             self._busy.add(name)
-        threading.Thread(target=self._read_all, args=(name, rows), name=f"reconcile-{name}", daemon=True).start()
+        try:
+            threading.Thread(target=self._read_all, args=(name, rows), name=f"reconcile-{name}", daemon=True).start()
+        except RuntimeError:  # the system has no more threads just now
+            with self._lock:
+                self._busy.discard(name)
+            log.warning("reconciler-without-thread", source=name)
 
     def _read_all(self, name: str, rows: list[Row]) -> None:
         try:

@@ -24,6 +24,10 @@ NOT_READABLE = (
     "This source system cannot be read, and no cancellation of this appointment is recorded here. "
     "Ask the source system's operators."
 )
+NOT_RECORDED = (
+    "The record of this appointment was deleted or moved just now, so this request sent nothing to the source system. "
+    "Try again."
+)
 
 
 class Cancellations:
@@ -56,10 +60,15 @@ class Cancellations:
                     attempt = self._claim(source, request, caller, row)
                     if attempt is not None:
                         return attempt.run()
-                elif row is not None and row.state not in IN_FLIGHT:
+                    row = self._ledger.find(key)
+                    if row is None:
+                        # Deleted just now, or its source was given another name.
+                        raise Unavailable(NOT_RECORDED)
+                    continue
+                if row is not None and row.state not in IN_FLIGHT:
                     entry = self._repeat(row, request, caller) if joined is None else None
                     return self._settled(source, request, row, caller, entry)
-                elif row is not None:
+                if row is not None:
                     if joined is None:
                         self._ledger.note(row.key, self._repeat(row, request, caller))
                     joined = row.epoch
@@ -113,7 +122,10 @@ class Cancellations:
         row = row or self._ledger.find(key)
         if row is not None and row.state != State.CANCELLED:
             self._doubt.prove(source, row, evidence, who="reader")
-        return self._ledger.find(key)
+        row = self._ledger.find(key)
+        if row is not None and row.state == State.CANCELLED:
+            self._records.recorded(row)  # a person's verdict that came meanwhile can no longer be undone either
+        return row
 
     def hint(self, source: Source, appointment_id: str) -> None:
         """Something may have happened to this appointment: bring its next read forward. Unknown ones are ignored."""

@@ -1,6 +1,5 @@
 """Since when this process has seen things as they are: by its own monotonic clock, never by another host's."""
 
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -25,8 +24,8 @@ class Watch:
         self._clock = clock
         self._lock = threading.Lock()
         self._since: OrderedDict[Hashable, float] = OrderedDict()
-        self._offset: float | None = None  # of the wall clock from the monotonic one
-        self._set_at = -math.inf
+        self._set_at = clock.monotonic()  # what happened before this process began, it does not know
+        self._offset = clock.now() - self._set_at  # of the wall clock from the monotonic one
 
     def in_state(self, row: Row) -> float:
         """How long the row has been in its state; for a row in doubt, how long its attempt has been in doubt."""
@@ -43,7 +42,7 @@ class Watch:
         now = self._clock.monotonic()
         offset = self._clock.now() - now
         with self._lock:
-            if self._offset is not None and abs(offset - self._offset) > _SET:
+            if abs(offset - self._offset) > _SET:
                 self._set_at = now
             self._offset = offset
             return now - self._set_at

@@ -18,6 +18,7 @@ def reconcile(path: Path) -> None:
     facade = assemble(path)
     refuse_open_keys(facade)
     facade.open_store()
+    facade.reconciler.tell()
     facade.check_sources()
     logging.configure()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -4,6 +4,7 @@ import atexit
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from facade import log as logging
 from facade.cancellation.reconciler import Reconciler
 from facade.cli.reloading import Served
 from facade.config import Config
-from facade.errors import ConfigurationError
+from facade.errors import ConfigurationError, Unavailable
 from facade.server.connection import Limits
 from facade.server.worker import worker_class
 from facade.web import create_app
@@ -114,6 +115,16 @@ def _limits(config: Config) -> Limits:
 def _worker(served: Served) -> Flask:
     """In the worker, after the fork: nothing that holds a thread or a connection is shared."""
     facade = served.facade.renewed()
+    # In this order: who renames a source or gives its records other keys sees this worker, or is seen by it.
+    facade.reconciler.tell()
+    try:
+        facade.check_sources()
+    except ConfigurationError as error:
+        for problem in error.problems:
+            structlog.get_logger().error("configuration-refused", problem=problem)
+        sys.exit(Arbiter.APP_LOAD_ERROR)
+    except Unavailable:  # nothing is sent without the store, and it may come back
+        structlog.get_logger().warning("worker-without-ledger")
     facade.reconciler.start()
     atexit.register(_leave, facade.reconciler)
     return create_app(facade)

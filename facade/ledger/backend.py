@@ -25,8 +25,11 @@ Values = Mapping[str, Any]
 class Backend(ABC):
     """Runs statements. Every method raises Unavailable when the store cannot be used.
 
-    Values are by parameter. ``between`` is called where a test may end the process between two writes.
+    Values are by parameter. ``between`` is called where a test may end the process between two writes. ``due`` is the
+    query for the rows that are due.
     """
+
+    due = statements.DUE
 
     def __init__(self, engine: Engine, between: Callable[[], None]) -> None:
         self.engine = engine
@@ -73,6 +76,8 @@ class Backend(ABC):
 
 class SqliteBackend(Backend):
     """One file, one writer at a time, each transaction in the process itself."""
+
+    due = statements.DUE_ON_SQLITE
 
     def __init__(self, engine: Engine, between: Callable[[], None]) -> None:
         super().__init__(engine, between)

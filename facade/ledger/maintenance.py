@@ -4,11 +4,13 @@ import os
 import socket
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Float, Table, and_, delete, func, literal_column, select, tuple_, update
 
+from facade.errors import Unavailable
 from facade.ledger.store import Entry, Key, Ledger
 from facade.ledger.tables import ROW_FORMAT, audit, cancellations, journal, processes, sources
 
@@ -126,6 +128,7 @@ class Presence:
         statement = self._ledger.dialect.insert(processes).values(id=self._id, **values)
         with self._ledger.writing() as connection:
             connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"seen_at": now}))
+        with suppress(Unavailable), self._ledger.writing() as connection:  # a row that somebody holds may stay
             connection.execute(delete(processes).where(processes.c.seen_at < now - _FORGET))
 
     def leave(self) -> None:

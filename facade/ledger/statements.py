@@ -15,6 +15,8 @@ JSON = frozenset({"wish", "told", "detail"})
 BOOLEANS = ("read_before", "judged")
 SKIP_LOCKED = "FOR UPDATE SKIP LOCKED"
 """For a store that knows it: a row that some transaction holds keeps nobody from the others."""
+UNFINISHED = -1
+"""The version of the ids of a source whose rows are being moved, and are not all moved yet."""
 DUE_AT_ONCE = 3
 """Rows of one source that are due, in one scan: one is read at a time, and the rest may be taken by others."""
 
@@ -24,25 +26,30 @@ _KNOWN = f"format <= {ROW_FORMAT}"
 FIND = f"SELECT {_ALL} FROM cancellations WHERE {_KEY}"  # noqa: S608 - column names of our own, here and below
 IN_FLIGHT = (
     f"SELECT {_ALL} FROM cancellations WHERE state IN ('claimed', 'sending') AND {_KNOWN} "  # noqa: S608
-    "ORDER BY changed_at LIMIT :limit"
+    f"ORDER BY changed_at LIMIT :limit {SKIP_LOCKED}"
 )
 # From source to source along the index, so that a source with many due rows hides no other's.
-DUE = f"""
+_SOURCES_WITH_ROWS = """
     WITH RECURSIVE with_rows(source) AS (
         SELECT min(source) FROM cancellations WHERE read_due IS NOT NULL
         UNION ALL
         SELECT (SELECT min(c.source) FROM cancellations c WHERE c.read_due IS NOT NULL AND c.source > with_rows.source)
         FROM with_rows WHERE with_rows.source IS NOT NULL
     )
-    SELECT {", ".join(f"c.{name}" for name in COLUMNS)}
-    FROM with_rows JOIN cancellations c ON c.source = with_rows.source
-    WHERE c.read_due <= :now AND c.{_KNOWN} AND c.appointment_id IN (
-        SELECT d.appointment_id FROM cancellations d
-        WHERE d.source = with_rows.source AND d.read_due <= :now AND d.{_KNOWN} ORDER BY d.read_due LIMIT {DUE_AT_ONCE}
-        {SKIP_LOCKED}
-    )
-    ORDER BY c.read_due
-"""  # noqa: S608
+"""
+_FIRST_DUE = (
+    f"WHERE d.source = with_rows.source AND d.read_due <= :now AND d.{_KNOWN} ORDER BY d.read_due LIMIT {DUE_AT_ONCE}"
+)
+_DUE = f"{_SOURCES_WITH_ROWS} SELECT {', '.join(f'c.{name}' for name in COLUMNS)} FROM with_rows"  # noqa: S608
+DUE = (
+    f"{_DUE} CROSS JOIN LATERAL (SELECT * FROM cancellations d {_FIRST_DUE} {SKIP_LOCKED}) c "  # noqa: S608
+    "ORDER BY c.read_due"
+)
+DUE_ON_SQLITE = (
+    f"{_DUE} JOIN cancellations c ON c.source = with_rows.source WHERE c.read_due <= :now AND c.{_KNOWN} "  # noqa: S608
+    f"AND c.appointment_id IN (SELECT d.appointment_id FROM cancellations d {_FIRST_DUE}) ORDER BY c.read_due"
+)
+"""The same: SQLite has no LATERAL, and locks no rows."""
 # Without the recorded answers: very many may be gone through.
 SCHEDULED = (
     f"SELECT {', '.join('NULL' if name == 'answer' else name for name in COLUMNS)} FROM cancellations "  # noqa: S608
@@ -60,7 +67,8 @@ def insert_row(columns: tuple[str, ...]) -> str:
     """Insert a row unless its key has one, or its source was renamed; returns its attempt number if it was inserted."""
     return (
         f"INSERT INTO cancellations ({', '.join(columns)}) SELECT {', '.join(map(_parameter, columns))} "  # noqa: S608
-        "WHERE NOT EXISTS (SELECT 1 FROM sources WHERE name = :source AND renamed_to IS NOT NULL) "
+        "WHERE NOT EXISTS (SELECT 1 FROM sources WHERE name = :source "
+        f"AND (renamed_to IS NOT NULL OR id_form = {UNFINISHED})) "
         "ON CONFLICT DO NOTHING RETURNING epoch"
     )
 

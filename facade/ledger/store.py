@@ -131,7 +131,7 @@ class Ledger:
 
     def due(self) -> list[Row]:
         """Of each source, the rows whose read has been due longest, by this process's clock; some at a time."""
-        return self._backend.read(statements.DUE, {"now": self.clock.now()})
+        return self._backend.read(self._backend.due, {"now": self.clock.now()})
 
     def scheduled(self, after: Key, limit: int = 500) -> list[Row]:
         """Rows whose read is scheduled, due or not: those after a key, in the keys' order, without their answers."""

@@ -18,6 +18,10 @@ SETUPS = {
     "a power cut of the host": Setup(clients=3, power_cuts=1, one_host=True, passes=2),
     "versioned writes": Setup(clients=2, ticks=1, edits=1, outside=1, passes=2, capabilities=VERSIONED),
     "readers": Setup(clients=3, readers=2, outside=1, passes=1, ledger_faults=1, read_faults=1),
+    "verdicts and readers": Setup(
+        processes=1, clients=2, readers=1, operators=1, undos=1, read_faults=2, passes=0, writes=("applied",)
+    ),
+    "readers and a purge": Setup(clients=2, readers=2, operators=1, purges=1, passes=2, read_faults=1, outside=1),
     "operators": Setup(clients=2, operators=2, undos=1, ticks=1, passes=2, writes=("done", "applied", "late")),
     # Its 404 is its word for an appointment that there is not: it says so of none.
     "a source without reads": Setup(

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from tests.mutants.mutant import ROOT, Mutant
 
 LIMIT = 120.0  # seconds for the tests of one mutant: far more than any needs
+ALL_WITHIN = 900.0  # seconds for the tests of all, without a mutant
 ENOUGH = 0.9  # of all mutants must be noticed
 _LEFT_OUT = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "node_modules", "var", "build", "dist")
 _PASSED, _FAILED = 0, 1
@@ -116,7 +117,7 @@ class Copy:
 
     def need_all_passed(self, tests: Sequence[str]) -> None:
         """Run tests without a mutant. Raises NoResult where one fails or is skipped, with what pytest says."""
-        status, output = self._tested(tests, "-rfEs")
+        status, output = self._tested(tests, "-rfEs", within=ALL_WITHIN)
         if status != _PASSED or " skipped" in output.splitlines()[-1]:
             raise NoResult(f"without any mutant not all of the tests pass, so that they prove nothing:\n{output}")
 
@@ -139,11 +140,11 @@ class Copy:
         finally:
             path.write_text(before, "utf-8")
 
-    def _tested(self, tests: Sequence[str], *options: str) -> tuple[int | None, str]:
+    def _tested(self, tests: Sequence[str], *options: str, within: float = LIMIT) -> tuple[int | None, str]:
         # Plain assertions: only whether they hold is asked, and to rewrite them takes longer than most tests.
-        return self._run(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--assert=plain", *options, *tests])
+        return self._run(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--assert=plain", *options, *tests], within)
 
-    def _run(self, arguments: Sequence[str]) -> tuple[int | None, str]:
+    def _run(self, arguments: Sequence[str], within: float = LIMIT) -> tuple[int | None, str]:
         """The exit code, None after too long a time, and what was written."""
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
             process = subprocess.Popen(
@@ -157,7 +158,7 @@ class Copy:
             )
             status: int | None = None
             try:
-                status = process.wait(LIMIT)
+                status = process.wait(within)
             except subprocess.TimeoutExpired:
                 pass
             finally:

@@ -17,7 +17,18 @@ SETTLING_MUTANTS = [
             "settled = negative_reads",
             SETTLING,
         ),
-        ("the settle window is not waited for", " and watched >= source.settle_window", "", SETTLING),
+        (
+            "the settle window is not waited for",
+            "NEGATIVE_READS_TO_SETTLE and watched >= source.settle_window",
+            "NEGATIVE_READS_TO_SETTLE",
+            SETTLING,
+        ),
+        (
+            "what another host calls old is old",
+            "too_old = is_old and watched >= source.settle_window",
+            "too_old = is_old",
+            "tests/test_doubt.py::test_a_process_that_begins_with_a_clock_that_is_days_ahead_sends_nothing_to_a_person",
+        ),
         (
             "the settle window may end during the read",
             "error=error, watched=watched, scheduled=scheduled)",
@@ -39,7 +50,7 @@ SETTLING_MUTANTS = [
         ),
         (
             "old doubt is nobody's",
-            "too_old = now - (row.doubt_since or now) >= self._timers.operator_after",
+            "too_old = is_old and watched >= source.settle_window",
             "too_old = False",
             SETTLING,
         ),
