@@ -516,6 +516,23 @@ def test_an_appointment_with_a_modifier_is_not_written_to_nor_shown(fhir_facade,
 
 
 @MODIFIERS
+def test_a_modifier_that_comes_between_two_reads_is_not_written_over(fhir_facade, fhir, monkeypatch, modifier):
+    caller = fhir_facade('mode = "update"')
+    adapter = caller.facade.sources["fhir"].adapter
+    read = adapter.read
+
+    def changed_afterwards(appointment_id):
+        found = read(appointment_id)
+        fhir.patch(appointment_id, modifier)
+        return found
+
+    monkeypatch.setattr(adapter, "read", changed_afterwards)
+    assert cancel(caller, "apt-1")["status"] == "proposed"
+    assert fhir.writes() == 0
+    assert caller.facade.ledger.find(("fhir", "apt-1")).state == "refused"
+
+
+@MODIFIERS
 def test_a_cancelled_status_under_a_modifier_is_no_evidence(fhir_facade, fhir, modifier):
     fhir.patch("apt-1", {"status": "cancelled", **modifier})
     caller = fhir_facade()

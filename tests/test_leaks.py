@@ -46,6 +46,14 @@ def test_what_is_not_the_secret_is_not_found(secret):
         assert not leaks(text, secret)
 
 
+def test_a_long_one_is_found_in_base64_of_several_lines():
+    secret = "CANARY-" + "k3y" * 40
+    broken = base64.encodebytes(b"user:" + secret.encode()).decode()
+    assert "\n" in broken.strip()
+    for text in (broken, json.dumps(broken), broken.replace("\n", "\r\n")):
+        assert leaks(f"sent with {text}", secret)
+
+
 def test_a_short_piece_of_base64_is_not_searched():
     assert all(len(form) >= 3 for form in encodings("abc"))
     assert leaks("abc", "abc")

@@ -230,6 +230,13 @@ def test_a_body_of_another_kind_does_not_change_an_appointment(sandbox, method):
     assert ask(sandbox, method, "/_control/heim/appointments/apt_1", headers, "{}")[0] == 403
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_a_body_in_chunks_is_a_body(sandbox, method):
+    chunks = iter([b'{"time": "2031-01-01T00:00:00Z"}'])
+    headers = {"Content-Type": "text/plain"}
+    assert call(method, f"{sandbox.url}/_control/time", data=chunks, headers=headers).status_code == 403
+
+
 def test_json_with_a_charset_is_json(sandbox):
     headers = {"Content-Type": "Application/JSON; charset=utf-8"}
     assert call("POST", f"{sandbox.url}/_control/reset", data="{}", headers=headers).status_code == 200

@@ -4,9 +4,11 @@ import base64
 import html
 import json
 import math
+import re
 from functools import cache
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
+_LINE_BREAK = re.compile(r"[\r\n]|\\[rn]")  # as it is, or as JSON writes it
 SHORTEST = 6
 """Characters: a piece of base64 or hexadecimal that is shorter stands in too many other texts to mean anything."""
 
@@ -29,9 +31,12 @@ def encodings(secret: str) -> frozenset[str]:
 
 
 def leaks(text: str, secret: str) -> bool:
-    """Whether a text holds the secret, in any form of ``encodings`` or behind percent-encoding of some other kind."""
+    """Whether a text holds the secret, in any form of ``encodings``, behind percent-encoding of some other kind, or
+    broken into lines, as base64 in MIME is.
+    """
     forms = encodings(secret)
-    return any(form in one for one in {text, unquote(text), unquote_plus(text)} for form in forms)
+    in_one_line = _LINE_BREAK.sub("", text)
+    return any(form in one for one in {text, unquote(text), unquote_plus(text), in_one_line} for form in forms)
 
 
 def without(text: str, secret: str) -> str:

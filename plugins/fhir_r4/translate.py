@@ -47,12 +47,22 @@ def why_not(appointment: Appointment, settings: Mapping[str, Any]) -> str:
     """Why the server would not take a cancel; empty where nothing speaks against it."""
     if appointment.get("status") not in settings["cancellable_statuses"]:
         return "its status is not one to cancel from"
+    if _is_modified(appointment):
+        return "it holds a modifier extension or implicit rules, which may turn its meaning round"
     extensions = appointment.get("extension")
     for extension in extensions if isinstance(extensions, list) else ():
         is_meant = isinstance(extension, dict) and extension.get("url") == settings["is_cancelable_extension"]
         if is_meant and extension.get("valueBoolean") is False:
             return "the server says that it is not cancelable"
     return ""
+
+
+def _is_modified(appointment: Appointment) -> bool:
+    """http://hl7.org/fhir/R4/extensibility.html#modifierExtension, resource.html#implicitRules"""
+    participants = appointment.get("participant")
+    elements = [appointment, *(participants if isinstance(participants, list) else [])]
+    modified = any(isinstance(one, dict) and one.get("modifierExtension") for one in elements)
+    return modified or bool(appointment.get("implicitRules"))
 
 
 def to_patch(request: CancelRequest) -> list[dict[str, Any]]:
