@@ -4,11 +4,12 @@ import json
 import re
 import uuid
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeAlias
 
 MAX_DEPTH = 64
 MAX_DIGITS = 64
 MAX_NATIVE_DEPTH = 400  # the parser recurses; the interpreter's limit is 1000 frames
+MAX_NAME = 64  # characters of a member's name in a text about it
 
 # Everything up to the next bracket, strings whole. It matches wherever it is tried: the quantifiers are possessive, a
 # string need not end, and the end of the body does for a bracket. So every byte is looked at once, whatever it is.
@@ -18,6 +19,8 @@ _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 # else is: no source can know the mark.
 _MARK = f"number-{uuid.uuid4()}:"
 _MARKED = re.compile(rf'"{_MARK}([0-9eE.+-]+)"')
+
+_Way: TypeAlias = "tuple[_Way, str | int] | None"  # from a value to the document's root: what holds it, and where
 
 
 class Number:
@@ -89,7 +92,10 @@ def loads_native(body: bytes, *, exact: bool = False) -> Any:
 
 
 class TooMany(ValueError):
-    """A document has too many members. ``path`` names the array, or is empty where all values together are too many."""
+    """A document has too many members. ``path`` names the array, or is empty where all values together are too many.
+
+    Long names are cut in it.
+    """
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -102,21 +108,32 @@ def bound(value: Any, *, members: int, values: int) -> int:
     The check ends at the first excess, so that it costs no more than the limits allow. Raises TooMany.
     """
     left = values
-    waiting: list[tuple[str, Any]] = [("", value)]
+    # Each value with the way to it, as links: a path as text would be as long as the names, once for each value.
+    waiting: list[tuple[_Way, Any]] = [(None, value)]
     while waiting:
-        path, found = waiting.pop()
+        way, found = waiting.pop()
         if not isinstance(found, (list, dict)):
             continue
         if isinstance(found, list) and len(found) > members:
-            raise TooMany(path)
+            raise TooMany(_path(way))
         left -= len(found)
         if left < 0:
             raise TooMany("")
-        if isinstance(found, list):
-            waiting += [(f"{path}[{position}]", member) for position, member in enumerate(found)]
-        else:
-            waiting += [(f"{path}.{name}" if path else str(name), member) for name, member in found.items()]
+        steps = enumerate(found) if isinstance(found, list) else found.items()
+        waiting += [((way, step), member) for step, member in steps if isinstance(member, (list, dict))]
     return values - left
+
+
+def _path(way: _Way) -> str:
+    steps: list[str] = []
+    while way is not None:
+        way, step = way
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{_cut(str(step))}")
+    return "".join(reversed(steps)).removeprefix(".")
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…"
 
 
 def dumps(value: Any) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import json
 import time
+import tracemalloc
 
 import pytest
 from werkzeug.test import EnvironBuilder
@@ -28,6 +29,9 @@ SMALL, LARGE = 128 * 1024, 1024 * 1024
 WORSE = 100
 # How much more a KiB may cost in a large input than in a small one; what is quadratic costs eight times more.
 STEEPER = 5
+# How much more memory a hostile input may take than a harmless one of its size, or than itself: an object of two bytes
+# is one of 64 in memory. What kept each value's path took 1,900 times more.
+LARGER = 100
 FLOOR = 0.005  # seconds of CPU below which a comparison says nothing
 
 
@@ -40,6 +44,18 @@ def harmless(size):
     """Many small members, as JSON mostly is."""
     members = {f"member-{number:06}": "all is well" for number in range(size // 34)}
     return json.dumps({"resourceType": "Appointment", "id": "1", "metadata": members}).encode()
+
+
+def named_at_length(start, unit, end):
+    """A document of about this size: a few units, and a member's name that is as long as the rest."""
+    return lambda size: start.replace(b"NAME", b"A" * (size - len(start) - len(unit) - len(end))) + unit + end
+
+
+def names_in_names(size):
+    """Sixty objects in each other, whose names are as long as there is room, and fewer values than any limit."""
+    members = ",".join(f'"{number}":{{}}' for number in range(1_800))
+    opened = '{"' + "A" * ((size - len(members)) // 60 - 5) + '":'
+    return (opened * 60 + "{" + members + "}" * 61).encode()
 
 
 SHAPES = {
@@ -80,6 +96,14 @@ SHAPES = {
     "references one after another": filled(
         b'{"resourceType":"Appointment","slot":[', b'{"reference":"Slot/_"},', b"{}]}"
     ),
+    # Fewer values than any limit, so that nothing but their names' length is too much.
+    "a long name": named_at_length(
+        b'{"resourceType":"Appointment","NAME":{', b",".join(b'"%d":1' % number for number in range(1_900)), b"}}"
+    ),
+    "a long name of arrays": named_at_length(
+        b'{"resourceType":"Appointment","NAME":[', b",".join([b"[" + b"[]," * 17 + b"[]]"] * 90), b"]}"
+    ),
+    "long names in each other": names_in_names,
 }
 
 
@@ -215,3 +239,24 @@ def test_a_hostile_header_costs_about_what_a_harmless_one_does(reader):
     for name, shape in {**SHAPES, **HOSTILE_HEADERS}.items():
         spent = cost(act, header(shape(SMALL)), allowed=allowed)
         assert spent <= allowed, f"{reader}: {name} costs {spent:.3f} s, allowed are {allowed:.3f} s"
+
+
+def memory(act, *given):
+    """The most bytes that were taken at one time while it ran."""
+    tracemalloc.start()
+    try:
+        _once(act, given)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("reader", [*BYTES, *DOCUMENTS, *HEADERS])
+def test_a_hostile_input_takes_about_the_memory_of_a_harmless_one(heim, reader):
+    as_read = {**dict.fromkeys(BYTES, bytes), **dict.fromkeys(DOCUMENTS, as_document), **dict.fromkeys(HEADERS, header)}
+    act, more = {**BYTES, **DOCUMENTS, **HEADERS}[reader], (heim,) if reader in DOCUMENTS else ()
+    memory(act, as_read[reader](harmless(SMALL)), *more)  # what is loaded at the first use only
+    allowed = LARGER * max(memory(act, as_read[reader](harmless(SMALL)), *more), SMALL)
+    for name, shape in SHAPES.items():
+        taken = memory(act, as_read[reader](shape(SMALL)), *more)
+        assert taken <= allowed, f"{reader}: {name} takes {taken} bytes, allowed are {allowed}"

@@ -206,6 +206,13 @@ def test_over_a_hundred_members_of_an_array_are_422_naming_it(caller, simulator,
     assert simulator.log.entries() == []
 
 
+def test_a_long_name_is_cut_where_a_422_names_it(caller):
+    body = {"resourceType": "Appointment", "status": "cancelled", "A" * 60_000: [1] * 101}
+    text = caller.cancel("apt_1", body).json["issue"][0]["details"]["text"]
+    assert f'The element "{"A" * 64}…" has more than 100 members' in text
+    assert len(text) < 200
+
+
 def test_a_hundred_members_are_not_too_many_and_two_thousand_and_one_values_are(caller):
     body = {"resourceType": "Appointment", "status": "cancelled"}
     assert caller.cancel("apt_1", {**body, "extension": [{"url": "urn:x"}] * 100}).json["status"] == "cancelled"

@@ -99,3 +99,13 @@ def test_a_document_has_a_bound_of_members_and_of_values():
     with pytest.raises(TooMany) as raised:
         bound({"a": [1, 2], "b": {}}, members=2, values=3)
     assert raised.value.path == ""
+
+
+@pytest.mark.parametrize("depth", [1, 40])
+def test_a_long_name_is_cut_in_the_path_of_what_is_too_much(depth):
+    found = [1, 2, 3]
+    for _ in range(depth):
+        found = {"A" * 60_000: found}
+    with pytest.raises(TooMany) as raised:
+        bound(found, members=2, values=100)
+    assert raised.value.path == ".".join(["A" * 64 + "…"] * depth)
