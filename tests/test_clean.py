@@ -9,6 +9,7 @@ from tests.test_answer import BOOKED, completed
 
 ABSENT = data_absent.reference("unknown")
 PATIENT = {"resourceType": "Patient", "id": "p", "birthDate": "1971-02-03"}
+LABEL = {"system": "urn:labels", "code": "R"}
 TO_PATIENT = {"actor": {"reference": "#p"}, "status": "accepted"}
 
 
@@ -177,3 +178,70 @@ def test_the_largest_members_of_a_huge_appointment_go_and_the_rest_is_bare_witho
     assert found.keys() == {"id", "status", "meta", "comment"}
     wide = {"id": "1", "status": "booked", "comment": "CANARY", "meta": {**labels, "tag": [{"code": "x" * 200_000}]}}
     assert native.checked(wide, "1") == {"id": "1", "status": "booked"}
+
+
+@pytest.mark.parametrize("meta", [[{"security": [{"code": "R"}]}], "R", 7, [LABEL]])
+def test_a_meta_that_is_no_object_may_have_held_labels(meta):
+    answer, rejected = completed(
+        {**BOOKED, "meta": meta, "comment": "CANARY", "participant": [TO_PATIENT]}, "cancelled"
+    )
+    assert answer["participant"] == [{"actor": data_absent.reference("error"), "status": "needs-action"}]
+    assert not {"comment", "start"} & answer.keys()
+    assert rejected == ["meta"]
+
+
+@pytest.mark.parametrize("meta", [None, {}, [], "", {"security": []}, {"security": None}])
+def test_a_meta_that_is_empty_held_no_labels(meta):
+    assert completed({**BOOKED, "meta": meta, "comment": "kept"}, "cancelled")[0]["comment"] == "kept"
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        "junk",
+        [{"security": [LABEL]}],
+        {"security": [{"code": 5}], "tag": [{"code": "x"}]},
+        {"security": [LABEL, {**LABEL, "code": ["V"]}]},
+        {"security": [LABEL, None]},
+        {"security": [LABEL, {}]},
+        {"security": LABEL},
+        {"security": "R"},
+    ],
+)
+def test_a_contained_resource_without_its_labels_is_not_shown(meta):
+    within = {
+        "resourceType": "Bundle",
+        "id": "b",
+        "type": "collection",
+        "entry": [{"resource": {**PATIENT, "meta": meta}}],
+    }
+    contained = [{**PATIENT, "meta": meta}, within, {**PATIENT, "id": "other", "meta": {"security": [LABEL]}}]
+    seen = [{"reference": "#other"}, {"reference": "#b"}]
+    answer, rejected = completed({"contained": contained, "participant": [TO_PATIENT], "supportingInformation": seen})
+    assert answer["contained"] == [{**PATIENT, "id": "other", "meta": {"security": [LABEL]}}]
+    assert answer["participant"] == [{"actor": ABSENT, "status": "accepted"}]
+    assert answer["supportingInformation"] == [{"reference": "#other"}, ABSENT]
+    assert rejected == ["contained"]
+
+
+@pytest.mark.parametrize("meta", [{"security": [{**LABEL, "display": 7}]}, {"tag": [5], "security": [LABEL]}])
+def test_a_contained_resource_that_keeps_its_labels_is_shown(meta):
+    answer, _ = completed({"contained": [{**PATIENT, "meta": meta}], "participant": [TO_PATIENT]})
+    assert answer["contained"] == [{**PATIENT, "meta": {"security": [LABEL]}}]
+
+
+@pytest.mark.parametrize("meta", [None, {}, [], "", {"security": []}, {"security": None}, {"tag": [LABEL]}])
+def test_a_later_answer_without_labels_takes_none_away(meta):
+    found = native.overlay({"status": "booked", "meta": {"security": [LABEL]}}, {"status": "cancelled", "meta": meta})
+    assert found["meta"]["security"] == [LABEL]
+
+
+def test_a_later_answer_has_labels_of_its_own_and_what_is_no_label_stays_what_it_is():
+    other = {"security": [{**LABEL, "code": "V"}]}
+    for meta in (other, "junk", [LABEL], {"security": "junk"}):
+        found = native.overlay({"meta": {"source": "urn:x", "security": [LABEL]}}, {"meta": meta})["meta"]
+        assert found == ({"source": "urn:x", **meta} if isinstance(meta, dict) else meta)
+    assert native.overlay({"meta": "junk"}, {"meta": {"tag": [LABEL]}})["meta"] == "junk"
+    assert native.overlay({"meta": "junk"}, {"meta": None})["meta"] == "junk"
+    assert native.overlay({"meta": "junk"}, {"meta": other})["meta"] == other
+    assert native.overlay({"meta": {"security": "junk"}}, {"meta": {"security": []}})["meta"] == {"security": "junk"}

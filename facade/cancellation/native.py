@@ -11,7 +11,7 @@ from facade import strict_json
 from facade.contract import Appointment
 from facade.deadline import deadline
 from facade.errors import Cause, NotDone, SourceError, Unknown
-from facade.fhir import chargeability, clean
+from facade.fhir import chargeability, clean, labels
 from facade.log import where
 from facade.source import Source
 
@@ -129,9 +129,8 @@ def overlay(before: Appointment | None, after: Appointment) -> Appointment:
     But for a narrative: the one that was there before the status changed does not tell of the change.
     """
     merged = {**(before or {}), **after}
-    metas = [told["meta"] for told in (before or {}, after) if isinstance(told.get("meta"), dict)]
-    if metas:
-        merged["meta"] = {name: value for meta in metas for name, value in meta.items()}
+    if "meta" in merged:
+        merged["meta"] = labels.over((before or {}).get("meta"), after.get("meta"))
     if before is not None and before.get("status") != merged.get("status") and merged.get("text") == before.get("text"):
         merged.pop("text", None)
     told_anew = {extension["url"] for extension in after.get("extension", [])}

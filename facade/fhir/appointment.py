@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from facade.contract import Appointment
-from facade.fhir import check, clean, data_absent, ids
+from facade.fhir import check, clean, contained, data_absent, ids, labels
 
 # FHIR's own order. Without implicitRules and modifierExtension: what has them is not understood, see native.checked.
 _ORDER = (
@@ -72,10 +72,12 @@ def complete(
     if known.get("status") != status:
         for about_another in ("text", "_status"):  # a narrative may say "booked"
             encoded.pop(about_another, None)
+    encoded["contained"], lost = contained.usable(encoded.get("contained"))
     answer, rejected = clean.usable_elements({key: encoded[key] for key in encoded if key not in _OURS})
+    rejected += ["contained"] if lost and "contained" not in rejected else []
     rejected += [str(key) for key in native or {} if key not in known]
-    labels_lost = _labels(answer.get("meta")) != _labels(known.get("meta"))
-    answer = clean.resolve_contained(answer, absent)
+    labels_lost = not labels.are_kept(known.get("meta"), answer.get("meta"))
+    answer = contained.resolve(answer, absent)
     if check.may_have_a_reason(status):
         usable_reason, bad_reason = clean.usable_elements({"cancelationReason": reason} if reason else {})
         rejected += bad_reason
@@ -123,16 +125,6 @@ def _meta(native: Any) -> Any:
     if not isinstance(native, dict):
         return native
     return {key: value for key, value in native.items() if key.removeprefix("_") not in _NOT_TAKEN_OVER}
-
-
-def _labels(meta: Any) -> list[Any]:
-    """The security labels, each as its system and code; they say who may see the rest."""
-    labels = meta.get("security") if isinstance(meta, dict) else None
-    if not labels:
-        return []
-    if not isinstance(labels, list):
-        return [labels]
-    return [(label.get("system"), label.get("code")) if isinstance(label, dict) else label for label in labels]
 
 
 def _contain(answer: Appointment, why: Mapping[str, Any]) -> None:

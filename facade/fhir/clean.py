@@ -6,7 +6,7 @@ A place is the way to a value: names of elements and positions in lists.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from facade.fhir import check, data_absent
+from facade.fhir import check
 from facade.fhir.text import clean
 
 Place = tuple[str | int, ...]
@@ -39,56 +39,6 @@ def usable_elements(native: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
             kept.pop(name, None)
             kept.pop(f"_{name}", None)
     return kept, list(dict.fromkeys(lost))
-
-
-def resolve_contained(appointment: dict[str, Any], absent: str) -> dict[str, Any]:
-    """The same Appointment whose every ``#`` reference resolves, and whose contained resources are all referenced.
-
-    A reference to a contained resource that is gone says with ``absent`` that its target is not known.
-    """
-    contained = {resource.get("id"): resource for resource in appointment.get("contained", [])}
-    outside = {name: value for name, value in appointment.items() if name != "contained"}
-    resolved: dict[str, Any] = _resolved(outside, contained, absent)
-    # dom-3: a contained resource is referenced, or refers to what contains it.
-    reached = [_local(reference) for reference in _references(resolved)]
-    reached += [id_ for id_, resource in contained.items() if "#" in _references(resource)]
-    used: dict[Any, Any] = {}
-    while reached:
-        id_ = reached.pop()
-        if id_ in contained and id_ not in used:
-            used[id_] = _resolved(contained[id_], {**contained, "": None}, absent)
-            reached += [_local(reference) for reference in _references(used[id_])]
-    if used:
-        resolved["contained"] = [used[id_] for id_ in contained if id_ in used]
-    return resolved
-
-
-def _local(reference: str) -> str | None:
-    return reference[1:] if reference.startswith("#") else None
-
-
-def _references(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        own = value.get("reference")
-        return [
-            *([own] if isinstance(own, str) else []),
-            *(r for member in value.values() for r in _references(member)),
-        ]
-    return [r for member in value for r in _references(member)] if isinstance(value, list) else []
-
-
-def _resolved(value: Any, contained: Mapping[Any, Any], absent: str) -> Any:
-    if isinstance(value, list):
-        return [_resolved(member, contained, absent) for member in value]
-    if not isinstance(value, dict):
-        return value
-    value = {name: _resolved(member, contained, absent) for name, member in value.items()}
-    reference = value.get("reference")
-    if not isinstance(reference, str) or not reference.startswith("#") or reference[1:] in contained:
-        return value
-    known = {name: member for name, member in value.items() if name not in {"reference", "_reference"}}
-    extensions = [*value.get("extension", []), data_absent.extension(absent)]
-    return {**data_absent.reference(absent), **known, "extension": extensions}
 
 
 def _with_a_status(participants: Any) -> list[str]:
