@@ -7,6 +7,7 @@ import pytest
 
 from facade.fhir import ids, reasons
 from facade.testing.acceptance import hl7, r4
+from tests import test_clean
 
 GOOD = {
     "resourceType": "Appointment",
@@ -20,6 +21,9 @@ GOOD = {
     "participant": [{"actor": {"reference": "#p"}, "status": "accepted", "required": "required"}],
     "slot": [{"reference": "Slot/1"}, {"reference": "Slot/1/_history/2"}, {"reference": "https://x.example/a b"}],
 }
+PATIENT = {"resourceType": "Patient", "id": "p"}
+BACKWARD = [{"start": start, "end": end} for start, end in test_clean.BACKWARD]
+FORWARD = [{"start": start, "end": end} for start, end in test_clean.FORWARD]
 STATEMENT = {
     "resourceType": "CapabilityStatement",
     "status": "active",
@@ -66,6 +70,12 @@ def test_what_is_r4_is_found_right():
         ({"extension": [{"url": "urn:x", "valueBoolean": "true"}]}, "extension.0.valueBoolean"),
         ({"contained": [{"resourceType": "OperationOutcome", "id": "p", "issue": [{"severity": "error"}]}]}, None),
         ({"contained": [{"resourceType": "Spaceship", "id": "p"}]}, None),
+        ({"contained": [{**PATIENT, "contained": [{**PATIENT, "id": "q"}]}]}, "contained.0.contained"),
+        ({"contained": [{**PATIENT, "meta": {"versionId": "1"}}]}, "contained.0.meta.versionId"),
+        ({"contained": [{**PATIENT, "meta": {"lastUpdated": "2030-01-01T10:00:00Z"}}]}, "contained.0.meta.lastUpdated"),
+        ({"contained": [PATIENT, PATIENT]}, "contained.1.id"),
+        ({"contained": [{**PATIENT, "text": {"status": "generated", "div": "<p>x</p>"}}]}, "contained.0.text.div"),
+        ({"contained": [{**PATIENT, "name": [{"period": BACKWARD[0]}]}]}, "contained.0.name.0.period"),
         ({"resourceType": "Spaceship"}, "resourceType"),
     ],
 )
@@ -73,6 +83,27 @@ def test_what_is_not_is_found_where_it_is_wrong(change, place):
     found = r4.problems({name: value for name, value in {**GOOD, **change}.items() if value is not None})
     assert found
     assert place is None or any(one == place or one.startswith(f"{place}.") for one in found), found
+
+
+@pytest.mark.parametrize("period", BACKWARD)
+def test_a_period_that_ends_before_it_begins_is_found(period):
+    assert r4.problems({**GOOD, "requestedPeriod": [period]}) == ["requestedPeriod.0"]
+
+
+@pytest.mark.parametrize("period", FORWARD)
+def test_a_period_that_may_end_after_it_begins_is_right(period):
+    assert r4.problems({**GOOD, "requestedPeriod": [period]}) == []
+
+
+# A style that loads something, and a link, are what the facade is stricter about than HTML 4.0.
+@pytest.mark.parametrize("div", [div for div in test_clean.ACTIVE if "URL(" not in div and "x:div" not in div])
+def test_a_narrative_that_is_no_plain_xhtml_div_is_found(div):
+    assert r4.problems({**GOOD, "text": {"status": "generated", "div": div}}) == ["text.div"]
+
+
+@pytest.mark.parametrize("div", test_clean.INACTIVE)
+def test_a_narrative_of_plain_xhtml_is_right(div):
+    assert r4.problems({**GOOD, "text": {"status": "generated", "div": div}}) == []
 
 
 @pytest.mark.parametrize(

@@ -245,3 +245,117 @@ def test_a_later_answer_has_labels_of_its_own_and_what_is_no_label_stays_what_it
     assert native.overlay({"meta": "junk"}, {"meta": None})["meta"] == "junk"
     assert native.overlay({"meta": "junk"}, {"meta": other})["meta"] == other
     assert native.overlay({"meta": {"security": "junk"}}, {"meta": {"security": []}})["meta"] == {"security": "junk"}
+
+
+def test_a_contained_resource_holds_no_other_and_has_no_version():
+    meta = {"versionId": "3", "lastUpdated": "2026-01-01T10:00:00Z", "security": [LABEL]}
+    nested = {**PATIENT, "contained": [{"resourceType": "Organization", "id": "o"}], "meta": meta}
+    nested["managingOrganization"] = {"reference": "#o"}
+    answer, rejected = completed({"contained": [nested], "participant": [TO_PATIENT]})
+    shown = {**PATIENT, "meta": {"security": [LABEL]}, "managingOrganization": ABSENT}
+    assert answer["contained"] == [shown]
+    assert rejected == ["contained"]
+    answer, _ = completed({"contained": [{**PATIENT, "meta": {"versionId": "3"}}], "participant": [TO_PATIENT]})
+    assert answer["contained"] == [PATIENT]
+
+
+@pytest.mark.parametrize("other", ["p", " p ", "p\x00"])
+def test_of_contained_resources_with_one_id_none_is_shown(other):
+    contained = [PATIENT, {**PATIENT, "id": other, "birthDate": "1999-09-09"}, {**PATIENT, "id": "q"}]
+    answer, rejected = completed({"contained": contained, "participant": [TO_PATIENT, {"actor": {"reference": "#q"}}]})
+    assert answer["contained"] == [{**PATIENT, "id": "q"}]
+    assert answer["participant"][0] == {"actor": ABSENT, "status": "accepted"}
+    assert rejected == ["contained"]
+
+
+BACKWARD = [
+    ("2027-01-01", "2026-01-01"),
+    ("2027", "2026-12-31"),
+    ("2026-02", "2026-01-31T23:00:00Z"),
+    ("2026-01-01T11:00:00Z", "2026-01-01T10:00:00Z"),
+    ("2026-01-01T10:00:00Z", "2026-01-01T10:30:00+02:00"),
+    ("2026-01-01T10:00:00.5Z", "2026-01-01T10:00:00.25Z"),
+]
+FORWARD = [
+    ("2026-01-01", "2026-01-01"),
+    ("2026", "2026-01-01"),
+    ("2026-05", "2026"),
+    ("2026-01-01T10:00:00+02:00", "2026-01-01T09:30:00Z"),
+    ("2026-01-01T10:00:00Z", "2026-01-01"),
+    ("2026-01-01T10:00:00Z", "2026-01-01T10:00:00Z"),
+]
+
+
+@pytest.mark.parametrize(("start", "end"), BACKWARD)
+def test_a_period_that_ends_before_it_begins_is_left_out(start, end):
+    period, good = {"start": start, "end": end}, {"start": "2026-01-01", "end": "2026-01-02"}
+    participant = {**TO_PATIENT, "period": period}
+    patient = {**PATIENT, "name": [{"family": "F", "period": period}]}
+    answer, rejected = completed(
+        {"requestedPeriod": [period, good], "participant": [participant], "contained": [patient]}
+    )
+    assert answer["requestedPeriod"] == [good]
+    assert answer["participant"] == [TO_PATIENT]
+    assert answer["contained"] == [{**PATIENT, "name": [{"family": "F"}]}]
+    assert set(rejected) == {"requestedPeriod", "participant", "contained"}
+
+
+@pytest.mark.parametrize(("start", "end"), FORWARD)
+def test_a_period_that_may_end_after_it_begins_is_kept(start, end):
+    period = {"start": start, "end": end}
+    assert completed({"requestedPeriod": [period]})[0]["requestedPeriod"] == [period]
+
+
+XHTML = 'xmlns="http://www.w3.org/1999/xhtml"'
+INACTIVE = [
+    f"<div {XHTML}>Booked</div>",
+    f'<div {XHTML} xml:lang="no"><!-- on --><p class="a" style="color: red">Br&#xF8;d <b>&amp;</b><br/></p></div>',
+    f'<div {XHTML}><table border="1"><tbody><tr><td colspan="2">x</td></tr></tbody></table><a href="#a">a</a></div>',
+    f'<div {XHTML}><img src="data:image/png;base64,AAAA" alt="x"/><a href="https://x.example/a:b">x</a></div>',
+    f'<div {XHTML}><a href="Patient/1" name="n">x</a></div>',
+]
+ACTIVE = [
+    "<p>no div</p>",
+    "Booked",
+    "<div>no namespace</div>",
+    f"<p {XHTML}>no div</p>",
+    f"<div {XHTML}>not well-formed",
+    f"<div {XHTML}>a&nbsp;b</div>",
+    f"<div {XHTML}> <p/></div>",
+    f"<div {XHTML}>a</div><div {XHTML}>b</div>",
+    f"<div {XHTML}>a<script>alert(1)</script></div>",
+    f"<div {XHTML}>a<SCRIPT>alert(1)</SCRIPT></div>",
+    f'<div {XHTML}>a<iframe src="https://x.example"/></div>',
+    f"<div {XHTML}>a<form><input/></form></div>",
+    f"<div {XHTML}>a<object/></div>",
+    f"<div {XHTML}>a<style>p {{}}</style></div>",
+    f'<div {XHTML} onclick="alert(1)">a</div>',
+    f'<div {XHTML}>a<a href="javascript:alert(1)">b</a></div>',
+    f'<div {XHTML}>a<a href=" java&#10;script:alert(1)">b</a></div>',
+    f'<div {XHTML}>a<a href="data:text/html,x">b</a></div>',
+    f'<div {XHTML}>a<img src="vbscript:x"/></div>',
+    f'<div {XHTML}>a<p style="background: URL(https://x.example)">b</p></div>',
+    f'<div {XHTML}>a<svg xmlns="http://www.w3.org/2000/svg"/></div>',
+    f'<!DOCTYPE div [<!ENTITY a "b">]><div {XHTML}>&a;</div>',
+    f"<?xml-stylesheet href='x'?><div {XHTML}>a</div>",
+    f"<div {XHTML}>a<?php x ?></div>",
+    f"<div {XHTML}>a<!--><script>alert(1)</script>--></div>",
+    f"<div {XHTML}>a<![CDATA[<script>alert(1)</script>]]></div>",
+    '<x:div xmlns:x="http://www.w3.org/1999/xhtml">a</x:div>',
+]
+
+
+@pytest.mark.parametrize("div", ACTIVE)
+def test_a_narrative_that_is_no_plain_xhtml_div_is_left_out(div):
+    text = {"status": "generated", "div": div}
+    given = {"status": "proposed", "text": text, "contained": [{**PATIENT, "text": text}], "participant": [TO_PATIENT]}
+    answer, rejected = completed(given)
+    assert "text" not in answer
+    assert answer["contained"] == [PATIENT]
+    assert rejected == ["text", "contained"]
+
+
+@pytest.mark.parametrize("div", INACTIVE)
+def test_a_narrative_of_plain_xhtml_is_kept(div):
+    text = {"status": "generated", "div": div}
+    assert completed({"status": "proposed", "text": text})[0]["text"] == text

@@ -96,6 +96,20 @@ SHAPES = {
     "references one after another": filled(
         b'{"resourceType":"Appointment","slot":[', b'{"reference":"Slot/_"},', b"{}]}"
     ),
+    "a narrative": filled(
+        b'{"resourceType":"Appointment","text":{"status":"generated","div":"<div xmlns=\'http://www.w3.org/1999/xhtml\'>',
+        b"<b>",
+        b'"}}',
+    ),
+    "comments in a narrative": filled(
+        b'{"resourceType":"Appointment","text":{"status":"generated","div":"<div xmlns=\'http://www.w3.org/1999/xhtml\'>',
+        b"<!--",
+        b'"}}',
+    ),
+    "periods": filled(b'{"resourceType":"Appointment","requestedPeriod":[', b'{"start":"2","end":"1"},', b"{}]}"),
+    "contained resources of one id": filled(
+        b'{"resourceType":"Appointment","contained":[', b'{"resourceType":"Patient","id":"p","meta":7},', b"{}]}"
+    ),
     # Fewer values than any limit, so that nothing but their names' length is too much.
     "a long name": named_at_length(
         b'{"resourceType":"Appointment","NAME":{', b",".join(b'"%d":1' % number for number in range(1_900)), b"}}"

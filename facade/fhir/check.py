@@ -8,9 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fhir.resources.R4B.appointment import Appointment, AppointmentParticipant
+from fhir.resources.R4B.narrative import Narrative
+from fhir.resources.R4B.period import Period
 from fhir.resources.R4B.resource import Resource
 from pydantic import ValidationError
 
+from facade.fhir import narrative, period
 from facade.fhir.elements import Element, elements, model_of
 from facade.fhir.request import STATUSES
 
@@ -66,8 +69,9 @@ def may_have_a_reason(status: str) -> bool:
 
 
 def wrong_json(found: Mapping[str, Any]) -> Iterator[Place]:
-    """The places in some elements of an Appointment that have a wrong JSON type, a code that does not exist, or an
-    extension with both a value and extensions, or neither (ext-1).
+    """The places in some elements of an Appointment that have a wrong JSON type, a code that does not exist, an
+    extension with both a value and extensions, or neither (ext-1), a period that ends before it begins (per-1), or a
+    narrative that is not plain XHTML (txt-1, txt-2).
     """
     return _wrong_members(found, Appointment, ())
 
@@ -122,4 +126,9 @@ def _wrong_value(name: str, value: Any, element: Element, place: Place) -> Itera
         if ("extension" in value) == bool(values):
             yield place
             return
+    if (model is Period and period.is_backward(value)) or (
+        model is Narrative and "div" in value and not narrative.is_plain(value["div"])
+    ):
+        yield place
+        return
     yield from _wrong_members(value, model, place)

@@ -1,20 +1,43 @@
 """Contained resources: which of a source's may be shown, and what becomes of the references to the others."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from facade.fhir import clean, data_absent, labels
+from facade.fhir import clean, data_absent, labels, text
+
+_OF_A_VERSION = {"versionId", "lastUpdated"}
 
 
 def usable(contained: Any) -> tuple[Any, bool]:
     """The contained resources that may be shown, still to be cleaned, and whether that is less than there was.
 
-    A resource that would lose a security label is not shown at all: its labels say who may see it.
+    A resource that would lose a security label is not shown at all: its labels say who may see it. Neither are two of
+    one id: a reference to them may mean either, and the wrong patient is worse than none. What one contains itself goes
+    (dom-2), and so does its version (dom-4): it has none but that of the whole.
     """
     if not isinstance(contained, list):
         return contained, False
-    kept = [resource for resource in contained if all(map(_keeps_labels, _metas(resource)))]
+    kept = [_alone(resource) for resource in contained]
+    times = Counter(map(_id, kept))
+    kept = [one for one in kept if _id(one) is None or times[_id(one)] == 1]
+    kept = [one for one in kept if all(map(_keeps_labels, _metas(one)))]
     return kept, kept != contained
+
+
+def _id(resource: Any) -> str | None:
+    """As it will be when it is cleaned."""
+    found = resource.get("id") if isinstance(resource, dict) else None
+    return text.clean(found) if isinstance(found, str) else None
+
+
+def _alone(resource: Any) -> Any:
+    if not isinstance(resource, dict):
+        return resource
+    resource = {name: member for name, member in resource.items() if name != "contained"}
+    if isinstance(meta := resource.get("meta"), dict):
+        resource["meta"] = {name: member for name, member in meta.items() if name.lstrip("_") not in _OF_A_VERSION}
+    return resource
 
 
 def _keeps_labels(meta: Any) -> bool:

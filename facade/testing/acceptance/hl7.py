@@ -29,3 +29,11 @@ def encoded(raw: str) -> str:
     return "x-." + "".join(
         char if plain.fullmatch(char) else "".join(f".{byte:02x}" for byte in char.encode()) for char in raw
     )
+
+
+NARRATIVE_ELEMENTS = frozenset(
+    "a abbr acronym address area b big blockquote bdo br caption center cite code col colgroup dd dfn div dl dt em "
+    "font h1 h2 h3 h4 h5 h6 hr i img kbd li map ol p pre q s samp small span strike strong sub sup table tbody td "
+    "tfoot th thead tr tt u ul var".split()
+)
+"""HTML 4.0's chapters 7 to 11 (without 9.4) and 15, links, images: http://hl7.org/fhir/R4/narrative.html#security"""

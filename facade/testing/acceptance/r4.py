@@ -11,6 +11,7 @@ from typing import Any
 from fhir.resources.R4B import get_fhir_model_class
 from pydantic import BaseModel, ValidationError
 
+from facade.testing.acceptance import narrative
 from facade.testing.acceptance.hl7 import FHIR_ID
 
 Place = tuple[str | int, ...]
@@ -73,6 +74,7 @@ def problems(resource: Mapping[str, Any]) -> list[str]:
     again = json.loads(parsed.model_dump_json(by_alias=True, exclude_none=True))
     found = [*_other_types(resource, again, ()), *_empty(resource, ()), *_wrong_codes(parsed, resource, ())]
     found += [*_wrong_extensions(resource, ()), *_wrong_references(resource)]
+    found += [*_wrong_contained(resource), *_wrong_types(parsed, resource, ())]
     if kind == "CapabilityStatement":
         found += _wrong_statement(resource)
     return list(dict.fromkeys(map(_named, found)))
@@ -162,11 +164,8 @@ def _wrong_extensions(value: Any, place: Place) -> Iterator[Place]:
 
 
 def _wrong_references(resource: Mapping[str, Any]) -> Iterator[Place]:
-    """ref-1: a ``#`` reference leads to what is contained. A relative one ends in an id. dom-2: no box in a box."""
+    """ref-1: a ``#`` reference leads to what is contained. A relative one ends in an id."""
     contained = [one for one in resource.get("contained", []) if isinstance(one, dict)]
-    for number, one in enumerate(contained):
-        if "contained" in one:
-            yield ("contained", number, "contained")
     known = {"#", *(f"#{one.get('id')}" for one in contained)}
     for place, reference in _references(resource, ()):
         kind, _, rest = reference.partition("/")
@@ -176,6 +175,40 @@ def _wrong_references(resource: Mapping[str, Any]) -> Iterator[Place]:
             relative and not all(map(FHIR_ID.fullmatch, ids))
         ):
             yield place
+
+
+def _wrong_contained(resource: Mapping[str, Any]) -> Iterator[Place]:
+    """dom-2: no box in a box. dom-4: no version of its own. And one id for each, or a reference means either."""
+    ids: set[Any] = set()
+    for number, one in enumerate(one for one in resource.get("contained", []) if isinstance(one, dict)):
+        if "contained" in one:
+            yield ("contained", number, "contained")
+        for name in ("versionId", "lastUpdated"):
+            if name in one.get("meta", {}):
+                yield ("contained", number, "meta", name)
+        if one.get("id") in ids:
+            yield ("contained", number, "id")
+        ids.add(one.get("id"))
+
+
+def _wrong_types(parsed: BaseModel, value: Any, place: Place) -> Iterator[Place]:
+    """per-1, txt-1 and txt-2, wherever the model has such a type."""
+    if not isinstance(value, dict):
+        return
+    kind = type(parsed).__name__
+    if kind == "Period" and narrative.ends_before_it_starts(value):
+        yield place
+    if kind == "Narrative" and not narrative.is_allowed(value.get("div")):
+        yield (*place, "div")
+    for name, field in type(parsed).model_fields.items():
+        written = field.alias or name
+        inside, member = getattr(parsed, name, None), value.get(written)
+        if isinstance(inside, BaseModel):
+            yield from _wrong_types(inside, member, (*place, written))
+        elif isinstance(inside, list) and isinstance(member, list):
+            for number, (one, its) in enumerate(zip(inside, member, strict=False)):
+                if isinstance(one, BaseModel):
+                    yield from _wrong_types(one, its, (*place, written, number))
 
 
 def _references(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
