@@ -118,6 +118,7 @@ EXPECTED = {
     "nothing-on-prefer-minimal": {"preferences"},
     "one-format-for-all": {"formats-that-are-not-written", "formats-that-are-written"},
     "one-native-reason-for-all": {"reasons-reach-the-source", "native-reasons-win"},
+    "one-participant-without-an-actor": {"appointments-are-complete"},
     "only-the-sources-present-word-counts": {"cancelled-stays-cancelled"},
     "participants-without-an-actor": {"appointments-are-complete", "app-1"},
     "plain-json": {"formats-that-are-written", "answers-are-fhir-json"},

@@ -356,6 +356,13 @@ def participants_without_an_actor(exchange, memory):
         exchange.send({**exchange.resource, "participant": [{"status": "needs-action"}]})
 
 
+@spoiled
+def one_participant_without_an_actor(exchange, memory):
+    if exchange.is_appointment:
+        nobody = {"type": [{"text": "attender"}], "status": "needs-action"}
+        exchange.send({**exchange.resource, "participant": [*exchange.resource["participant"], nobody]})
+
+
 # What goes in
 
 

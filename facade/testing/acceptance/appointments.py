@@ -23,7 +23,7 @@ def appointments_are_complete(answer: Answer) -> Findings:
     """An actor and a status of a participant among them."""
     absent = [element for element in _REQUIRED if not answer.resource.get(element)]
     participants = answer.resource.get("participant", [])
-    if participants and not any(participant.get("actor") for participant in participants):
+    if not all(participant.get("actor") for participant in participants):
         absent.append("participant.actor")
     if not all(participant.get("status") for participant in participants):
         absent.append("participant.status")
