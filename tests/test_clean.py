@@ -171,6 +171,18 @@ def test_a_contained_resource_with_a_modifier_is_not_shown():
     assert answer["participant"][0]["actor"] == ABSENT
 
 
+def test_what_a_modifier_within_a_contained_resource_is_about_is_not_shown():
+    contacts = [{"name": {"text": "not"}, "modifierExtension": [{"url": "urn:not", "valueBoolean": True}]}]
+    contacts.append({"name": {"text": "shown"}})
+    bundle = {"resourceType": "Bundle", "id": "b", "type": "collection", "entry": [{"resource": PATIENT}]}
+    bundle["entry"].append({"resource": {**PATIENT, "implicitRules": "urn:rules"}})
+    to_bundle = [{"reference": "#b"}]
+    contained = [{**PATIENT, "contact": contacts}, bundle]
+    answer, _ = completed({"contained": contained, "participant": [TO_PATIENT], "supportingInformation": to_bundle})
+    assert answer["contained"][0] == {**PATIENT, "contact": contacts[1:]}
+    assert answer["contained"][1]["entry"] == [{"resource": PATIENT}]
+
+
 def test_the_largest_members_of_a_huge_appointment_go_and_the_rest_is_bare_without_its_labels():
     labels = {"security": [{"system": "urn:labels", "code": "R"}]}
     many = [{"text": "x"}] * (native.MAX_MEMBERS + 1)

@@ -58,10 +58,18 @@ def _wrong_places(elements: Mapping[str, Any]) -> Iterator[Place]:
     if not wrong:
         yield from check.wrong_for_the_model(elements)
     for name, value in elements.items():
-        # What a modifier that nobody understands is about is not shown as if it were understood.
         for position, member in enumerate(value if isinstance(value, list) else ()):
-            if isinstance(member, dict) and any(modifier in member for modifier in _MODIFIERS):
-                yield name, position
+            yield from _modified(member, (name, position))
+
+
+def _modified(value: Any, place: Place) -> Iterator[Place]:
+    """What a modifier that nobody understands is about is not shown as if it were understood."""
+    if isinstance(value, dict) and any(modifier in value for modifier in _MODIFIERS):
+        yield place
+    elif isinstance(value, (dict, list)):
+        for step, member in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(member, (dict, list)):
+                yield from _modified(member, (*place, step))
 
 
 def _take_out(root: Any, place: Place) -> None:
