@@ -5,6 +5,7 @@ import pytest
 from facade.cancellation import native
 from facade.errors import Cause, Unknown
 from facade.fhir import data_absent
+from plugins.heim.adapter import HeimAdapter
 from tests.test_answer import BOOKED, completed
 
 ABSENT = data_absent.reference("unknown")
@@ -162,6 +163,15 @@ def test_an_appointment_with_a_modifier_is_not_understood(modifier):
         native.checked({"id": "1", "status": "cancelled", **modifier}, "1")
     assert raised.value.cause is Cause.UNREADABLE
     assert "modifier" in raised.value.detail
+
+
+def test_an_appointment_with_a_modifier_is_neither_cancelled_nor_shown(caller, simulator, monkeypatch):
+    read = HeimAdapter.read
+    monkeypatch.setattr(HeimAdapter, "read", lambda self, id_: {**read(self, id_), "implicitRules": "urn:rules"})
+    assert caller.read("apt_1").status_code == 503
+    answer = caller.cancel("apt_1").json
+    assert (answer["status"], answer["contained"][0]["issue"][0]["code"]) == ("proposed", "processing")
+    assert simulator.log.count("cancel") == 0
 
 
 def test_a_contained_resource_with_a_modifier_is_not_shown():
