@@ -42,6 +42,7 @@ MOVES = {
     "take_due": ("in-doubt", lambda r, seen: r.take_due(seen), "read_due"),
     "abandoned": ("claimed", lambda r, seen: r.abandoned(seen), "state epoch changed_at"),
     "looked": ("in-doubt", lambda r, seen: r.looked(seen, {}, None, {}), "state epoch negative_reads read_due"),
+    "never_read": ("in-doubt", lambda r, seen: r.never_read(seen), "state epoch read_due"),
     "hint": ("in-doubt", lambda r, seen: r.hint(seen), "state epoch read_due"),
     "undone": (
         "cancelled",

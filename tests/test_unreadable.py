@@ -9,6 +9,7 @@ from facade import Can, Capabilities, NotDone, SourceAdapter, Unknown
 from facade.app import compose
 from facade.cancellation.timers import Timers
 from facade.errors import Cause, Unavailable
+from facade.ledger.store import Entry
 from facade.testing.conformance.bench import Shares
 from facade.web import create_app
 from tests.conftest import Caller
@@ -131,3 +132,29 @@ def test_an_adapter_that_says_unavailable_after_its_permit_leaves_doubt(before):
     assert row(caller).state == "operator"
     assert adapter.writes == 1
     assert "CANARY" not in str(lines)
+
+
+@pytest.mark.parametrize(
+    ("state", "by"),
+    [
+        ("in-doubt", "the reconciler"),
+        ("in-doubt", "a repeat"),
+        ("operator", "the reconciler"),
+        ("operator", "a repeat"),
+        ("not-applied", "the reconciler"),
+    ],
+)
+def test_a_row_scheduled_before_its_source_was_known_to_be_unreadable_leaves_the_schedule(before, state, by):
+    caller = before(adapter := Blind(Unknown(Cause.TIMEOUT)))
+    caller.cancel("apt_1")
+    seen = row(caller)
+    # As an older version, or the plugin before it declared this, has left it; migration 0002 does it to operators.
+    values = {"state": state, "read_due": 0.0, "read_in": 0.0}
+    assert caller.facade.ledger.change(seen.key, {"state": "operator"}, values, Entry(event="read", state=state))
+    if by == "the reconciler":
+        caller.facade.reconciler.tick(caller.facade.sources["heim"])
+    else:
+        assert caller.cancel("apt_1").json["status"] == "proposed"
+    expected = "not-applied" if state == "not-applied" else "operator"
+    assert (row(caller).state, row(caller).read_due, row(caller).read_in) == (expected, None, None)
+    assert (adapter.reads, adapter.writes) == (0, 1)

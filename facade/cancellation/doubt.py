@@ -39,10 +39,12 @@ class Doubt:
     def look(self, source: Source, row: Row, seconds: float, who: str, *, scheduled: bool = False) -> Answer | None:
         """Read once. The answer if the read proves the cancellation (recorded by now), else None.
 
-        A source that cannot be read is not asked. A read that was ``scheduled`` schedules the next one; any other
-        leaves the schedule alone. Raises Unavailable when the ledger cannot be used.
+        A source that cannot be read is not asked: its row goes to an operator, with nothing scheduled. A read that was
+        ``scheduled`` schedules the next one; any other leaves the schedule alone. Raises Unavailable when the ledger
+        cannot be used.
         """
         if source.system.capabilities.read is not Can.YES:
+            self._records.never_read(row)
             return None
         watched = self._records.watch.in_state(row)
         found: Appointment | None = None

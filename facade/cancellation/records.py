@@ -174,6 +174,19 @@ class Records:
         expected = {name: getattr(seen, name) for name in unchanged}
         return self.ledger.change(seen.key, expected, {**values, "state": state}, entry)
 
+    def never_read(self, seen: Row) -> bool:
+        """Take a row in doubt off the schedule, and to an operator: its source cannot be read.
+
+        Such a row is from before its source, or this version, knew that. False if there was nothing to do.
+        """
+        event = Event.ESCALATE if seen.state == State.IN_DOUBT else None
+        if event is None and seen.read_due is None:
+            return False
+        state = State(seen.state) if event is None else TRANSITIONS[State(seen.state), event]
+        entry = Entry(event=event or "unscheduled", state=state, epoch=seen.epoch, detail={"cause": "not-readable"})
+        expected = {"state": seen.state, "epoch": seen.epoch, "read_due": seen.read_due}
+        return self.ledger.change(seen.key, expected, {"state": state, **NOT_SCHEDULED}, entry)
+
     def hint(self, seen: Row) -> bool:
         """Bring the next read forward. Hints that come while one is due are one."""
         due = self._clock.now() + self._timers.hint
