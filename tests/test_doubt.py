@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from facade.app import compose
+from facade.cancellation import native
 from facade.cancellation.judgement import judge, undo
 from facade.cancellation.timers import HOUR, MINUTE, Timers
 from facade.cancellation.wish import Caller as Who
 from facade.clock import Clock
 from facade.contract import CancelRequest
+from facade.fhir import chargeability
 from facade.ledger.store import Ledger
 from facade.testing.faults import FAULTS
 from tests.patience import PATIENT
@@ -280,6 +282,36 @@ def test_with_less_than_26_hours_to_the_eta_a_person_must_look_and_evidence_stil
     reconcile_for(caller, time, 2 * HOUR, step=MINUTE)
     assert ledger.find(("heim", "apt_1")).state == "cancelled"
     assert simulator.log.count("cancel") == 1
+
+
+@pytest.mark.parametrize("form", ["an instant", "a date", "no time"])
+def test_an_eta_that_cannot_be_used_is_near(caller, simulator, time, form):
+    eta = datetime.now(UTC) + (timedelta(hours=25) if form == "an instant" else DAYS)
+    told = {"an instant": eta.isoformat(), "a date": f"{eta:%Y-%m-%d}", "no time": "soon"}
+    move_eta(simulator, DAYS)
+    simulator.patch("apt_1", {"estimatedTimeOfArrival": told[form]})
+    simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
+    answer = caller.cancel("apt_1").json
+    (extension,) = (e for e in answer["extension"] if e["url"] == chargeability.EXTENSION)
+    assert extension["extension"][0]["valueBoolean"] is (form != "an instant")
+    reconcile_for(caller, time, 3.0)
+    assert caller.facade.ledger.find(("heim", "apt_1")).state == "operator"
+
+
+@pytest.mark.parametrize(
+    ("extension", "limit"),
+    [
+        ([chargeability.chargeability(may_be=True, eta="2026-12-01T09:00:00Z")], 1796115600.0),
+        ([chargeability.chargeability(may_be=False, eta="2026-12-01T09:00:00Z")], 1796115600.0),
+        ([chargeability.chargeability(may_be=True, eta="2026-12-01")], native.ETA_OVER),
+        ([chargeability.chargeability(may_be=True, eta=None)], native.ETA_OVER),
+        ([chargeability.chargeability(may_be=False, eta=None)], None),
+        ([], None),
+    ],
+)
+def test_the_eta_that_is_recorded(extension, limit):
+    told = native.checked({"resourceType": "Appointment", "id": "x", "extension": extension}, "x")
+    assert native.times(told)["charge_limit"] == limit
 
 
 def test_after_24_hours_a_person_must_look(caller, simulator, time, doubt):

@@ -21,6 +21,7 @@ log = structlog.get_logger()
 MAX_SIZE = 128 * 1024  # bytes, as JSON
 MAX_MEMBERS = 1000  # of one array
 MAX_VALUES = 10_000  # in all
+ETA_OVER = 0.0  # an ETA, in seconds since 1970, that was over before any appointment here
 
 
 def read(source: Source, appointment_id: str, seconds: float) -> Appointment:
@@ -147,11 +148,20 @@ def told(native: Appointment) -> dict[str, Any]:
 
 
 def times(native: Appointment | None) -> dict[str, float | None]:
-    """The ledger's ``charge_limit`` (the ETA) and ``starts_at``, as far as the source tells."""
-    return {
-        "charge_limit": _seconds(chargeability.eta(native or {})),
-        "starts_at": _seconds((native or {}).get("start")),
-    }
+    """The ledger's ``charge_limit`` (the ETA) and ``starts_at``, as far as the source tells.
+
+    A cancel that may be chargeable by an ETA that cannot be used counts as one whose ETA is over.
+    """
+    limit = _seconds(chargeability.eta(native or {}))
+    if limit is None and _may_be_chargeable(native or {}):
+        limit = ETA_OVER
+    return {"charge_limit": limit, "starts_at": _seconds((native or {}).get("start"))}
+
+
+def _may_be_chargeable(native: Appointment) -> bool:
+    extensions = [e for e in native.get("extension", []) if e.get("url") == chargeability.EXTENSION]
+    parts = [part for extension in extensions for part in extension.get("extension", [])]
+    return any(part.get("url") == "mayBeChargeable" and part.get("valueBoolean") is True for part in parts)
 
 
 def _seconds(instant: Any) -> float | None:
