@@ -4,21 +4,24 @@ import getpass
 import json
 import re
 import shlex
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from facade import registry
-from facade.app import assemble
+from facade import CanonicalId, SourceAdapter, Unknown, registry
+from facade.app import assemble, compose
 from facade.cancellation.known_sources import check_sources
+from facade.cancellation.timers import Timers
 from facade.cli import main
-from facade.errors import ConfigurationError
+from facade.errors import Cause, ConfigurationError
 from facade.ledger.engine import connect
 from facade.ledger.maintenance import KnownSource, Maintenance
-from facade.ledger.store import Ledger
+from facade.ledger.store import Entry, Ledger
 from facade.testing.faults import FAULTS
-from tests.conftest import remember
+from facade.web import create_app
+from tests.conftest import Caller, remember
 from tests.stores import store_url
 
 DOUBT = {
@@ -307,3 +310,83 @@ def test_a_user_without_a_name_is_asked_for_one(in_doubt, caller, store, monkeyp
     monkeypatch.setattr(getpass, "getuser", nobody)
     assert "say who you are" in resolve(store, "--as", "cancelled", code=2)
     assert resolve(store, "--as", "cancelled", "--by", "Me") == "heim apt_1 is cancelled now\n"
+
+
+# The ids that a person may know
+
+
+class Spelled(SourceAdapter):
+    """A source in memory that spells the ids 7 and 007 as 00007."""
+
+    def read(self, appointment_id):
+        return {"id": appointment_id.rjust(5, "0"), "status": "booked"}
+
+    def cancel(self, request, current, permit):
+        permit()
+        raise Unknown(Cause.TIMEOUT)
+
+
+@pytest.fixture
+def spelled(caller):
+    """The same facade before such a source; its appointment 7 is in doubt."""
+    built = caller.facade
+    source = built.sources["heim"]
+    form = CanonicalId(version=1, form=lambda spelling: spelling.lstrip("0") or "0")
+    declared = replace(source.system, canonical_id=form, id_pattern=r"[0-9]{1,9}")
+    source = replace(source, adapter=Spelled(), system=declared)
+    facade = compose(built.config, {"heim": source}, built.ledger, Timers.for_answers_within(2.0))
+    facade.check_sources()
+    before = Caller(create_app(facade), facade)
+    answer = before.cancel("007").json
+    assert [each["value"] for each in answer["identifier"]] == ["heim", "00007"]
+    return before
+
+
+def test_a_record_is_found_by_its_key_and_by_what_clients_see(store, spelled, night):
+    night()
+    for spelling in ("7", "00007"):
+        assert "heim 7: in-doubt" in run("ledger", "show", "heim", spelling, "--store", store)
+    run("ledger", "resolve", "heim", "00007", "--as", "cancelled", "--because", "told", "--store", store)
+    assert spelled.cancel("7").json["status"] == "cancelled"
+
+
+def test_of_another_spelling_nobody_says_that_it_was_never_cancelled(store, spelled, night):
+    night()
+    said = run("ledger", "show", "heim", "007", "--store", store, code=1)
+    assert "not cancelled" not in said
+    assert "canonical form" in said
+    assert "facade ledger list --source heim --store" in said
+
+
+def answered(caller, appointment_id, answer):
+    """Cancel, and put this in the place of the recorded answer."""
+    caller.cancel(appointment_id)
+    values = {"answer": json.dumps(answer)}
+    key = ("heim", appointment_id)
+    assert caller.facade.ledger.change(key, {"state": "cancelled"}, values, Entry(event="revised"))
+
+
+def test_a_record_is_found_by_the_id_of_its_answer_and_by_nothing_else_in_it(store, caller, night):
+    official = {"use": "official", "value": "a b"}
+    answered(caller, "apt_1", {"id": "_Encoded", "identifier": [{"value": "heim"}, official], "comment": "apt_9"})
+    night()
+    for seen in ("_Encoded", "a b"):
+        assert "heim apt_1: cancelled" in run("ledger", "show", "heim", seen, "--store", store)
+    for other in ("apt_9", "_encoded", "_Enc%", "heim"):
+        assert "has no record" in run("ledger", "show", "heim", other, "--store", store, code=1)
+
+
+def test_where_several_records_are_seen_under_one_id_none_is_chosen(store, caller, night):
+    for key in ("apt_1", "apt_2"):
+        answered(caller, key, {"identifier": [{"use": "official", "value": "X"}]})
+    night()
+    said = run("ledger", "show", "heim", "X", "--store", store, code=1)
+    assert "apt_1" in said
+    assert "apt_2" in said
+
+
+def test_records_that_were_moved_to_another_name_are_pointed_to(store, in_doubt, night):
+    night()
+    run("ledger", "rename", "heim", "clinic", "--store", store)
+    said = run("ledger", "show", "heim", "apt_1", "--store", store, code=1)
+    assert "facade ledger show clinic apt_1 --store" in said

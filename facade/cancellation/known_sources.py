@@ -18,6 +18,14 @@ _KNOWS = [State.REFUSED, State.NOT_APPLIED, State.IN_DOUBT, State.OPERATOR, Stat
 _UNSETTLED = (*IN_FLIGHT, *DOUBTFUL)
 
 
+def command(option: str, name: str, *arguments: str, options: tuple[str, ...] = ()) -> str:
+    """A ``facade ledger`` command for a shell; ``option`` names the ledger. An argument may begin with ``-``."""
+    words, chosen = shlex.join(arguments), " ".join(filter(None, (shlex.join(options), option)))
+    if any(argument.startswith("-") for argument in arguments):
+        return f"facade ledger {name} {chosen} -- {words}"
+    return " ".join(filter(None, ("facade ledger", name, words, chosen)))
+
+
 def check_sources(ledger: Ledger, sources: Iterable[Source]) -> None:
     """Make sure that the ledger's records are those of the configured sources; remember what is new.
 
@@ -48,7 +56,7 @@ def look_at_sources(ledger: Ledger, sources: Iterable[Source]) -> tuple[list[str
             new = remembered.renamed_to
             problems.append(
                 f"sources.{name}: the ledger's records were moved to the name {new}; configure it by that name, "
-                f"or move them back: facade ledger rename {new} {name} {ledger.option}"
+                f"or move them back: {command(ledger.option, 'rename', new, name)}"
             )
         elif (
             remembered is not None and remembered.id_form != declared.id_form and _has_keys(remembered, rows.get(name))
@@ -56,7 +64,7 @@ def look_at_sources(ledger: Ledger, sources: Iterable[Source]) -> tuple[list[str
             problems.append(
                 f"sources.{name}: the ledger's ids are not in the canonical form that the plugin declares (version "
                 f"{declared.id_form}); stop every facade on this ledger, then run "
-                f"facade ledger rekey {name} --plugin {source.system.name} {ledger.option}"
+                + command(ledger.option, "rekey", name, options=("--plugin", source.system.name))
             )
         elif remembered != declared:
             to_remember[name] = declared
@@ -83,8 +91,8 @@ def _strangers(
             what = "records of cancellations" if blind else "unsettled cancellations"
             yield (
                 f"sources.{name}: is not configured, and the ledger has {matter} {what} of it; configure it, or, "
-                f"if it has another name now, move them: facade ledger rename {name} NEW {option}"
-                + ("" if blind else f"; or settle each: facade ledger list --source {name} {option}")
+                f"if it has another name now, move them: {command(option, 'rename', name, 'NEW')}"
+                + ("" if blind else f"; or settle each: {command(option, 'list', options=('--source', name))}")
             )
 
 
@@ -143,7 +151,7 @@ def rename(ledger: Ledger, old: str, new: str) -> int:
         raise ConfigurationError(
             f"{new} has records of {len(taken)} appointments that {old} has records of too, {taken[0]} for example; "
             "they are not the same source, or it was cancelled under both names: look at each: "
-            f"facade ledger show {new} {shlex.quote(taken[0])} {ledger.option}"
+            + command(ledger.option, "show", new, taken[0])
         )
     before = known.get(old, KnownSource(0, True, None))
     there = known.get(new)

@@ -6,7 +6,6 @@ one plugin, for the form of its ids.
 
 import getpass
 import re
-import shlex
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +21,10 @@ from facade.cancellation.records import Records
 from facade.cancellation.states import SETTLED, State
 from facade.cancellation.timers import Timers
 from facade.cli.ledger_options import named_ledger, of_a_ledger, opened
+from facade.cli.ledger_rows import find_row
 from facade.cli.terminal import show as say
 from facade.ledger import migrate
 from facade.ledger.maintenance import Maintenance
-from facade.ledger.store import Ledger
 from facade.ledger.tables import Row
 from facade.source import SourceIds
 
@@ -72,7 +71,7 @@ def list_rows(path: Path | None, store: str | None, state: str | None, source: s
 def show(source: str, id: str, path: Path | None, store: str | None) -> None:  # noqa: A002 - click passes arguments by name
     """Show one cancellation and its journal as a timeline."""
     found = opened(path, store)
-    row = _row(found, source, id)
+    row = find_row(found, source, id)
     say(f"{row.source} {row.appointment_id}: {row.state}, attempt {row.epoch}, version {row.version}")
     if row.read_due is not None:
         say(f"next read {_when(row.read_due)}")
@@ -115,7 +114,7 @@ def resolve(
         raise click.UsageError("--because is empty; say how you know")
     who = _name(who)
     found = opened(path, store)
-    row = _row(found, source, id)
+    row = find_row(found, source, id)
     records = Records(found, Timers(), found.clock)
     if verdict is None:
         _take_back(records, row, because.strip(), who)
@@ -196,16 +195,6 @@ def _configured_plugin(source: str, path: Path | None) -> str:
             f"{source} is not configured in {path}; name its plugin, which declares the form: --plugin"
         )
     return name
-
-
-def _row(found: Ledger, source: str, appointment_id: str) -> Row:
-    row = found.find((source, appointment_id))
-    if row is None:
-        raise click.ClickException(
-            f"{source} {appointment_id} was never cancelled through this facade; see facade ledger list "
-            f"--source {shlex.quote(source)} {found.option}"
-        )
-    return row
 
 
 def _named(row: Row) -> str:

@@ -1,5 +1,6 @@
 """What is done to the ledger as a whole, by people: purge it, give its rows other keys, see who works on it."""
 
+import json
 import os
 import socket
 import uuid
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, Float, Table, and_, delete, func, literal_col
 
 from facade.errors import Unavailable
 from facade.ledger.store import Entry, Key, Ledger
-from facade.ledger.tables import ROW_FORMAT, audit, cancellations, journal, processes, sources
+from facade.ledger.tables import ROW_FORMAT, Row, audit, cancellations, journal, processes, sources
 
 _BATCH = 500  # rows that one transaction purges
 TOLD_EVERY = 15.0  # seconds
@@ -89,6 +90,17 @@ class Maintenance:
         with self._ledger.reading() as connection:
             query = select(cancellations.c.appointment_id).where(cancellations.c.source == source)
             return list(connection.execute(query.order_by(cancellations.c.appointment_id)).scalars())
+
+    def answered(self, source: str, text: str) -> list[Row]:
+        """The rows of a source whose recorded answer holds this text as a whole JSON string, anywhere."""
+        quoted = json.dumps(text, ensure_ascii=False)
+        query = select(cancellations).where(
+            cancellations.c.source == source,
+            cancellations.c.format <= ROW_FORMAT,
+            cancellations.c.answer.contains(quoted, autoescape=True),
+        )
+        with self._ledger.reading() as connection:
+            return [Row(**row) for row in connection.execute(query).mappings()]
 
     def move(self, old: Key, new: Key, entry: Entry) -> bool:
         """Give a row another key, with its journal and audit; False where a row has the new key."""
