@@ -8,6 +8,7 @@ from typing import Any
 import click
 from marshmallow import ValidationError
 
+from facade.cli.ids import TakesId
 from facade.cli.terminal import show, show_json
 from facade.deadline import deadline
 from facade.errors import SourceError
@@ -20,7 +21,7 @@ _PATIENCE = 65.0
 _PROPOSED, _FAILED = 3, 1
 
 
-@click.command()
+@click.command(cls=TakesId)
 @click.argument("source")
 @click.argument("id")
 @click.option("--reason", metavar="CODE", help="One of HL7's cancellation reason codes, for example pat-mv.")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from marshmallow import ValidationError
 
+from facade.cli.ids import TakesId
 from facade.cli.terminal import show, show_json
 from facade.deadline import deadline
 from facade.errors import Cause, SourceError
@@ -23,7 +24,7 @@ _appointment = click.argument("id")
 _source = click.argument("source")
 
 
-@click.command()
+@click.command(cls=TakesId)
 @_source
 @_appointment
 @click.argument("fault")
@@ -39,7 +40,7 @@ def arm(source: str, id: str, fault: str, times: int | None, url: str) -> None: 
     show(f"{source} {id}: {fault}, {often}. {armed['description']}")
 
 
-@click.command()
+@click.command(cls=TakesId)
 @_source
 @click.argument("id", required=False)
 @_url
@@ -56,7 +57,7 @@ def faults() -> None:
         show(f"{fault.name:<28}{fault.ends_in:<11}{fault.description}")
 
 
-@click.command()
+@click.command(cls=TakesId)
 @_source
 @click.argument("id", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print everything, bodies included.")
@@ -78,7 +79,7 @@ def log(source: str, id: str | None, as_json: bool, url: str) -> None:  # noqa: 
     show(f"native cancels: {found['cancels']}, reads: {found['reads']}")
 
 
-@click.command()
+@click.command(cls=TakesId)
 @_source
 @_appointment
 @click.option("--hours", type=float, required=True, help="How much later; a negative number for earlier.")
@@ -109,7 +110,7 @@ def time(now: str | None, advance: float | None, real: bool, url: str) -> None:
     show(_ask(url, *(("PUT", "/time", wishes[0]) if wishes else ("GET", "/time")))["now"])
 
 
-@click.command()
+@click.command(cls=TakesId)
 @_source
 @click.option("--like", metavar="ID", help="The appointment to copy; an ordinary one by default.")
 @click.option("--id", "id", metavar="ID", help="Its id; by default one that nobody has.")

@@ -20,6 +20,7 @@ from facade.cancellation.known_sources import rekey, rename
 from facade.cancellation.records import Records
 from facade.cancellation.states import SETTLED, State
 from facade.cancellation.timers import Timers
+from facade.cli.ids import TakesId
 from facade.cli.ledger_options import named_ledger, of_a_ledger, opened
 from facade.cli.ledger_rows import find_row
 from facade.cli.terminal import show as say
@@ -64,7 +65,7 @@ def list_rows(path: Path | None, store: str | None, state: str | None, source: s
         say("no cancellations" + (f" in state {state}" if state else ""), err=True)
 
 
-@ledger.command()
+@ledger.command(cls=TakesId)
 @click.argument("source")
 @click.argument("id")
 @of_a_ledger
@@ -84,7 +85,7 @@ def show(source: str, id: str, path: Path | None, store: str | None) -> None:  #
         say(f"{_when(line['at'])}  {line['who']}: {line['action']} → {line['outcome']}{cause}")
 
 
-@ledger.command()
+@ledger.command(cls=TakesId)
 @click.argument("source")
 @click.argument("id")
 @click.option("--as", "verdict", type=click.Choice(["cancelled", "not-applied"]), help="What is true.")
