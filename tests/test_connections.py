@@ -5,10 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from click.testing import CliRunner
+from structlog.testing import capture_logs
 
 from facade import Cause, NotDone, SourceAdapter, deadline
+from facade.app import assemble
 from facade.cli import main
+from facade.cli.reloading import Served
 from facade.connections import Limited, limited
+from facade.ledger.maintenance import Presence
 from tests.plugins_of_tests import installed
 
 ROOM = 20.0
@@ -118,3 +122,52 @@ def test_several_workers_are_refused_for_a_source_that_counts_its_connections(tm
     assert done.stderr == (
         "facade: sources.his: takes 1 connection at once in all, and --workers is 3; use --workers 1\n"
     )
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(installed(tmp_path / "site-packages", "line", "line-one")))
+    monkeypatch.setenv("LINE_KEY", "key")
+    found = tmp_path / "facade.toml"
+    found.write_text(f'[facade]\nstore = "sqlite:///{tmp_path}/facade.db"\n{CONFIG}')
+    return found
+
+
+def test_a_reload_is_refused_that_would_have_two_workers_before_a_source_that_counts(path):
+    served = Served(path, None, "127.0.0.1")
+    first = served.facade
+    with capture_logs() as lines:
+        assert not served.reload()
+    assert served.facade is first
+    (problem,) = (line["problem"] for line in lines if line["event"] == "configuration-refused")
+    assert problem == (
+        "sources.his: takes 1 connection at once in all, and a reload has an old and a new worker at work side by "
+        "side; stop the facade and start it"
+    )
+    path.write_text(path.read_text().replace('"line-one"', '"line"').replace(":9", ":10", 1))
+    served = Served(path, None, "127.0.0.1")
+    assert served.reload()
+
+
+def test_facade_reconcile_does_not_start_beside_others_before_a_source_that_counts(path, monkeypatch):
+    monkeypatch.setattr("facade.cancellation.reconciler.Reconciler.start", lambda _: None)
+    monkeypatch.setattr("facade.log.configure", lambda: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    facade = assemble(path)
+    facade.open_store()
+    other = Presence(facade.ledger)
+
+    def run():
+        return CliRunner().invoke(main, ["reconcile", "--config", str(path)])
+
+    assert run().exit_code == 0
+    other.tell()
+    done = run()
+    assert done.exit_code == 2
+    assert "facade: sources.his: takes 1 connection at once in all, and another process is at work" in done.stderr
+    other.leave()
+    assert run().exit_code == 0
+    other.tell()
+    path.write_text(path.read_text().replace('"line-one"', '"line"').replace(":9", ":10", 1))
+    assert run().exit_code == 0
+    facade.ledger.engine.dispose()

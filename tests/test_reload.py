@@ -53,7 +53,11 @@ def workers(process):
         (lambda text: text.replace('plugin = "heim"', 'plugin = "hiem"'), 'plugin "hiem" is not installed'),
         (
             lambda text: text.replace("[facade]", '[facade]\nstore = "sqlite:///other.db"'),
-            "cannot be changed by a reload",
+            "facade.store: cannot be changed by a reload",
+        ),
+        (
+            lambda text: text.replace("[facade]", "[facade]\nhealth_port = 8082"),
+            "facade.health_port: cannot be changed by a reload",
         ),
         (lambda _: None, "cannot be read"),
     ],

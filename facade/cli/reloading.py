@@ -36,9 +36,7 @@ class Served:
         """
         try:
             found = self._checked()
-            if found.ledger.engine.url != self.facade.ledger.engine.url:
-                # Old and new workers work side by side for some seconds, and must see each other's claims.
-                raise ConfigurationError("facade.store: cannot be changed by a reload; stop the facade and start it")
+            _refuse_what_needs_a_start(self.facade, found)
         except ConfigurationError as error:
             self._refused(error.problems)
         except Unavailable as error:
@@ -74,16 +72,40 @@ class Served:
         return facade
 
 
+def _refuse_what_needs_a_start(served: Facade, found: Facade) -> None:
+    problems = []
+    if found.ledger.engine.url != served.ledger.engine.url:
+        # Old and new workers work side by side for some seconds, and must see each other's claims.
+        problems.append("facade.store: cannot be changed by a reload; stop the facade and start it")
+    if found.config.health_port != served.config.health_port:
+        problems.append("facade.health_port: cannot be changed by a reload; stop the facade and start it")
+    if connection_limits(served):
+        problems += [
+            f"sources.{name}: takes {limit}, and a reload has an old and a new worker at work side by side; "
+            "stop the facade and start it"
+            for name, limit in connection_limits(found).items()
+        ]
+    if problems:
+        raise ConfigurationError(*problems)
+
+
+def connection_limits(facade: Facade) -> dict[str, str]:
+    """The sources that count their connections, by name, each with how many it takes, in words."""
+    limits = {source.name: source.system.capabilities.max_connections for source in facade.sources.values()}
+    return {
+        name: f"{limit} connection{'s' if limit > 1 else ''} at once in all"
+        for name, limit in limits.items()
+        if limit is not None
+    }
+
+
 def _refuse_shared_connections(facade: Facade, workers: int) -> None:
     """Workers know nothing of each other's connections, so a source that counts them has one worker."""
     if workers == 1:
         return
-    limits = {source.name: source.system.capabilities.max_connections for source in facade.sources.values()}
     problems = [
-        f"sources.{name}: takes {limit} connection{'s' if limit > 1 else ''} at once in all, "
-        f"and --workers is {workers}; use --workers 1"
-        for name, limit in limits.items()
-        if limit is not None
+        f"sources.{name}: takes {limit}, and --workers is {workers}; use --workers 1"
+        for name, limit in connection_limits(facade).items()
     ]
     if problems:
         raise ConfigurationError(*problems)
