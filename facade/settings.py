@@ -1,5 +1,7 @@
 """What a source may set, and the kinds of settings: secrets from the environment or files, URLs, URIs."""
 
+import base64
+import binascii
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -22,6 +24,9 @@ _UNUSUAL = re.compile(
 )
 MOST_SECRETS = 5
 """Secrets that may hold at once; two are enough to change from one to the next."""
+SHORTEST_SECRET = 16
+"""Bytes of the key that webhooks are signed with, at the least."""
+_WHSEC = "whsec_"
 
 
 def matching(pattern: str, error: str) -> validate.Regexp:
@@ -188,6 +193,17 @@ class SourceSettings(Schema):
     )
 
 
+def secret_key(secret: Secret) -> bytes:
+    """The key of a Standard Webhooks secret: base64 after ``whsec_``, else the text itself."""
+    text = secret.reveal()
+    if text.startswith(_WHSEC):
+        try:
+            return base64.b64decode(text.removeprefix(_WHSEC), validate=True)
+        except binascii.Error:
+            pass
+    return text.encode()
+
+
 class WebhookSettings(SourceSettings):
     """What a source that sends webhooks may set besides; without a secret none is accepted."""
 
@@ -207,3 +223,18 @@ class WebhookSettings(SourceSettings):
     def _one_webhook_secret(self, data: Mapping[str, Any], **_: Any) -> None:
         if "webhook_secret_env" in data and "webhook_secret_file" in data:
             raise ValidationError("give webhook_secret_env or webhook_secret_file, not both")
+
+    @validates_schema(skip_on_field_errors=True)
+    def _long_webhook_secrets(self, data: Mapping[str, Any], **_: Any) -> None:
+        is_standard = data.get("webhook_scheme") == "standard"
+        for name in ("webhook_secret_env", "webhook_secret_file"):
+            secrets = data.get(name, ())
+            for number, secret in enumerate(secrets, 1):
+                key = secret_key(secret) if is_standard else secret.reveal().encode()
+                if len(key) < SHORTEST_SECRET:
+                    which = f"secret {number} of {len(secrets)}" if len(secrets) > 1 else "the secret"
+                    raise ValidationError(
+                        f"{which} is too short: it must have {SHORTEST_SECRET} characters or more, and after whsec_ "
+                        f"base64 of {SHORTEST_SECRET} bytes or more; make one with openssl rand -hex 32",
+                        name,
+                    )

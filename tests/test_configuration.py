@@ -534,7 +534,7 @@ def test_every_setting_that_the_production_shaped_file_mentions_exists_and_can_b
     settings = [line for line in used.splitlines() if re.match(r"\w+ = ", line)]
     assert len(settings) > 12
     monkeypatch.setenv("HEIM_API_KEY", "live_key")
-    monkeypatch.setenv("HEIM_WEBHOOK_SECRET", "whsec_x")
+    monkeypatch.setenv("HEIM_WEBHOOK_SECRET", "a-webhook-secret-of-heim")
     (tmp_path / "heim-reasons.json").write_bytes(CONCEPT_MAP.read_bytes())
     (tmp_path / "hospital-key.pem").write_text(key_pair("RS384").private)
     path = tmp_path / "facade.toml"

@@ -149,7 +149,7 @@ def test_a_reload_with_an_open_key_file_is_refused(facade):
 
 def test_each_of_several_files_and_a_key_of_several_lines_are_looked_at(make, tmp_path):
     for name in ("old", "new", "pem"):
-        (tmp_path / name).write_text("a-secret")
+        (tmp_path / name).write_text("a-secret-of-the-tests")
         (tmp_path / name).chmod(OPEN)
     hospital = '[sources.hospital]\nplugin = "fhir_r4"\nbase_url = "https://fhir.hospital.example"\n'
     hospital += 'token_file = "pem"\n'

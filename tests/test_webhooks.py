@@ -162,10 +162,10 @@ def test_a_signed_webhook_of_another_kind_does_no_harm(caller, simulator, body, 
 
 
 def test_the_scheme_and_its_headers_are_configurable(make, monkeypatch):
-    monkeypatch.setenv("HEIM_WEBHOOK_SECRET", "plain secret".replace(" ", "-"))
+    monkeypatch.setenv("HEIM_WEBHOOK_SECRET", "plain-secret-of-heim")
     settings = 'webhook_secret_env = "HEIM_WEBHOOK_SECRET"\nwebhook_scheme = "hmac-sha256"\n'
     caller = make(settings=settings + 'webhook_signature_header = "X-Heim-Signature"')
-    digest = hmac.new(b"plain-secret", about("apt_1"), hashlib.sha256)
+    digest = hmac.new(b"plain-secret-of-heim", about("apt_1"), hashlib.sha256)
     for signature in (digest.hexdigest(), "sha256=" + digest.hexdigest(), base64.b64encode(digest.digest()).decode()):
         assert send(caller, about("apt_1"), {"X-Heim-Signature": signature}).status_code == 202
     assert send(caller, about("apt_1"), {"X-Heim-Signature": "0" * 64}).status_code == 401
@@ -190,11 +190,11 @@ def test_several_secrets_of_one_source_verify_while_they_change(make, monkeypatc
 
 
 def test_of_several_secrets_each_verifies_a_plain_hmac(make, monkeypatch):
-    monkeypatch.setenv("HEIM_OLD", "old-secret")
-    monkeypatch.setenv("HEIM_NEW", "new-secret")
+    monkeypatch.setenv("HEIM_OLD", "the-old-secret-of-heim")
+    monkeypatch.setenv("HEIM_NEW", "the-new-secret-of-heim")
     caller = make(settings='webhook_secret_env = ["HEIM_OLD", "HEIM_NEW"]\nwebhook_scheme = "hmac-sha256"\n')
     body = about("apt_1")
-    for key, status in ((b"old-secret", 202), (b"new-secret", 202), (b"other", 401)):
+    for key, status in ((b"the-old-secret-of-heim", 202), (b"the-new-secret-of-heim", 202), (b"other", 401)):
         signature = hmac.new(key, body, hashlib.sha256).hexdigest()
         assert send(caller, body, {"X-Signature": signature}).status_code == status
 
@@ -203,11 +203,11 @@ def test_every_secret_is_compared_whichever_matches(make, monkeypatch):
     compared = []
     monkeypatch.setattr(hmac, "compare_digest", lambda a, b, real=hmac.compare_digest: compared.append(1) or real(a, b))
     monkeypatch.setenv("HEIM_OLD", SECRET)
-    monkeypatch.setenv("HEIM_NEW", "new-secret")
+    monkeypatch.setenv("HEIM_NEW", "the-new-secret-of-heim")
     caller = make(settings='webhook_secret_env = ["HEIM_OLD", "HEIM_NEW"]')
     body = about("apt_1")
     counts = []
-    for key in (KEY, b"new-secret", b"of nobody"):
+    for key in (KEY, b"the-new-secret-of-heim", b"of nobody"):
         compared.clear()
         send(caller, body, signed(body, key=key))
         counts.append(len(compared))
@@ -229,3 +229,38 @@ def test_wrong_webhook_secrets_are_one_sentence(make, given, told):
         make(settings=f"webhook_secret_env = {given}")
     assert refused.value.problems[0].startswith(f"sources.heim.{told}")
     assert len(refused.value.problems) == 1
+
+
+def whsec(length):
+    return "whsec_" + base64.b64encode(b"k" * length).decode()
+
+
+@pytest.mark.parametrize(
+    ("secret", "scheme", "is_long"),
+    [
+        ("x", "standard", False),
+        ("x" * 15, "standard", False),
+        ("x" * 16, "standard", True),
+        ("x" * 15, "hmac-sha256", False),
+        ("x" * 16, "hmac-sha256", True),
+        (whsec(15), "standard", False),
+        (whsec(16), "standard", True),
+        ("whsec_", "standard", False),
+        ("whsec_no-base64", "standard", False),
+        (whsec(12), "hmac-sha256", True),  # there it is text
+    ],
+)
+def test_a_webhook_secret_has_at_least_16_characters(make, monkeypatch, secret, scheme, is_long):
+    monkeypatch.setenv("HEIM_OLD", SECRET)
+    monkeypatch.setenv("HEIM_NEW", secret)
+    alone, several = ('webhook_secret_env = "HEIM_NEW"', 'webhook_secret_env = ["HEIM_OLD", "HEIM_NEW"]')
+    for setting, which in ((alone, "the secret"), (several, "secret 2 of 2")):
+        settings = f'{setting}\nwebhook_scheme = "{scheme}"'
+        if is_long:
+            make(settings=settings)
+            continue
+        with pytest.raises(ConfigurationError) as refused:
+            make(settings=settings)
+        (problem,) = refused.value.problems
+        assert problem.startswith(f"sources.heim.webhook_secret_env: {which} is too short: it must have 16 characters")
+        assert secret not in problem or secret in ("x", "whsec_")

@@ -6,7 +6,6 @@ The default scheme is Standard Webhooks (https://www.standardwebhooks.com): ``we
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import time
@@ -14,10 +13,9 @@ from collections.abc import Sequence
 
 from werkzeug.datastructures import Headers
 
-from facade.settings import Secret
+from facade.settings import Secret, secret_key
 
 TOLERANCE = 300  # seconds between the timestamp and now, as Standard Webhooks has it
-_PREFIX = "whsec_"
 _MOST_SIGNATURES = 20  # of one webhook; a sender has one for each key that it uses, and for each scheme
 
 
@@ -51,7 +49,7 @@ def is_signed(
         words = [word for digest in digests for word in (digest.hex().encode(), base64.b64encode(digest))]
         return _one_is_among([given.encode("utf-8", "surrogateescape")], words)
     signed = f"{headers[f'{prefix}-id']}.{headers[f'{prefix}-timestamp']}.".encode("utf-8", "surrogateescape") + body
-    macs = [hmac.new(_key(secret), signed, hashlib.sha256).digest() for secret in secrets]
+    macs = [hmac.new(secret_key(secret), signed, hashlib.sha256).digest() for secret in secrets]
     given_ones = headers.get(f"{prefix}-signature", "").split(" ")[:_MOST_SIGNATURES]
     given_bytes = [given.encode("utf-8", "surrogateescape") for given in given_ones]
     return _one_is_among(given_bytes, [b"v1," + base64.b64encode(mac) for mac in macs])
@@ -60,14 +58,3 @@ def is_signed(
 def _one_is_among(given: Sequence[bytes], expected: Sequence[bytes]) -> bool:
     found = [hmac.compare_digest(one, other) for one in given for other in expected]
     return any(found)
-
-
-def _key(secret: Secret) -> bytes:
-    """The key: base64 after ``whsec_``, else the text itself."""
-    text = secret.reveal()
-    if text.startswith(_PREFIX):
-        try:
-            return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
-        except binascii.Error:
-            pass
-    return text.encode()
