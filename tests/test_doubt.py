@@ -294,7 +294,7 @@ def test_an_eta_that_cannot_be_used_is_near(caller, simulator, time, form):
     answer = caller.cancel("apt_1").json
     (extension,) = (e for e in answer["extension"] if e["url"] == chargeability.EXTENSION)
     assert extension["extension"][0]["valueBoolean"] is (form != "an instant")
-    reconcile_for(caller, time, 3.0)
+    reconcile_for(caller, time, 2 * MINUTE)
     assert caller.facade.ledger.find(("heim", "apt_1")).state == "operator"
 
 

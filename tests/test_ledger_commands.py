@@ -88,7 +88,8 @@ def test_purge_deletes_old_settled_rows_only(facade, in_doubt, caller):
     caller.facade.ledger.clock.now = lambda: now() - 90_000
     caller.cancel("apt_3")
     del caller.facade.ledger.clock.now
-    assert facade("ledger", "purge", "--older-than", "24h").output == "1 cancellations deleted\n"
+    assert facade("ledger", "purge", "--older-than", "24h", "--source", "other").output == "0 cancellations deleted\n"
+    assert facade("ledger", "purge", "--older-than", "24h", "--source", "heim").output == "1 cancellations deleted\n"
     assert len(facade("ledger", "list").output.splitlines()) == 2
 
 

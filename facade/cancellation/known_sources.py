@@ -92,7 +92,12 @@ def _strangers(
             yield (
                 f"sources.{name}: is not configured, and the ledger has {matter} {what} of it; configure it, or, "
                 f"if it has another name now, move them: {command(option, 'rename', name, 'NEW')}"
-                + ("" if blind else f"; or settle each: {command(option, 'list', options=('--source', name))}")
+                + (
+                    f"; or, if it is retired, delete them: "
+                    f"{command(option, 'purge', options=('--older-than', '1d', '--source', name))}"
+                    if blind
+                    else f"; or settle each: {command(option, 'list', options=('--source', name))}"
+                )
             )
 
 

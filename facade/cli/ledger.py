@@ -136,8 +136,9 @@ def _take_back(records: Records, row: Row, because: str, who: str) -> None:
 
 @ledger.command()
 @click.option("--older-than", required=True, metavar="AGE", help="1d or more: 365d; days (d) or hours (h).")
+@click.option("--source", help="Those of one source only.")
 @of_a_ledger
-def purge(older_than: str, path: Path | None, store: str | None) -> None:
+def purge(older_than: str, source: str | None, path: Path | None, store: str | None) -> None:
     """Delete settled cancellations, with their journal and audit, that have not changed for so long."""
     match = re.fullmatch(r"([0-9]{1,7})([dh])", older_than)
     seconds = min(_OLDEST, int(match[1]) * (_DAY if match[2] == "d" else 3_600)) if match is not None else 0
@@ -148,7 +149,8 @@ def purge(older_than: str, path: Path | None, store: str | None) -> None:
             f"--older-than {older_than} is less than a day; write 1d or more: what was settled lately may still be "
             "asked for, and a repeat of it would be a new cancel"
         )
-    gone = Maintenance(opened(path, store)).purge([str(state) for state in SETTLED], before=time.time() - seconds)
+    states, before = [str(state) for state in SETTLED], time.time() - seconds
+    gone = Maintenance(opened(path, store)).purge(states, before=before, source=source)
     say(f"{gone} cancellations deleted")
 
 

@@ -32,7 +32,7 @@ OUTSIDE = [
             "the first byte leaves before the permit",
             "                    wire.before_first_byte(self.sock)\n                    self.begun = True\n                super().send(data)",
             "                    super().send(data)\n                    wire.before_first_byte(self.sock)\n                    self.begun = True\n                    return\n                super().send(data)",
-            PERMIT,
+            f"{HTTP}::test_what_the_permit_raises_reaches_the_caller_and_no_byte_reaches_the_source",
         ),
         (
             "what a permit raises is taken for the network's",

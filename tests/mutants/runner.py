@@ -140,11 +140,11 @@ class Copy:
         finally:
             path.write_text(before, "utf-8")
 
-    def _tested(self, tests: Sequence[str], *options: str, within: float = LIMIT) -> tuple[int | None, str]:
+    def _tested(self, tests: Sequence[str], *options: str, within: float | None = None) -> tuple[int | None, str]:
         # Plain assertions: only whether they hold is asked, and to rewrite them takes longer than most tests.
         return self._run(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--assert=plain", *options, *tests], within)
 
-    def _run(self, arguments: Sequence[str], within: float = LIMIT) -> tuple[int | None, str]:
+    def _run(self, arguments: Sequence[str], within: float | None = None) -> tuple[int | None, str]:
         """The exit code, None after too long a time, and what was written."""
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
             process = subprocess.Popen(
@@ -158,7 +158,7 @@ class Copy:
             )
             status: int | None = None
             try:
-                status = process.wait(within)
+                status = process.wait(within or LIMIT)
             except subprocess.TimeoutExpired:
                 pass
             finally:

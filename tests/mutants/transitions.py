@@ -160,8 +160,8 @@ TRANSITIONS = [
         ),
         (
             "a hint ignores the state",
-            'expected = {"state": seen.state, "epoch": seen.epoch, "read_due": seen.read_due}',
-            'expected = {"epoch": seen.epoch, "read_due": seen.read_due}',
+            'entry = Entry(event="hint", state=seen.state, epoch=seen.epoch)\n        expected = {"state": seen.state, ',
+            'entry = Entry(event="hint", state=seen.state, epoch=seen.epoch)\n        expected = {',
             WAS,
         ),
         (
