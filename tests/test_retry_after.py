@@ -122,4 +122,13 @@ def test_after_doubt_the_source_is_left_alone_as_long_as_it_asked(fhir_facade, f
 def test_no_source_puts_a_read_off_for_longer_than_the_schedules_longest_step():
     assert Timers().read_after(0, MAX_RETRY_AFTER) <= 1.1 * HOUR
     assert Timers().read_after(0, None) <= 1.1
-    assert Timers().read_after(0, 20.0) >= 0.9 * 22.0
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("step", range(9))
+@pytest.mark.parametrize("retry_after", [0.0, 0.5, 1.0, 20.0, 599.0, HOUR - 1, HOUR, HOUR + 1, MAX_RETRY_AFTER])
+def test_no_read_comes_before_the_time_that_the_source_asked_for_up_to_the_longest_step(
+    monkeypatch, jitter, step, retry_after
+):
+    monkeypatch.setattr("random.uniform", lambda low, high: low + jitter * (high - low))
+    assert min(retry_after, HOUR) <= Timers().read_after(step, retry_after) <= 1.1 * HOUR

@@ -184,7 +184,7 @@ class Records:
             return False
         state = State(seen.state) if event is None else TRANSITIONS[State(seen.state), event]
         entry = Entry(event=event or "unscheduled", state=state, epoch=seen.epoch, detail={"cause": "not-readable"})
-        expected = {"state": seen.state, "epoch": seen.epoch, "read_due": seen.read_due}
+        expected = {name: getattr(seen, name) for name in ("state", "epoch", "read_due")}
         return self.ledger.change(seen.key, expected, {"state": state, **NOT_SCHEDULED}, entry)
 
     def hint(self, seen: Row) -> bool:

@@ -44,9 +44,13 @@ class Timers:
     def read_after(self, step: int, retry_after: float | None = None) -> float:
         """How long after the read before the read of this step (from 0) comes, with jitter of a tenth.
 
-        ``retry_after`` is how long the source asked to be left alone; no longer than the longest step is that done.
+        ``retry_after`` is how long the source asked to be left alone: the read comes no earlier, but for the length of
+        the longest step at most.
         """
-        seconds = self.reads[min(step, len(self.reads) - 1)]
-        if retry_after is not None:
-            seconds = max(seconds, min(retry_after * 1.1, self.reads[-1]))
-        return seconds * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing
+        least = min(retry_after or 0.0, self.reads[-1])
+        return max(self.reads[min(step, len(self.reads) - 1)] * _jitter(0.9), least * _jitter(1.0))
+
+
+def _jitter(least: float) -> float:
+    """Up to a tenth more, and no less than ``least``."""
+    return random.uniform(least, 1.1)  # noqa: S311 - spreads load, guards nothing
