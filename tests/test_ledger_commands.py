@@ -107,6 +107,25 @@ def test_a_store_that_cannot_be_opened_is_one_sentence(facade, caller, tmp_path)
     )
 
 
+def test_the_option_is_named_where_the_url_that_cannot_be_opened_comes_from_it(tmp_path):
+    for name in (["ledger", "list"], ["db", "upgrade"]):
+        shown = CliRunner().invoke(main, [*name, "--store", "postgresql+psycopg://127.0.0.1:1/x"])
+        assert shown.exit_code == 2
+        assert shown.output.startswith("facade: --store: cannot be ")
+        assert "facade.store" not in shown.output
+
+
+def test_an_argument_of_a_sqlite_url_that_nobody_knows_is_one_sentence(tmp_path, recwarn):
+    for url in (f"sqlite:///{tmp_path}/x.db?mode=ro", f"sqlite:///{tmp_path}/x.db?timeout=5&secret=x"):
+        shown = CliRunner().invoke(main, ["db", "upgrade", "--store", url])
+        assert (shown.exit_code, shown.output) == (
+            2,
+            "facade: --store: has an argument after ? that SQLite does not know; write the path alone\n",
+        )
+    assert not recwarn.list
+    assert not (tmp_path / "x.db").exists()
+
+
 def test_a_ledger_that_is_not_there_is_not_an_empty_one(facade, make, tmp_path):
     make()
     (tmp_path / "var" / "facade.db").unlink()

@@ -27,6 +27,8 @@ LOCK_WAIT = 1.0
 PostgreSQL ends a statement after twice as long.
 """
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NAMED = "facade_named"  # the execution option that says where the URL comes from
+_SQLITE_ARGUMENTS = {"uri", "timeout", "isolation_level", "detect_types", "check_same_thread", "cached_statements"}
 _NOT_A_URL = (
     'is not a database URL; write one like "sqlite:///var/facade.db" or "postgresql+psycopg://USER@HOST/DATABASE", '
     "with %40 for @, %2F for / and %3A for : in a password"
@@ -44,7 +46,13 @@ def connect(url: str, *, named: str = "facade.store", **pool: Any) -> Engine:
     ConfigurationError for any other kind of URL, or without its driver.
     """
     parsed = _parsed(url, named)
-    pool = {"pool_timeout": LOCK_WAIT, "pool_size": CONNECTIONS, "max_overflow": 0, **pool}
+    pool = {
+        "execution_options": {_NAMED: named},
+        "pool_timeout": LOCK_WAIT,
+        "pool_size": CONNECTIONS,
+        "max_overflow": 0,
+        **pool,
+    }
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed, named, pool)
     if parsed.drivername != "postgresql+psycopg":
@@ -69,6 +77,12 @@ def connect(url: str, *, named: str = "facade.store", **pool: Any) -> Engine:
         )
 
     return engine
+
+
+def named(engine: Engine) -> str:
+    """The setting or option that the store's URL comes from, for errors."""
+    found: str = engine.get_execution_options().get(_NAMED, "facade.store")
+    return found
 
 
 def option(engine: Engine) -> str:
@@ -109,6 +123,8 @@ def _parsed(url: str, named: str) -> URL:
 def _sqlite(url: URL, named: str, pool: dict[str, Any]) -> Engine:
     if not url.database or url.database.startswith((":memory:", "file:")) or url.host or url.username:
         raise ConfigurationError(f'{named}: needs a file, as "sqlite:///var/facade.db"; memory forgets')
+    if not url.query.keys() <= _SQLITE_ARGUMENTS:
+        raise ConfigurationError(f"{named}: has an argument after ? that SQLite does not know; write the path alone")
     try:
         engine = create_engine(url, connect_args={"timeout": LOCK_WAIT, "check_same_thread": False}, **pool)
     except (SQLAlchemyError, ImportError, ValueError, TypeError):

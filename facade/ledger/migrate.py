@@ -27,14 +27,16 @@ def upgrade(engine: Engine) -> str:
             if engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
             if _is_newer(connection):
-                raise ConfigurationError("facade.store: was upgraded by a newer version; upgrade this facade")
+                raise ConfigurationError(
+                    f"{engines.named(engine)}: was upgraded by a newer version; upgrade this facade"
+                )
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             return revision(connection) or ""
     except SQLAlchemyError as error:
         raise ConfigurationError(
-            f"facade.store: cannot be upgraded ({type(error).__name__}); {_advice(engine)}"
+            f"{engines.named(engine)}: cannot be upgraded ({type(error).__name__}); {_advice(engine)}"
         ) from error
 
 
@@ -63,11 +65,11 @@ def check(engine: Engine, option: str = "") -> None:
             newer = _is_newer(connection)
     except SQLAlchemyError as error:
         raise ConfigurationError(
-            f"facade.store: cannot be opened ({type(error).__name__}); {_advice(engine)}"
+            f"{engines.named(engine)}: cannot be opened ({type(error).__name__}); {_advice(engine)}"
         ) from error
     if found != _scripts().get_current_head() and not newer:
         raise ConfigurationError(
-            f"facade.store: is not at this version; run facade db upgrade {option or engines.option(engine)}"
+            f"{engines.named(engine)}: is not at this version; run facade db upgrade {option or engines.option(engine)}"
         )
 
 
@@ -86,7 +88,7 @@ def exists(engine: Engine, option: str = "") -> bool:
             return revision(connection) == _scripts().get_current_head() or _is_newer(connection)
     except SQLAlchemyError as error:
         raise ConfigurationError(
-            f"facade.store: cannot be opened ({type(error).__name__}); {_advice(engine)}"
+            f"{engines.named(engine)}: cannot be opened ({type(error).__name__}); {_advice(engine)}"
         ) from error
 
 
