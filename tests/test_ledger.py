@@ -175,6 +175,20 @@ def test_scheduled_rows_are_gone_through_in_turn_and_without_their_answers(ledge
     assert (last.key, last.answer) == (("c", "1"), None)
 
 
+def test_of_more_than_ten_thousand_rows_in_doubt_none_is_left_out(ledger):
+    columns = "source, appointment_id, format, state, epoch, read_before, wish, changed_at, read_due, read_in"
+    values = "'heim', :id, 1, 'in-doubt', :epoch, :read, '{}', 1.0, 1e9, 60.0"
+    rows = [{"id": f"{number:06}", "epoch": number, "read": False} for number in range(10_500)]
+    with ledger.engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO cancellations ({columns}) VALUES ({values})"), rows)
+    seen, at = set(), ("", "")
+    while page := ledger.scheduled(at):
+        seen |= {row.appointment_id for row in page}
+        at = page[-1].key
+    assert seen == {row["id"] for row in rows}
+    assert len(ledger.in_states(["in-doubt"], limit=20_000)) == len(rows)
+
+
 def test_in_flight_rows_are_found_and_no_others(ledger):
     for state in ("claimed", "sending", "in-doubt", "cancelled", "refused"):
         ledger.claim(("heim", state), None, {**FIRST, "state": state}, CLAIM)

@@ -37,6 +37,13 @@ def test_list_shows_what_is_there_and_what_is_in_a_state(facade, in_doubt):
     assert "no cancellations in state operator" in facade("ledger", "list", "--state", "operator").output
 
 
+def test_a_list_that_is_cut_says_so(facade, in_doubt):
+    cut = facade("ledger", "list", "--limit", "1")
+    assert len(cut.stdout.splitlines()) == 1
+    assert "there are more than these 1; name a greater --limit" in cut.stderr
+    assert facade("ledger", "list", "--limit", "2").stderr == ""
+
+
 def test_show_tells_the_journal_as_a_timeline(facade, in_doubt):
     shown = facade("ledger", "show", "heim", "apt_1").output
     assert shown.startswith("heim apt_1: in-doubt, attempt 1, version 0\nnext read ")

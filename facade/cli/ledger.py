@@ -58,9 +58,11 @@ def ledger() -> None:
 def list_rows(path: Path | None, store: str | None, state: str | None, source: str | None, limit: int) -> None:
     """List cancellations, the longest unchanged first."""
     found = opened(path, store)
-    rows = found.in_states([state] if state else [str(s) for s in State], source=source, limit=limit)
-    for row in rows:
+    rows = found.in_states([state] if state else [str(s) for s in State], source=source, limit=limit + 1)
+    for row in rows[:limit]:
         say(f"{row.state:<12} {_when(row.changed_at)}  {row.source} {row.appointment_id}  {row.cause or ''}".rstrip())
+    if len(rows) > limit:
+        say(f"there are more than these {limit}; name a greater --limit, a --state or a --source", err=True)
     if not rows:
         say("no cancellations" + (f" in state {state}" if state else ""), err=True)
 
