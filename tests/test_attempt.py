@@ -144,8 +144,9 @@ def test_each_repeat_is_audited_before_it_is_answered(bench):
     assert bench.events == ["claim", "send", "proof", "repeat"]
 
 
-def test_whoever_waits_is_answered_in_time(bench, monkeypatch):
-    bench.put(state="claimed")
+@pytest.mark.parametrize("state", ["claimed", "sending"])
+def test_whoever_waits_is_answered_in_time_and_leaves_the_owners_row_alone(bench, monkeypatch, state):
+    bench.put(state=state)
     passed = []
     monkeypatch.setattr("facade.cancellation.use_case.time.sleep", passed.append)
     monkeypatch.setattr("facade.cancellation.use_case.remaining", lambda: 1.0 - sum(passed))
@@ -153,7 +154,7 @@ def test_whoever_waits_is_answered_in_time(bench, monkeypatch):
         patch.setattr(bench.ledger, "find", _at_most(bench.ledger.find, 100))
         assert bench.cancel().outcome == "in-doubt"
     assert bench.audits == ["in-doubt"]
-    assert bench.ledger.find(KEY).state == "claimed"
+    assert bench.ledger.find(KEY).state == state
 
 
 def _at_most(call, times):

@@ -190,7 +190,7 @@ ATTEMPTS = [
             "a write is in doubt for whoever waits",
             "if row.state == State.SENDING and self._records.silence_is_doubt(row):",
             "if row.state == State.SENDING:",
-            f"{AT_MOST_ONCE}::test_many_at_once_share_one_native_call_and_its_answer",
+            "tests/test_attempt.py::test_whoever_waits_is_answered_in_time_and_leaves_the_owners_row_alone",
         ),
         (
             "a read says cancelled and records nothing",
