@@ -240,7 +240,8 @@ def test_a_contained_resource_without_its_labels_is_not_shown(meta):
     contained = [{**PATIENT, "meta": meta}, within, {**PATIENT, "id": "other", "meta": {"security": [LABEL]}}]
     seen = [{"reference": "#other"}, {"reference": "#b"}]
     answer, rejected = completed({"contained": contained, "participant": [TO_PATIENT], "supportingInformation": seen})
-    assert answer["contained"] == [{**PATIENT, "id": "other", "meta": {"security": [LABEL]}}]
+    assert answer["contained"] == [{**PATIENT, "id": "other"}]
+    assert answer["meta"]["security"] == [LABEL]
     assert answer["participant"] == [{"actor": ABSENT, "status": "accepted"}]
     assert answer["supportingInformation"] == [{"reference": "#other"}, ABSENT]
     assert rejected == ["contained"]
@@ -249,7 +250,18 @@ def test_a_contained_resource_without_its_labels_is_not_shown(meta):
 @pytest.mark.parametrize("meta", [{"security": [{**LABEL, "display": 7}]}, {"tag": [5], "security": [LABEL]}])
 def test_a_contained_resource_that_keeps_its_labels_is_shown(meta):
     answer, _ = completed({"contained": [{**PATIENT, "meta": meta}], "participant": [TO_PATIENT]})
-    assert answer["contained"] == [{**PATIENT, "meta": {"security": [LABEL]}}]
+    assert answer["contained"] == [PATIENT]
+    assert answer["meta"]["security"] == [LABEL]  # the whole has it: R4 forbids it where it was (dom-5)
+
+
+def test_the_labels_of_contained_resources_and_of_the_whole_are_the_wholes_each_once():
+    other, tag = {**LABEL, "code": "V"}, {"system": "urn:tags", "code": "t"}
+    patient = {**PATIENT, "meta": {"security": [other, LABEL], "tag": [tag]}}
+    answer, _ = completed({"meta": {"security": [LABEL]}, "contained": [patient], "participant": [TO_PATIENT]})
+    assert answer["contained"] == [{**PATIENT, "meta": {"tag": [tag]}}]
+    assert answer["meta"]["security"] == [LABEL, other]
+    unreferenced, _ = completed({"contained": [patient]})
+    assert "security" not in unreferenced["meta"]
 
 
 @pytest.mark.parametrize("meta", [None, {}, [], "", {"security": []}, {"security": None}, {"tag": [LABEL]}])
@@ -274,8 +286,8 @@ def test_a_contained_resource_holds_no_other_and_has_no_version():
     nested = {**PATIENT, "contained": [{"resourceType": "Organization", "id": "o"}], "meta": meta}
     nested["managingOrganization"] = {"reference": "#o"}
     answer, rejected = completed({"contained": [nested], "participant": [TO_PATIENT]})
-    shown = {**PATIENT, "meta": {"security": [LABEL]}, "managingOrganization": ABSENT}
-    assert answer["contained"] == [shown]
+    assert answer["contained"] == [{**PATIENT, "managingOrganization": ABSENT}]
+    assert answer["meta"]["security"] == [LABEL]
     assert rejected == ["contained"]
     answer, _ = completed({"contained": [{**PATIENT, "meta": {"versionId": "3"}}], "participant": [TO_PATIENT]})
     assert answer["contained"] == [PATIENT]

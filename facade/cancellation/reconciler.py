@@ -86,9 +86,17 @@ class Reconciler:
             except Exception as error:  # noqa: BLE001 - nothing must end the looking
                 log.error("reconciler-failed", error=type(error).__name__, where=where(error))
             self._stopping.wait(self._timers.tick)
+        self.leave()
+
+    def leave(self) -> None:
+        """This process does not work on the ledger any more."""
         if self._presence is not None:
             with suppress(Unavailable):
                 self._presence.leave()
+
+    def others(self) -> list[str]:
+        """The other processes that work on the ledger."""
+        return self._presence.others() if self._presence is not None else []
 
     def tell(self) -> None:
         """Let those who maintain the ledger see that this process works on it; now and then is enough."""

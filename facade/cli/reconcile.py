@@ -11,7 +11,6 @@ from facade.app import Facade, assemble
 from facade.cli.permissions import refuse_open_keys
 from facade.cli.reloading import connection_limits
 from facade.errors import ConfigurationError
-from facade.ledger.maintenance import Presence
 
 
 @click.command()
@@ -25,20 +24,23 @@ def reconcile(path: Path) -> None:
     refuse_open_keys(facade)
     facade.open_store()
     facade.reconciler.tell()
-    facade.check_sources()
-    _refuse_shared_connections(facade)
-    logging.configure()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: facade.reconciler.stop())
-    structlog.get_logger().info("reconciling", sources=sorted(facade.sources))
-    facade.reconciler.start()
-    facade.reconciler.wait()
+    try:
+        facade.check_sources()
+        _refuse_shared_connections(facade)
+        logging.configure()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: facade.reconciler.stop())
+        structlog.get_logger().info("reconciling", sources=sorted(facade.sources))
+        facade.reconciler.start()
+        facade.reconciler.wait()
+    finally:
+        facade.reconciler.leave()
 
 
 def _refuse_shared_connections(facade: Facade) -> None:
     """Processes know nothing of each other's connections."""
     limits = connection_limits(facade)
-    others = ", ".join(Presence(facade.ledger).others()) if limits else ""
+    others = ", ".join(facade.reconciler.others()) if limits else ""
     if others:
         raise ConfigurationError(
             *(

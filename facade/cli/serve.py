@@ -122,6 +122,7 @@ def _worker(served: Served) -> Flask:
     except ConfigurationError as error:
         for problem in error.problems:
             structlog.get_logger().error("configuration-refused", problem=problem)
+        facade.reconciler.leave()
         sys.exit(Arbiter.APP_LOAD_ERROR)
     except Unavailable:  # nothing is sent without the store, and it may come back
         structlog.get_logger().warning("worker-without-ledger")

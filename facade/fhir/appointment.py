@@ -77,7 +77,7 @@ def complete(
     rejected += ["contained"] if lost and "contained" not in rejected else []
     rejected += [str(key) for key in native or {} if key not in known]
     labels_lost = not labels.are_kept(known.get("meta"), answer.get("meta"))
-    answer = contained.resolve(answer, absent)
+    answer = contained.with_labels_of_the_whole(contained.resolve(answer, absent))
     if check.may_have_a_reason(status):
         usable_reason, bad_reason = clean.usable_elements({"cancelationReason": reason} if reason else {})
         rejected += bad_reason

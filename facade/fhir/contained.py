@@ -81,6 +81,29 @@ def resolve(appointment: dict[str, Any], absent: str) -> dict[str, Any]:
     return resolved
 
 
+def with_labels_of_the_whole(appointment: dict[str, Any]) -> dict[str, Any]:
+    """The same Appointment whose contained resources have no security labels of their own (dom-5): it has theirs.
+
+    Who may not see one of them may not see the whole.
+    """
+    found = [label for one in appointment.get("contained", []) for label in one.get("meta", {}).get("security", [])]
+    if not found:
+        return appointment
+    meta = appointment.get("meta", {})
+    kept: list[Any] = []
+    for label in [*meta.get("security", []), *found]:
+        if label not in kept:
+            kept.append(label)
+    shown = [_without_labels(one) for one in appointment["contained"]]
+    return {**appointment, "contained": shown, "meta": {**meta, "security": kept}}
+
+
+def _without_labels(resource: dict[str, Any]) -> dict[str, Any]:
+    meta = {name: member for name, member in resource.get("meta", {}).items() if name != "security"}
+    others = {name: member for name, member in resource.items() if name != "meta"}
+    return {**others, "meta": meta} if meta else others
+
+
 def _local(reference: str) -> str | None:
     return reference[1:] if reference.startswith("#") else None
 

@@ -210,7 +210,7 @@ def _require_json() -> None:
     """Refuse what a page can send to any place without being asked whether it may."""
     # A body in chunks has no length.
     has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
-    if (has_body or request.method in {"POST", "PUT", "PATCH"}) and request.mimetype != "application/json":
+    if (has_body or request.method == "POST") and request.mimetype != "application/json":
         raise Forbidden(
             f"The header Content-Type of {request.method} {request.path} is not application/json. "
             "Send Content-Type: application/json, and {} where there is nothing to say."

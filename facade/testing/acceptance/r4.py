@@ -178,12 +178,14 @@ def _wrong_references(resource: Mapping[str, Any]) -> Iterator[Place]:
 
 
 def _wrong_contained(resource: Mapping[str, Any]) -> Iterator[Place]:
-    """dom-2: no box in a box. dom-4: no version of its own. And one id for each, or a reference means either."""
+    """dom-2: no box in a box. dom-4, dom-5: no version and no security label of its own. And one id for each, or a
+    reference means either.
+    """
     ids: set[Any] = set()
     for number, one in enumerate(one for one in resource.get("contained", []) if isinstance(one, dict)):
         if "contained" in one:
             yield ("contained", number, "contained")
-        for name in ("versionId", "lastUpdated"):
+        for name in ("versionId", "lastUpdated", "security"):
             if name in one.get("meta", {}):
                 yield ("contained", number, "meta", name)
         if one.get("id") in ids:
