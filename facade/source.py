@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from facade.contract import SourceAdapter, SourceConfig, SourceSystem
+from facade.contract import Can, SourceAdapter, SourceConfig, SourceSystem
 from facade.fhir.appointment import Identity
 from facade.fhir.reasons import ReasonMap
 
@@ -21,6 +21,11 @@ class SourceIds:
     def id_form(self) -> int:
         """The version of the canonical form of this source's ids; 0 where each spelling is an id of its own."""
         return self.system.canonical_id.version if self.system.canonical_id is not None else 0
+
+    @property
+    def readable(self) -> bool:
+        """Whether its appointments can be read. Where they cannot, no read is ever made, and doubt is a person's."""
+        return self.system.capabilities.read is Can.YES
 
     def canonical(self, appointment_id: str) -> str:
         """The one spelling of an id. Raises ValueError where the plugin makes of an id what is none."""

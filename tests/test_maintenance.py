@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import event, text
@@ -110,15 +111,6 @@ def test_many_batches_are_purged_and_what_is_unsettled_stays(ledger):
 # Sources that have another name
 
 
-class Source:
-    """As much of a configured source as the ledger's keys depend on."""
-
-    def __init__(self, source, name):
-        self.name = name
-        self.system = source.system
-        self.id_form = source.id_form
-
-
 @pytest.fixture
 def source(make):
     return make().facade.sources["heim"]
@@ -128,9 +120,9 @@ def test_a_source_under_another_name_does_not_start_while_its_old_one_is_in_doub
     check_sources(ledger, [source])
     add(ledger, KEY, "in-doubt", read_due=1.0)
     with pytest.raises(ConfigurationError, match=r"sources\.heim: .*1 unsettled.*facade ledger rename heim NEW"):
-        check_sources(ledger, [Source(source, "heim-live")])
+        check_sources(ledger, [replace(source, name="heim-live")])
     assert rename(ledger, "heim", "heim-live") == 1
-    check_sources(ledger, [Source(source, "heim-live")])
+    check_sources(ledger, [replace(source, name="heim-live")])
     row, timeline, audits = kept(ledger, ("heim-live", "apt_1"))
     assert (row.state, row.read_due) == ("in-doubt", 1.0)
     assert (timeline[-1]["event"], timeline[-1]["detail"]) == ("renamed", {"from": "heim"})
@@ -138,14 +130,14 @@ def test_a_source_under_another_name_does_not_start_while_its_old_one_is_in_doub
     assert kept(ledger, KEY) == (None, [], [])
     # Whoever goes back to the old name is told where the records are.
     with pytest.raises(ConfigurationError, match=r"heim-live.*facade ledger rename heim-live heim"):
-        check_sources(ledger, [source, Source(source, "heim-live")])
+        check_sources(ledger, [source, replace(source, name="heim-live")])
     assert rename(ledger, "heim-live", "heim") == 1
     check_sources(ledger, [source])
 
 
 def test_what_is_settled_keeps_no_source_that_can_be_read_from_going(ledger, source):
     add(ledger, KEY, "cancelled")
-    check_sources(ledger, [Source(source, "another")])
+    check_sources(ledger, [replace(source, name="another")])
 
 
 def test_of_a_source_without_reads_every_record_counts(ledger, source):

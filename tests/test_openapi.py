@@ -14,8 +14,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from facade.cancellation import use_case
 from facade.fhir import check
+from facade.source import Source
 from facade.testing.host import serve
 from facade.testing.transport import Timings
 from facade.web.openapi import routes
@@ -229,7 +229,7 @@ def provoked(caller, path, method, status):
     if status == "500":
         return broken(caller, method, target, request)
     if status == "501":
-        with mock.patch.object(use_case, "_is_readable", return_value=False):
+        with mock.patch.object(Source, "readable", False):
             return caller.request(method, target.replace("apt_1", "apt_9"), **request)
     with locked(caller.facade.ledger) if status == "503" else contextlib.nullcontext():
         return caller.request(method, target, **request)

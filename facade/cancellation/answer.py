@@ -9,7 +9,7 @@ import structlog
 
 from facade.cancellation import wish
 from facade.cancellation.states import State
-from facade.contract import Appointment, Can, CancelRequest
+from facade.contract import Appointment, CancelRequest
 from facade.errors import Cause, SourceError, Unknown
 from facade.fhir import reasons
 from facade.fhir.appointment import ELEMENTS, complete, identifiers, in_order
@@ -78,8 +78,7 @@ def proposed(
 ) -> Answer:
     """The answer to a cancel that nothing proves; ``known`` is what was read of the appointment."""
     absent = "unknown" if known is not None else error.cause.absent_reason
-    readable = source.system.capabilities.read is Can.YES
-    why = of_source_error(error, text, known=known is not None, readable=readable) if explain else None
+    why = of_source_error(error, text, known=known is not None, readable=source.readable) if explain else None
     appointment = _complete(source, appointment_id, known, status="proposed", absent=absent, why=why)
     return Answer(
         appointment, "in-doubt" if isinstance(error, Unknown) else "not-done", error.cause.word, detail=error.detail

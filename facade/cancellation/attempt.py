@@ -78,7 +78,7 @@ class Attempt:
         """The answer, recorded. Raises NotFound, PreconditionFailed, Unavailable."""
         self._means.crash_point("after-claim")
         current: Appointment | None = None
-        if self._source.system.capabilities.read is Can.YES:
+        if self._source.readable:
             try:
                 current = native.read(self._source, self._row.appointment_id, self._means.budget.read)
             except AppointmentNotFound as error:
@@ -154,7 +154,7 @@ class Attempt:
 
     def _probe(self, current: Appointment | None) -> Appointment | None:
         """What one short read adds to what was known."""
-        if self._source.system.capabilities.read is not Can.YES:
+        if not self._source.readable:
             return current
         try:
             found = native.read(self._source, self._row.appointment_id, self._means.budget.probe)
@@ -182,7 +182,6 @@ class Attempt:
         if current is not None and native.is_cancelled(current):
             return self._prove(current, by_us=True)
         given = self._proposed(doubt, current)
-        readable = self._source.system.capabilities.read is Can.YES
         return self._recorded(
             given,
             lambda: self._means.records.doubt(
@@ -190,7 +189,7 @@ class Attempt:
                 given.cause,
                 given,
                 self._audit(given),
-                readable=readable,
+                readable=self._source.readable,
                 retry_after=doubt.retry_after,
             ),
         )

@@ -16,7 +16,7 @@ from facade.cancellation.records import NOT_SCHEDULED, Records
 from facade.cancellation.states import DOUBTFUL, Event, State
 from facade.cancellation.timers import Timers
 from facade.clock import Clock
-from facade.contract import Appointment, Can
+from facade.contract import Appointment
 from facade.errors import SourceError, Unavailable
 from facade.fhir import chargeability
 from facade.ledger.store import Audit
@@ -43,7 +43,7 @@ class Doubt:
         ``scheduled`` schedules the next one; any other leaves the schedule alone. Raises Unavailable when the ledger
         cannot be used.
         """
-        if source.system.capabilities.read is not Can.YES:
+        if not source.readable:
             self._records.never_read(row)
             return None
         watched = self._records.watch.in_state(row)

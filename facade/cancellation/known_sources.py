@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from facade.cancellation.states import DOUBTFUL, IN_FLIGHT, State
-from facade.contract import Can
 from facade.errors import ConfigurationError
 from facade.ledger.maintenance import KnownSource, Maintenance, Presence
 from facade.ledger.statements import UNFINISHED
@@ -50,7 +49,7 @@ def look_at_sources(ledger: Ledger, sources: Iterable[Source]) -> tuple[list[str
     problems = [*_strangers(configured.keys(), known, rows, maintenance.count(_UNSETTLED), ledger.option)]
     to_remember: dict[str, KnownSource] = {}
     for name, source in configured.items():
-        declared = KnownSource(source.id_form, source.system.capabilities.read is Can.YES, None)
+        declared = KnownSource(source.id_form, source.readable, None)
         remembered = known.get(name)
         if remembered is not None and remembered.renamed_to is not None:
             new = remembered.renamed_to
@@ -113,8 +112,7 @@ def rekey(ledger: Ledger, source: SourceIds) -> tuple[int, int]:
         raise ConfigurationError(
             f"{source.name}: a cancellation is under way; let facade reconcile run for a minute, stop it, and try again"
         )
-    readable = source.system.capabilities.read is Can.YES
-    maintenance.remember(source.name, KnownSource(UNFINISHED, readable, None))
+    maintenance.remember(source.name, KnownSource(UNFINISHED, source.readable, None))
     moved = merged = 0
     for appointment_id in maintenance.appointment_ids(source.name):
         try:
@@ -133,7 +131,7 @@ def rekey(ledger: Ledger, source: SourceIds) -> tuple[int, int]:
             kept, lost = sorted((row, other), key=_knowledge, reverse=True)
             maintenance.merge(kept.key, lost.key, (source.name, canonical), replace(entry, state=kept.state))
             merged += 1
-    maintenance.remember(source.name, KnownSource(source.id_form, readable, None))
+    maintenance.remember(source.name, KnownSource(source.id_form, source.readable, None))
     return moved, merged
 
 

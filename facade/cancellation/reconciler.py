@@ -14,7 +14,6 @@ from facade.cancellation.doubt import Doubt
 from facade.cancellation.records import Records
 from facade.cancellation.states import DOUBTFUL, IN_FLIGHT, State
 from facade.cancellation.timers import Timers
-from facade.contract import Can
 from facade.deadline import deadline
 from facade.errors import Unavailable
 from facade.ledger.maintenance import TOLD_EVERY, Presence
@@ -119,7 +118,7 @@ class Reconciler:
                 if row.state == State.CLAIMED and self._records.lease_is_over(row):
                     self._records.abandoned(row)
                 elif row.state == State.SENDING and self._records.silence_is_doubt(row):
-                    self._records.doubt(row, "owner-lost", readable=source.system.capabilities.read is Can.YES)
+                    self._records.doubt(row, "owner-lost", readable=source.readable)
             except Unavailable:  # one row that is locked keeps no other waiting
                 log.warning("row-not-settled", source=row.source)
 

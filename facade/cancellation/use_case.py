@@ -11,7 +11,7 @@ from facade.cancellation.attempt import NOT_FOUND, NOT_KNOWN, STALE, Attempt, Me
 from facade.cancellation.doubt import Doubt
 from facade.cancellation.states import CLAIMABLE, DOUBTFUL, IN_FLIGHT, State
 from facade.cancellation.wish import Caller
-from facade.contract import Appointment, Can, CancelRequest
+from facade.contract import Appointment, CancelRequest
 from facade.deadline import deadline, remaining
 from facade.errors import AppointmentNotFound, Cause, NotDone, NotFound, NotSupported, SourceError, Unavailable, Unknown
 from facade.ledger.store import Audit, Entry
@@ -73,7 +73,7 @@ class Cancellations:
                         self._ledger.note(row.key, self._repeat(row, request, caller))
                     joined = row.epoch
                     if row.state == State.SENDING and self._records.silence_is_doubt(row):
-                        self._records.doubt(row, "owner-lost", readable=_is_readable(source))
+                        self._records.doubt(row, "owner-lost", readable=source.readable)
                     elif remaining() <= self._timers.poll:
                         waited = self._proposed(source, request, Unknown(Cause.TIMEOUT, "the first request goes on"))
                         self._ledger.note(row.key, done=_audit(caller, waited.outcome, waited.cause))
@@ -90,7 +90,7 @@ class Cancellations:
         """
         appointment_id = source.canonical(appointment_id)
         row = self._ledger.find((source.name, appointment_id))
-        if not _is_readable(source):
+        if not source.readable:
             if row is None:
                 raise NotSupported(NOT_READABLE)
             if row.state == State.CANCELLED:
@@ -130,7 +130,7 @@ class Cancellations:
     def hint(self, source: Source, appointment_id: str) -> None:
         """Something may have happened to this appointment: bring its next read forward. Unknown ones are ignored."""
         row = self._ledger.find((source.name, source.canonical(appointment_id)))
-        if row is not None and _is_readable(source):
+        if row is not None and source.readable:
             self._records.hint(row)
 
     def _may_claim(self, row: Row | None, joined: int | None) -> bool:
@@ -180,10 +180,6 @@ class Cancellations:
 
 def _audit(caller: Caller, outcome: str, cause: str = "") -> Audit:
     return Audit(who=caller.name, action="cancel", outcome=outcome, cause=cause, request_id=caller.request_id)
-
-
-def _is_readable(source: Source) -> bool:
-    return source.system.capabilities.read is Can.YES
 
 
 def _cause(row: Row) -> Cause:

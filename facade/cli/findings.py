@@ -59,7 +59,7 @@ def of_source(source: Source) -> Iterator[Finding]:
 
 def online(source: Source, appointment_id: str | None) -> Finding:
     """Whether a read reaches the source and is understood; never a cancel."""
-    if source.system.capabilities.read is not Can.YES:
+    if not source.readable:
         return Finding(source.name, "online", "warning", "cannot be read, so whether it is reachable was not tried")
     pattern = source.system.id_pattern
     given = appointment_id or next((known for known in _MADE_UP if re.fullmatch(pattern, known)), None)

@@ -12,7 +12,6 @@ from facade import strict_json
 from facade.app import Facade
 from facade.cancellation.answer import Answer
 from facade.cancellation.wish import Caller
-from facade.contract import Can
 from facade.errors import BadRequest, ContentTooLarge, Forbidden, NotFound, RequestTimeout
 from facade.fhir import ids
 from facade.fhir import request as cancel_request
@@ -76,7 +75,7 @@ def capabilities(app: Flask) -> dict[str, Any]:
         started=app.extensions["facade_started"],
         authenticated=facade.config.auth_mode != "none",
         single_cancels=single is not None,
-        single_reads=single is not None and single.system.capabilities.read is Can.YES,
+        single_reads=single is not None and single.readable,
         maps_reasons=any(source.mapping is not None for source in facade.sources.values()),
     )
 

@@ -388,7 +388,7 @@ class World:
         try:
             row = actor.process.ledger.find(KEY)
             if row is not None:
-                readable = self.configured.system.capabilities.read is Can.YES
+                readable = self.configured.readable
                 undo(actor.process.records, row, "because", "me", readable=readable)
         except RequestError:
             pass

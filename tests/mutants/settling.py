@@ -100,7 +100,7 @@ SETTLING_MUTANTS = [
         ),
         (
             "a source that cannot be read is read",
-            "        if source.system.capabilities.read is not Can.YES:\n            self._records.never_read(row)\n            return None\n",
+            "        if not source.readable:\n            self._records.never_read(row)\n            return None\n",
             "",
             SETTLING,
         ),

@@ -14,7 +14,7 @@ from facade.cancellation.budget import Budget
 from facade.cancellation.timers import Timers
 from facade.cancellation.wish import Caller
 from facade.config import Config, absolute
-from facade.contract import Appointment, Can, CancelRequest, Coding, Permit, SourceSystem
+from facade.contract import Appointment, CancelRequest, Coding, Permit, SourceSystem
 from facade.deadline import deadline
 from facade.errors import Cause, ConfigurationError, NotFound, SourceError, Unavailable, Unknown
 from facade.fhir.reasons import SYSTEM
@@ -93,7 +93,7 @@ class Trial:
     @property
     def readable(self) -> bool:
         """Whether the source is declared to be."""
-        return self.source.system.capabilities.read is Can.YES
+        return self.source.readable
 
     def appointment(self, number: int = 0) -> str:
         """The id of an appointment that can be cancelled, without a fault; each number is another one."""
