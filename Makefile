@@ -3,7 +3,7 @@ PYTHON ?= python3
 
 VENV := .venv
 HINT = Name another: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12
-NPM_PACKAGES := tests/engine/node_modules/.package-lock.json
+NPM_PACKAGES := tests/fhir_engine/node_modules/.package-lock.json
 
 .PHONY: help run test explore mutants clean
 help:  ## this list
@@ -44,6 +44,6 @@ $(VENV)/pyvenv.cfg:
 
 # A FHIR server and a validator that nobody here wrote; the tests do without them where they cannot be installed, CI
 # does not.
-$(NPM_PACKAGES): tests/engine/package-lock.json | $(VENV)/.test
+$(NPM_PACKAGES): tests/fhir_engine/package-lock.json | $(VENV)/.test
 	@echo "Installing Medplum's FHIR engine ..."
-	@$(VENV)/bin/python -m tests.node
+	@$(VENV)/bin/python -m tests.support.node

@@ -16,22 +16,22 @@ from pathlib import Path
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from facade.cancellation import answer
+from facade.cancellation import results
 from facade.cancellation.attempt import Means
 from facade.cancellation.budget import Budget
-from facade.cancellation.doubt import Doubt
-from facade.cancellation.records import Records
+from facade.cancellation.in_doubt import Doubt
+from facade.cancellation.repository import Records
+from facade.cancellation.service import Cancellations
+from facade.cancellation.stored_request import Caller
 from facade.cancellation.timers import Timers
-from facade.cancellation.use_case import Cancellations
-from facade.cancellation.wish import Caller
 from facade.clock import Clock
-from facade.contract import CancelRequest, SourceAdapter, SourceSystem
 from facade.fhir.appointment import Identity
 from facade.ledger import migrate
 from facade.ledger.engine import connect
 from facade.ledger.store import Ledger
-from facade.settings import SourceSettings
-from facade.source import Source
+from facade.plugin.configured_source import Source
+from facade.plugin.contract import CancelRequest, SourceAdapter, SourceSystem
+from facade.setting_fields import SourceSettings
 from tests.histories.postgresql import schema
 
 
@@ -62,7 +62,7 @@ def without_ledger(source: Source) -> Callable[[str], object]:
         request = CancelRequest(appointment_id=appointment_id)
         source.adapter.read(appointment_id)
         evidence = source.adapter.cancel(request, None, lambda: None)
-        return answer.cancelled(source, request, evidence, by_us=True, version=1)
+        return results.cancelled(source, request, evidence, by_us=True, version=1)
 
     return cancel
 

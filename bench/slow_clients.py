@@ -19,11 +19,11 @@ from pathlib import Path
 
 import click
 import requests
+from facade_heim.simulator import HeimSimulator
 
-from facade.testing.host import serve
-from plugins.heim.simulator import HeimSimulator
-from tests import process
-from tests.slow import CANCEL, KINDS, connect
+from facade.testing.simulator.host import serve
+from tests.support import process
+from tests.support.slow_clients import CANCEL, KINDS, connect
 
 _HALVES = ("half the headers", "half a body", "half a body to a webhook", "one that never reads")
 _DRIP = 0.5  # seconds between two bytes

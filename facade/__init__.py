@@ -1,19 +1,5 @@
 """Everything a plugin author may import, and nothing else."""
 
-from facade.contract import (
-    Appointment,
-    Can,
-    CancelRequest,
-    CanonicalId,
-    Capabilities,
-    Coding,
-    NativeReason,
-    NativeReasons,
-    Permit,
-    SourceAdapter,
-    SourceConfig,
-    SourceSystem,
-)
 from facade.deadline import deadline, remaining
 from facade.errors import (
     AppointmentNotFound,
@@ -27,9 +13,23 @@ from facade.errors import (
 )
 from facade.fhir.chargeability import chargeability
 from facade.fhir.reasons import hl7_reasons
-from facade.hookspecs import hookimpl
 from facade.http_client import HttpAnswer, HttpClient, classify
-from facade.settings import (
+from facade.plugin.contract import (
+    Appointment,
+    Can,
+    CancelRequest,
+    CanonicalId,
+    Capabilities,
+    Coding,
+    NativeReason,
+    NativeReasons,
+    Permit,
+    SourceAdapter,
+    SourceConfig,
+    SourceSystem,
+)
+from facade.plugin.hookspec import hookimpl
+from facade.setting_fields import (
     BaseUrl,
     Secret,
     SecretFromEnv,

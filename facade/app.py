@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facade import config as configuration
-from facade import registry
 from facade.cancellation.attempt import Means
 from facade.cancellation.budget import Budget
-from facade.cancellation.doubt import Doubt
+from facade.cancellation.in_doubt import Doubt
 from facade.cancellation.known_sources import check_sources
 from facade.cancellation.reconciler import Reconciler
-from facade.cancellation.records import Records
+from facade.cancellation.repository import Records
+from facade.cancellation.service import Cancellations
 from facade.cancellation.timers import Timers
-from facade.cancellation.use_case import Cancellations
 from facade.config import Config
 from facade.errors import ConfigurationError
 from facade.ledger import migrate
 from facade.ledger.engine import connect
 from facade.ledger.maintenance import Presence
 from facade.ledger.store import Ledger
-from facade.source import Source
+from facade.plugin import registry
+from facade.plugin.configured_source import Source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,9 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
+from facade.config_messages import sentences
 from facade.errors import ConfigurationError
-from facade.sentences import sentences
-from facade.settings import Origin, Secret, SecretFromEnv, matching, uri
+from facade.setting_fields import Origin, Secret, SecretFromEnv, matching, uri
 
 DEFAULT_STORE = "sqlite:///var/facade.db"
 SOURCE_IDENTIFIER_SYSTEM = "urn:fhir-facade:source-system"

@@ -26,9 +26,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from facade import strict_json
-from facade.contract import Permit
 from facade.deadline import remaining
 from facade.errors import AppointmentNotFound, Cause, NotDone, SourceError, Unknown
+from facade.plugin.contract import Permit
 
 MAX_BODY = 1024 * 1024  # bytes, decoded
 

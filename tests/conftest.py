@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from facade_heim.simulator import HeimSimulator
 from flask import Flask, Response
 from flask.testing import FlaskClient
 
@@ -17,17 +18,16 @@ from facade.app import Facade, assemble, compose
 from facade.cancellation.budget import Budget
 from facade.cancellation.timers import Timers
 from facade.ledger import engine as engines
-from facade.testing.host import SimulatorHost, serve
-from facade.testing.transport import Timings
+from facade.testing.simulator.host import SimulatorHost, serve
+from facade.testing.simulator.transport import Timings
 from facade.web import create_app
-from plugins.heim.simulator import HeimSimulator
-from tests import parallel
-from tests.answers import EveryAnswer, Resource, remember, validated
-from tests.node import node
-from tests.patience import PATIENT, give_up_only_what_hangs
-from tests.waiting import Gate
-from tests.watchdog import Watchdog
-from tests.watched_fhir import BY_TOKEN, SOURCE, TOKEN, WatchedFhir
+from tests.support import parallel
+from tests.support.hang_detection import PATIENT, give_up_only_what_hangs
+from tests.support.node import node
+from tests.support.recording_fhir_server import BY_TOKEN, SOURCE, TOKEN, WatchedFhir
+from tests.support.validated_responses import EveryAnswer, Resource, remember, validated
+from tests.support.waiting import Gate
+from tests.support.watchdog import Watchdog
 
 KEY = "key-of-the-scheduler-CANARY"
 HEIM_KEY = "test_CANARY-heim-key"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from facade.fhir import ids, reasons
-from facade.testing.acceptance import hl7, r4
+from facade.verify import hl7, r4
 from tests import test_clean
 
 GOOD = {
@@ -40,7 +40,7 @@ def test_what_is_r4_is_found_right():
     assert r4.problems(GOOD) == []
     assert list(r4.broken_invariants(GOOD)) == []
     assert r4.problems(STATEMENT) == []
-    example = Path(__file__).parent / "engine" / "appointments.json"
+    example = Path(__file__).parent / "fhir_engine" / "appointments.json"
     for appointment in json.loads(example.read_text("utf-8")):
         assert r4.problems(appointment) == []
 

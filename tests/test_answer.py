@@ -1,12 +1,12 @@
 """What every 200 carries, and what it never does."""
 
 import pytest
+from facade_heim import codes
 
 from facade.cancellation.native import checked, overlay
-from facade.contract import Coding, NativeReason
 from facade.fhir import check, data_absent, reasons
 from facade.fhir.appointment import Identity, complete
-from plugins.heim import codes
+from facade.plugin.contract import Coding, NativeReason
 from tests.conftest import SEED, remember
 
 REQUIRED = {"resourceType", "id", "identifier", "serviceType", "appointmentType", "slot", "participant", "status"}

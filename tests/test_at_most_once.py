@@ -11,12 +11,12 @@ from facade.cancellation.timers import Timers
 from facade.errors import Cause, Unavailable, Unknown
 from facade.fhir import reasons
 from facade.ledger.store import Entry
-from facade.testing.faults import FAULTS
+from facade.testing.simulator.faults import FAULTS
 from tests.conftest import remember
-from tests.process import configuration, facade
-from tests.stores import locked
+from tests.support.process import configuration, facade
+from tests.support.stores import locked
+from tests.support.waiting import LIMIT, eventually
 from tests.test_doubt import Time
-from tests.waiting import LIMIT, eventually
 
 CANCEL = {"resourceType": "Appointment", "status": "cancelled"}
 STATE = "urn:fhir-facade:extension:cancellation-state"

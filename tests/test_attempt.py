@@ -3,8 +3,7 @@
 import pytest
 
 from facade.cancellation import native
-from facade.cancellation.wish import Caller
-from facade.contract import Can, CancelRequest
+from facade.cancellation.stored_request import Caller
 from facade.deadline import remaining
 from facade.errors import (
     AppointmentNotFound,
@@ -15,7 +14,8 @@ from facade.errors import (
     SourceError,
     Unknown,
 )
-from tests.in_memory import BOOKED, CANCELLED, KEY, Bench
+from facade.plugin.contract import Can, CancelRequest
+from tests.support.in_memory import BOOKED, CANCELLED, KEY, Bench
 
 
 @pytest.fixture
@@ -148,8 +148,8 @@ def test_each_repeat_is_audited_before_it_is_answered(bench):
 def test_whoever_waits_is_answered_in_time_and_leaves_the_owners_row_alone(bench, monkeypatch, state):
     bench.put(state=state)
     passed = []
-    monkeypatch.setattr("facade.cancellation.use_case.time.sleep", passed.append)
-    monkeypatch.setattr("facade.cancellation.use_case.remaining", lambda: 1.0 - sum(passed))
+    monkeypatch.setattr("facade.cancellation.service.time.sleep", passed.append)
+    monkeypatch.setattr("facade.cancellation.service.remaining", lambda: 1.0 - sum(passed))
     with monkeypatch.context() as patch:
         patch.setattr(bench.ledger, "find", _at_most(bench.ledger.find, 100))
         assert bench.cancel().outcome == "in-doubt"

@@ -17,11 +17,11 @@ from facade.ledger.engine import connect
 from facade.ledger.maintenance import KnownSource, Maintenance
 from facade.ledger.statements import UNFINISHED
 from facade.ledger.store import Audit, Entry, Ledger
-from facade.testing.conformance.bench import Shares
+from facade.testing.conformance.harness import Shares
 from facade.web import create_app
 from tests.conftest import Caller
-from tests.stores import store_url
-from tests.waiting import LIMIT
+from tests.support.stores import store_url
+from tests.support.waiting import LIMIT
 
 STATE = "urn:fhir-facade:extension:cancellation-state"
 PATTERN = r"[A-Za-z]?[0-9]{1,9}"

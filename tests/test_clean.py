@@ -1,11 +1,11 @@
 """What a source's malformed members cost: themselves, never their neighbours, and never a security label."""
 
 import pytest
+from facade_heim.adapter import HeimAdapter
 
 from facade.cancellation import native
 from facade.errors import Cause, Unknown
 from facade.fhir import data_absent
-from plugins.heim.adapter import HeimAdapter
 from tests.test_answer import BOOKED, completed
 
 ABSENT = data_absent.reference("unknown")

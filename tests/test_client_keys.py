@@ -10,9 +10,9 @@ from marshmallow import ValidationError
 from facade.app import assemble
 from facade.cli import main
 from facade.errors import ConfigurationError
-from facade.settings import SecretFromFile, SecretTextFromFile, uri
+from facade.setting_fields import SecretFromFile, SecretTextFromFile, uri
 from tests.conftest import KEY
-from tests.process import COMMAND
+from tests.support.process import COMMAND
 
 # Whitespace to str.strip(), and no ASCII space: controls, NEL, no-break and other spaces, line separators, byte order
 UNICODE_SPACES = ["\x1c", "\x1f", "\x0b", "\x85", "\xa0", "\u2003", "\u2028", "\u3000", "\ufeff", "\x00"]

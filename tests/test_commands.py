@@ -15,20 +15,20 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from facade_heim.simulator import HeimSimulator
 
-from facade import registry
 from facade.app import assemble
 from facade.cli import main
 from facade.cli.findings import of_source
 from facade.cli.sandbox import _simulators, _systems
 from facade.cli.sandbox_hints import explain_facade
 from facade.http_client import HttpAnswer
-from facade.testing.faults import FAULTS
-from facade.testing.host import serve
-from plugins.heim.simulator import HeimSimulator
+from facade.plugin import registry
+from facade.testing.simulator.faults import FAULTS
+from facade.testing.simulator.host import serve
 from tests.conftest import CONFIG, HEIM_KEY, KEY
-from tests.process import COMMAND, call, configuration
-from tests.waiting import LIMIT, eventually
+from tests.support.process import COMMAND, call, configuration
+from tests.support.waiting import LIMIT, eventually
 
 ROOT = Path(__file__).parent.parent
 SANDBOX = ROOT / "config" / "sandbox.toml"

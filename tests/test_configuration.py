@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from facade_fhir_r4.settings import FhirR4Settings
+from facade_heim.settings import HeimSettings
 
 from facade.app import assemble
 from facade.cli import main
@@ -17,15 +19,13 @@ from facade.cli import serve as serve_command
 from facade.config import _ClientSchema
 from facade.errors import ConfigurationError
 from facade.fhir.reasons import SYSTEM
-from facade.settings import Secret
+from facade.setting_fields import Secret
 from facade.web import create_app
-from plugins.fhir_r4.settings import FhirR4Settings
-from plugins.heim.settings import HeimSettings
 from tests.conftest import HEIM_KEY, KEY, Caller
-from tests.keys import key_pair
+from tests.support.keys import key_pair
 
 ROOT = Path(__file__).parent.parent
-CONCEPT_MAP = ROOT / "plugins" / "heim" / "conceptmap.json"
+CONCEPT_MAP = ROOT / "plugins" / "facade_heim" / "conceptmap.json"
 
 SOUND = """
 [facade]

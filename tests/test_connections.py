@@ -11,9 +11,9 @@ from facade import Cause, NotDone, SourceAdapter, deadline
 from facade.app import assemble
 from facade.cli import main
 from facade.cli.reloading import Served
-from facade.connections import Limited, limited
 from facade.ledger.maintenance import Presence
-from tests.plugins_of_tests import installed
+from facade.plugin.connection_limit import Limited, limited
+from tests.support.temporary_plugins import installed
 
 ROOM = 20.0
 
@@ -151,7 +151,7 @@ def test_a_reload_is_refused_that_would_have_two_workers_before_a_source_that_co
 
 def test_facade_reconcile_does_not_start_beside_others_before_a_source_that_counts(path, monkeypatch):
     monkeypatch.setattr("facade.cancellation.reconciler.Reconciler.start", lambda _: None)
-    monkeypatch.setattr("facade.log.configure", lambda: None)
+    monkeypatch.setattr("facade.observability.logs.configure", lambda: None)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     facade = assemble(path)
     facade.open_store()

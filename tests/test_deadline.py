@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from facade.deadline import deadline, remaining
-from tests.waiting import join
+from tests.support.waiting import join
 
 
 def test_without_a_deadline_the_default_remains():

@@ -8,7 +8,7 @@ import pytest
 from facade import errors
 from facade.cli import main
 from facade.config import _AuthSchema, _ClientSchema, _FacadeSchema
-from facade.testing.faults import FAULTS
+from facade.testing.simulator.faults import FAULTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

@@ -9,16 +9,16 @@ import pytest
 
 from facade.app import compose
 from facade.cancellation import native
-from facade.cancellation.judgement import judge, undo
+from facade.cancellation.operator_resolution import judge, undo
+from facade.cancellation.stored_request import Caller as Who
 from facade.cancellation.timers import HOUR, MINUTE, Timers
-from facade.cancellation.wish import Caller as Who
 from facade.clock import Clock
-from facade.contract import CancelRequest
 from facade.fhir import chargeability
 from facade.ledger.store import Ledger
-from facade.testing.faults import FAULTS
-from tests.patience import PATIENT
-from tests.waiting import eventually
+from facade.plugin.contract import CancelRequest
+from facade.testing.simulator.faults import FAULTS
+from tests.support.hang_detection import PATIENT
+from tests.support.waiting import eventually
 
 DAYS = timedelta(days=30)
 

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+from facade_heim.simulator import HeimSimulator
 
-from facade.testing.host import serve
-from facade.testing.transport import Timings
-from plugins.heim.simulator import HeimSimulator
+from facade.testing.simulator.host import serve
+from facade.testing.simulator.transport import Timings
 from tests.conftest import KEY, SEED, remember
-from tests.process import COMMAND, call, configuration, exchange, facade, sandbox
-from tests.waiting import LIMIT, eventually
+from tests.support.process import COMMAND, call, configuration, exchange, facade, sandbox
+from tests.support.waiting import LIMIT, eventually
 
 BASE = "/fhir/r4"
 HEAD = f"Host: facade\r\nAuthorization: Bearer {KEY}\r\nConnection: close\r\n"

@@ -1,4 +1,4 @@
-"""The validator of every answer (see tests/answers.py) catches what it is here for, and fails the run."""
+"""The validator in tests/support/validated_responses.py catches what it is here for, and fails the run."""
 
 import json
 import re
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import run_pytest
+from tests.support.process import run_pytest
 
 ROOT = Path(__file__).parent.parent
 
 CONFTEST = """
-from tests.answers import EveryAnswer
+from tests.support.validated_responses import EveryAnswer
 
 
 def pytest_configure(config):
@@ -20,7 +20,7 @@ def pytest_configure(config):
 """
 TESTS = """
 import pytest
-from tests.answers import remember
+from tests.support.validated_responses import remember
 
 
 @pytest.mark.parametrize("number", range(10))

@@ -4,13 +4,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from facade_heim.simulator import HeimSimulator
 
-from facade.testing.faults import FAULTS, Answer, Commit
-from facade.testing.host import serve
-from facade.testing.transport import Timings
-from plugins.heim.simulator import HeimSimulator
-from tests.process import configuration, facade
-from tests.waiting import eventually
+from facade.testing.simulator.faults import FAULTS, Answer, Commit
+from facade.testing.simulator.host import serve
+from facade.testing.simulator.transport import Timings
+from tests.support.process import configuration, facade
+from tests.support.waiting import eventually
 
 # Seconds, all of them so long that no machine is too slow: what a read has (3.75 of ANSWER_WITHIN), when
 # a late commit comes after that write was given up, and how much longer than promised an answer may be on its way. A

@@ -6,6 +6,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from facade_fhir_r4 import translate
+from facade_fhir_r4.adapter import FhirR4Adapter
+from facade_fhir_r4.settings import FhirR4Settings
 from structlog.testing import capture_logs
 from werkzeug.wrappers import Response
 
@@ -13,13 +16,10 @@ from facade import CancelRequest, ConfigurationError, NativeReason, SourceConfig
 from facade.app import assemble
 from facade.errors import Cause
 from facade.fhir import reasons
-from facade.testing.faults import FAULTS, Answer
-from plugins.fhir_r4 import translate
-from plugins.fhir_r4.adapter import FhirR4Adapter
-from plugins.fhir_r4.settings import FhirR4Settings
-from tests.faithful import harm
-from tests.keys import key_pair
-from tests.watched_fhir import BY_TOKEN, TOKEN
+from facade.testing.simulator.faults import FAULTS, Answer
+from tests.support.keys import key_pair
+from tests.support.passthrough_diff import harm
+from tests.support.recording_fhir_server import BY_TOKEN, TOKEN
 
 README = (Path(translate.__file__).parent / "README.md").read_text("utf-8")
 UPDATE = 'mode = "update"\n'

@@ -7,10 +7,10 @@ import pytest
 import requests
 
 from facade.fhir import reasons
-from tests.faithful import harm
-from tests.node import ENGINE, node
-from tests.process import call
-from tests.watched_fhir import BY_TOKEN, SOURCE
+from tests.support.node import ENGINE, node
+from tests.support.passthrough_diff import harm
+from tests.support.process import call
+from tests.support.recording_fhir_server import BY_TOKEN, SOURCE
 
 APPOINTMENTS = {resource["id"]: resource for resource in json.loads((ENGINE / "appointments.json").read_text("utf-8"))}
 MODES = pytest.mark.parametrize("mode", ["patch", "update"])

@@ -9,17 +9,17 @@ from urllib.parse import parse_qs
 
 import jwt
 import pytest
+from facade_fhir_r4 import credentials
+from facade_fhir_r4.adapter import FhirR4Adapter
+from facade_fhir_r4.settings import FhirR4Settings
 from structlog.testing import capture_logs
 from werkzeug.wrappers import Response
 
 from facade import ConfigurationError, NotDone, SourceConfig, deadline, remaining
 from facade.errors import Cause
-from plugins.fhir_r4 import credentials
-from plugins.fhir_r4.adapter import FhirR4Adapter
-from plugins.fhir_r4.settings import FhirR4Settings
-from tests.keys import CLIENT, KEY_ID, key_pair
-from tests.patience import give_up_once_reached
-from tests.waiting import LIMIT
+from tests.support.hang_detection import give_up_once_reached
+from tests.support.keys import CLIENT, KEY_ID, key_pair
+from tests.support.waiting import LIMIT
 
 
 @pytest.fixture(autouse=True)

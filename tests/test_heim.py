@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from facade_heim import codes, translate
+from facade_heim.schemas import CancellationSchema, parse
+from facade_heim.settings import HeimSettings
 
-from facade.contract import CancelRequest, NativeReason, SourceConfig
 from facade.fhir import chargeability, reasons
-from plugins.heim import codes, translate
-from plugins.heim.schemas import CancellationSchema, parse
-from plugins.heim.settings import HeimSettings
+from facade.plugin.contract import CancelRequest, NativeReason, SourceConfig
 from tests.conftest import SEED
 
 NOW = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.histories.generator import CRASH_POINTS
 from tests.histories.variants import VARIANTS
-from tests.stores import POSTGRESQL, need_postgresql
+from tests.support.stores import POSTGRESQL, need_postgresql
 
 pytestmark = pytest.mark.timeout(1000)  # hundreds of histories, in a process that ends after 900 s
 

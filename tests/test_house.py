@@ -77,46 +77,46 @@ def test_types_are_strict_and_ignores_say_why():
 
 VIOLATIONS = [
     ("layers", "facade/errors.py", "from facade import log"),
-    ("layers", "facade/contract.py", "from facade.hookspecs import hookimpl"),
+    ("layers", "facade/plugin/contract.py", "from facade.plugin.hookspec import hookimpl"),
     ("layers", "facade/fhir/ids.py", "from facade.config import Client"),
     ("layers", "facade/http_client.py", "from facade.fhir import ids"),
-    ("layers", "facade/config.py", "from facade.registry import Source"),
-    ("layers", "facade/registry.py", "from facade.cancellation.budget import Budget"),
+    ("layers", "facade/config.py", "from facade.plugin.registry import Source"),
+    ("layers", "facade/plugin/registry.py", "from facade.cancellation.budget import Budget"),
     ("layers", "facade/app.py", "from facade.web import create_app"),
-    ("layers", "facade/web/routes.py", "from facade.testing.faults import FAULTS"),
-    ("layers", "facade/testing/host.py", "import facade.cli"),
+    ("layers", "facade/web/routes.py", "from facade.testing.simulator.faults import FAULTS"),
+    ("layers", "facade/testing/simulator/host.py", "import facade.cli"),
     ("layers", "facade/a_new_module.py", ""),
     ("inside", "facade/web/routes.py", "from facade import Secret"),
-    ("no-plugins", "facade/cli/sandbox.py", "from plugins.heim.simulator import HeimSimulator"),
-    ("public-surface", "plugins/heim/adapter.py", "from facade.http_client import HttpClient"),
-    ("public-surface", "plugins/heim/adapter.py", "from facade import http_client"),
-    ("public-surface", "plugins/heim/simulator.py", "from facade.fhir import ids"),
-    ("public-surface", "plugins/fhir_r4/adapter.py", "from facade.fhir.reasons import SYSTEM"),
-    ("apart", "plugins/another/__init__.py", "from plugins.heim import codes"),
-    ("apart", "plugins/fhir_r4/translate.py", "from plugins.heim import codes"),
-    ("requests", "facade/cli/client.py", "import requests"),
-    ("requests", "plugins/heim/adapter.py", "from requests import get"),
+    ("no-plugins", "facade/cli/sandbox.py", "from facade_heim.simulator import HeimSimulator"),
+    ("public-surface", "plugins/facade_heim/adapter.py", "from facade.http_client import HttpClient"),
+    ("public-surface", "plugins/facade_heim/adapter.py", "from facade import http_client"),
+    ("public-surface", "plugins/facade_heim/simulator.py", "from facade.fhir import ids"),
+    ("public-surface", "plugins/facade_fhir_r4/adapter.py", "from facade.fhir.reasons import SYSTEM"),
+    ("apart", "plugins/facade_heim/translate.py", "from facade_fhir_r4 import seeds"),
+    ("apart", "plugins/facade_fhir_r4/translate.py", "from facade_heim import codes"),
+    ("requests", "facade/cli/cancel.py", "import requests"),
+    ("requests", "plugins/facade_heim/adapter.py", "from requests import get"),
     ("fhir-resources", "facade/web/routes.py", "from fhir.resources.R4B.appointment import Appointment"),
-    ("fhir-resources", "plugins/heim/schemas.py", "import pydantic"),
-    ("fhir-resources", "facade/testing/acceptance/reasons.py", "import pydantic"),
-    ("acceptance", "facade/testing/acceptance/hl7.py", "from facade.fhir.ids import encode"),
-    ("acceptance", "facade/testing/acceptance/hl7.py", "from facade.web import create_app"),
-    ("acceptance", "facade/testing/acceptance/hl7.py", "import facade.app"),
-    ("acceptance", "facade/testing/sent.py", "from facade.fhir.check import problems"),
-    ("flask", "facade/cancellation/use_case.py", "from flask import request"),
+    ("fhir-resources", "plugins/facade_heim/schemas.py", "import pydantic"),
+    ("fhir-resources", "facade/verify/checks/reasons.py", "import pydantic"),
+    ("acceptance", "facade/verify/hl7.py", "from facade.fhir.ids import encode"),
+    ("acceptance", "facade/verify/hl7.py", "from facade.web import create_app"),
+    ("acceptance", "facade/verify/hl7.py", "import facade.app"),
+    ("acceptance", "facade/testing/text_search.py", "from facade.fhir.check import problems"),
+    ("flask", "facade/cancellation/service.py", "from flask import request"),
     ("flask", "facade/app.py", "import werkzeug"),
-    ("flask", "plugins/heim/translate.py", "from werkzeug.http import parse_date"),
-    ("sqlalchemy", "facade/cancellation/records.py", "from sqlalchemy import select"),
-    ("pytest", "facade/testing/host.py", "import pytest"),
-    ("pytest", "facade/testing/host.py", "from facade.testing import conformance"),
+    ("flask", "plugins/facade_heim/translate.py", "from werkzeug.http import parse_date"),
+    ("sqlalchemy", "facade/cancellation/repository.py", "from sqlalchemy import select"),
+    ("pytest", "facade/testing/simulator/host.py", "import pytest"),
+    ("pytest", "facade/testing/simulator/host.py", "from facade.testing import conformance"),
     ("pluggy", "facade/app.py", "import pluggy"),
-    ("pluggy", "plugins/heim/__init__.py", "import pluggy"),
+    ("pluggy", "plugins/facade_heim/__init__.py", "import pluggy"),
 ]
 
 
 def broken_contracts(folder):
     """The ids of the contracts that are broken in a copy of the project."""
-    done = run("lint-imports", "--no-cache", "--no-logo", cwd=folder)
+    done = run("lint-imports", "--no-cache", "--no-logo", cwd=folder, env={"PYTHONPATH": str(folder / "plugins")})
     verdicts = dict(re.findall(r"^(.+?) (KEPT|BROKEN)\b", done.stdout, re.MULTILINE))
     assert set(verdicts) == set(NAMES.values()), done.stdout + done.stderr
     broken = {contract for contract, name in NAMES.items() if verdicts[name] == "BROKEN"}
@@ -156,12 +156,21 @@ def test_a_forbidden_import_breaks_its_contract_and_no_other(clone, with_line, c
     assert broken_contracts(clone) == {contract}
 
 
+def test_the_contracts_know_every_plugin():
+    plugins = {folder.name for folder in (ROOT / "plugins").iterdir() if (folder / "__init__.py").exists()}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    assert {"facade", *plugins} == set(settings["root_packages"])
+
+
 def test_every_contract_is_proven():
     assert {contract for contract, _, _ in VIOLATIONS} == set(NAMES)
 
 
 def test_an_import_for_types_alone_is_free(clone, with_line):
-    with_line("facade/contract.py", "if TYPE_CHECKING:\n    from facade.registry import Source\n    import requests")
+    with_line(
+        "facade/plugin/contract.py",
+        "if TYPE_CHECKING:\n    from facade.plugin.registry import Source\n    import requests",
+    )
     assert broken_contracts(clone) == set()
 
 
@@ -208,9 +217,9 @@ def wheel(clone, tmp_path_factory):
 
 def test_the_wheel_holds_every_module_and_its_data_and_no_tests(wheel):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    wanted = {str(path.relative_to(ROOT)) for path in tree()}
-    assert held == {name for name in wanted if name.startswith(("facade/", "plugins/"))}
-    assert {"facade/fhir/cancellation_reasons.json", "plugins/heim/conceptmap.json", "facade/py.typed"} <= held
+    wanted = {str(path.relative_to(ROOT)).removeprefix("plugins/") for path in tree()}
+    assert held == {name for name in wanted if name.startswith("facade")}
+    assert {"facade/fhir/cancellation_reasons.json", "facade_heim/conceptmap.json", "facade/py.typed"} <= held
 
 
 def test_the_wheel_works_in_any_directory(wheel, tmp_path):
@@ -224,7 +233,7 @@ def test_the_wheel_works_in_any_directory(wheel, tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    where = run(sys.executable, "-c", "import facade, plugins; print(facade.__file__)", cwd=anywhere, env=env)
+    where = run(sys.executable, "-c", "import facade, facade_heim; print(facade.__file__)", cwd=anywhere, env=env)
     assert where.stdout.startswith(str(site))
     assert "sandbox" in facade("--help")
     assert "\nin order\n" in facade("check", "--config", "config/sandbox.toml")

@@ -24,8 +24,8 @@ from facade import http_client, strict_json
 from facade.deadline import deadline, remaining
 from facade.errors import AppointmentNotFound, Cause, NotDone, SourceError, Unknown
 from facade.http_client import CAUSES, MAX_BODY, HttpAnswer, HttpClient, classify
-from tests.patience import give_up_once_reached
-from tests.waiting import LIMIT, Gate, eventually, join
+from tests.support.hang_detection import give_up_once_reached
+from tests.support.waiting import LIMIT, Gate, eventually, join
 
 CANARY = "CANARY-id"
 PATH = "/v1/appointments/{id}/cancel"

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from facade.cancellation.known_sources import command
-from facade.cli import client, control, ledger, main
+from facade.cli import cancel, ledger, main, sandbox_control
 from facade.cli.ids import TakesId
 
 STRANGE = ["-a", "-1", "-abc-7", "-.", "-help"]
@@ -78,7 +78,12 @@ def test_the_ledger_is_asked_about_such_an_id(caller, tmp_path, options_first):
 
 
 def test_every_command_that_takes_an_id_takes_such_an_id():
-    commands = [client.cancel, *control.COMMANDS, *ledger.ledger.commands.values(), *ledger.db.commands.values()]
+    commands = [
+        cancel.cancel,
+        *sandbox_control.COMMANDS,
+        *ledger.ledger.commands.values(),
+        *ledger.db.commands.values(),
+    ]
     takers = [c for c in commands if any(isinstance(p, click.Argument) and p.name == "id" for p in c.params)]
     assert {c.name for c in takers} == {"cancel", "show", "resolve", "arm", "disarm", "log", "move"}
     assert all(isinstance(c, TakesId) for c in takers)

@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from facade.testing.leaks import encodings, leaks, without
+from facade.testing.secret_search import encodings, leaks, without
 
 SECRETS = ["test_CANARY-key", "a/b+c=d?e&f g", 'pä"ss\\wörd<>', "0123456789", "ÿþýüûú>>>???"]
 FORMS = {

@@ -16,9 +16,9 @@ from facade.ledger.engine import connect
 from facade.ledger.maintenance import KnownSource, Maintenance
 from facade.ledger.store import Audit, Entry, Ledger
 from facade.ledger.tables import ROW_FORMAT, cancellations, metadata
-from tests.process import eventually
-from tests.stores import store_url
-from tests.waiting import LIMIT, join
+from tests.support.process import eventually
+from tests.support.stores import store_url
+from tests.support.waiting import LIMIT, join
 
 KEY = ("heim", "apt_1")
 FIRST = {"state": "claimed", "wish": {"text": "ü"}, "read_before": False}

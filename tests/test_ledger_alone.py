@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from facade import CanonicalId, SourceAdapter, Unknown, registry
+from facade import CanonicalId, SourceAdapter, Unknown
 from facade.app import assemble, compose
 from facade.cancellation.known_sources import check_sources
 from facade.cancellation.timers import Timers
@@ -19,10 +19,11 @@ from facade.errors import Cause, ConfigurationError
 from facade.ledger.engine import connect
 from facade.ledger.maintenance import KnownSource, Maintenance
 from facade.ledger.store import Entry, Ledger
-from facade.testing.faults import FAULTS
+from facade.plugin import registry
+from facade.testing.simulator.faults import FAULTS
 from facade.web import create_app
 from tests.conftest import Caller, remember
-from tests.stores import store_url
+from tests.support.stores import store_url
 
 DOUBT = {
     "resourceType": "Appointment",

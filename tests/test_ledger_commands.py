@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from facade import CanonicalId, registry
+from facade import CanonicalId
 from facade.cli import main
 from facade.ledger.maintenance import KnownSource, Maintenance
-from facade.testing.faults import FAULTS
+from facade.plugin import registry
+from facade.testing.simulator.faults import FAULTS
 
 
 @pytest.fixture

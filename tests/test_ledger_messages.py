@@ -15,16 +15,16 @@ from sqlalchemy import create_engine, make_url
 
 from facade import SourceAdapter
 from facade.app import compose
+from facade.cancellation.stored_request import Caller
 from facade.cancellation.timers import Timers
-from facade.cancellation.wish import Caller
-from facade.contract import CancelRequest
 from facade.errors import Unavailable
 from facade.ledger import migrate
 from facade.ledger.engine import CONNECTIONS, connect
 from facade.ledger.store import Audit, Entry, Ledger
-from facade.testing.conformance.bench import Shares
-from tests.postgresql_wire import wire
-from tests.stores import POSTGRESQL, need_postgresql, store_url
+from facade.plugin.contract import CancelRequest
+from facade.testing.conformance.harness import Shares
+from tests.support.postgresql_wire import wire
+from tests.support.stores import POSTGRESQL, need_postgresql, store_url
 
 KEY = ("heim", "apt_1")
 MOST = 8  # round trips of one cancel, as docs/ledger.md says

@@ -17,7 +17,7 @@ from facade.ledger.maintenance import Maintenance
 from facade.ledger.store import Audit, Entry, Ledger
 from facade.ledger.tables import audit, cancellations, journal
 from tests.explorer.memory import MemoryLedger, Store
-from tests.stores import store_url
+from tests.support.stores import store_url
 
 KEYS = (("heim", "1"), ("heim", "2"), ("other", "1"))
 ENTRY = Entry(event="done", request_id="r", detail={"why": "ü"})

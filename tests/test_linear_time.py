@@ -10,6 +10,9 @@ import time
 import tracemalloc
 
 import pytest
+from facade_fhir_r4 import translate as fhir_translate
+from facade_heim import schemas, translate
+from facade_heim.settings import HeimSettings
 from werkzeug.test import EnvironBuilder
 
 from facade import HttpAnswer, SourceConfig
@@ -19,10 +22,7 @@ from facade.fhir import ids
 from facade.fhir import request as cancel_request
 from facade.fhir.appointment import Identity, complete
 from facade.strict_json import NotStrictJson, dumps, loads, loads_native
-from facade.web import formats, preconditions
-from plugins.fhir_r4 import translate as fhir_translate
-from plugins.heim import schemas, translate
-from plugins.heim.settings import HeimSettings
+from facade.web import content_negotiation, preconditions
 
 SMALL, LARGE = 128 * 1024, 1024 * 1024
 # How much more a hostile input may cost than a harmless one of its size; a quadratic reader took 10,000 times more.
@@ -186,8 +186,8 @@ DOCUMENTS = {
 }
 HEADERS = {
     "If-Match": lambda value: preconditions.if_match(client_request({"If-Match": value})),
-    "Accept": lambda value: formats.answer_type(client_request({"Accept": value})),
-    "Content-Type": lambda value: formats.check_sent(client_request({"Content-Type": value})),
+    "Accept": lambda value: content_negotiation.answer_type(client_request({"Accept": value})),
+    "Content-Type": lambda value: content_negotiation.check_sent(client_request({"Content-Type": value})),
 }
 
 

@@ -6,14 +6,14 @@ import socket
 
 import pytest
 from click.testing import CliRunner
+from facade_heim.simulator import HeimSimulator
 
 from facade import loopback
 from facade.cli import main
 from facade.cli import sandbox as sandbox_command
 from facade.errors import ConfigurationError
-from facade.testing.host import serve
-from plugins.heim.simulator import HeimSimulator
-from tests.process import call, exchange
+from facade.testing.simulator.host import serve
+from tests.support.process import call, exchange
 
 OPEN = "/metadata /health/live /health/ready /openapi.json /docs/ /ConceptMap/heim /nowhere".split()
 JSON = {"Content-Type": "application/json"}

@@ -16,7 +16,7 @@ from facade.ledger.engine import connect
 from facade.ledger.maintenance import SILENT, KnownSource, Maintenance, Presence
 from facade.ledger.statements import UNFINISHED
 from facade.ledger.store import Audit, Entry, Ledger
-from tests.stores import store_url
+from tests.support.stores import store_url
 
 KEY = ("heim", "apt_1")
 DONE = Audit(who="scheduler", action="cancel", outcome="not-done")

@@ -7,7 +7,7 @@ import pytest
 
 from facade.fhir import check, data_absent
 from tests.conftest import SEED
-from tests.watched_fhir import BY_TOKEN, SOURCE
+from tests.support.recording_fhir_server import BY_TOKEN, SOURCE
 
 KEY = "key-of-a-canceller"
 CLIENT = f"""

@@ -11,7 +11,7 @@ from tests.mutants.__main__ import main
 from tests.mutants.listed import MUTANTS
 from tests.mutants.mutant import ROOT, Mutant
 from tests.mutants.runner import Copy, NoResult, Score, Verdict, play, sampled
-from tests.stores import need_postgresql
+from tests.support.stores import need_postgresql
 
 SAMPLE = sampled(list(MUTANTS.values()), 30, seed=1)
 AREAS = (
@@ -21,7 +21,7 @@ AREAS = (
     "facade/fhir/ids.py",
     "facade/strict_json.py",
 )
-PERMIT = next(mutant for mutant in MUTANTS.values() if mutant.file == "facade/cancellation/permit.py")
+PERMIT = next(mutant for mutant in MUTANTS.values() if mutant.file == "facade/cancellation/write_permit.py")
 HARMLESS = Mutant(
     "nothing is different",
     "facade/cancellation/budget.py",

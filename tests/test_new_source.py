@@ -18,7 +18,7 @@ import facade
 from facade.cli import main, new_source
 from facade.fhir.reasons import hl7_codes
 from facade.testing.conformance.readme import HEADINGS
-from tests.stranger import ROOT, Shell
+from tests.support.isolated_env import ROOT, Shell
 
 pytestmark = pytest.mark.timeout(400)  # commands that end after 300 s
 

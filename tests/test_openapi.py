@@ -11,19 +11,19 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from facade_heim.simulator import HeimSimulator
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from facade.fhir import check
-from facade.source import Source
-from facade.testing.host import serve
-from facade.testing.transport import Timings
-from facade.web.openapi import routes
+from facade.plugin.configured_source import Source
+from facade.testing.simulator.host import serve
+from facade.testing.simulator.transport import Timings
+from facade.web.openapi import views
 from facade.web.openapi.document import FOR_PEOPLE
-from plugins.heim.simulator import HeimSimulator
 from tests.conftest import KEY, remember
-from tests.process import configuration, facade
-from tests.stores import locked
+from tests.support.process import configuration, facade
+from tests.support.stores import locked
 from tests.test_webhooks import SECRET, about, signed
 
 pytestmark = pytest.mark.timeout(400)  # Schemathesis, which ends after 300 s
@@ -380,7 +380,7 @@ def test_a_part_of_a_file_that_does_not_exist_is_no_bug(caller):
 
 
 def test_without_the_package_docs_names_the_extra_and_the_document_is_served(caller, monkeypatch):
-    monkeypatch.setattr(routes, "find_spec", lambda _: None)
+    monkeypatch.setattr(views, "find_spec", lambda _: None)
     answer = caller.request("GET", "/docs/", key=None)
     assert answer.status_code == 404
     assert "fhir-facade[docs]" in answer.json["issue"][0]["details"]["text"]

@@ -6,16 +6,16 @@ from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
+from facade_heim.simulator import HeimSimulator
 
 from facade.cli import main
 from facade.errors import ConfigurationError
-from facade.testing.faults import FAULTS
-from facade.testing.host import serve
-from plugins.heim.simulator import HeimSimulator
-from tests import line_source
-from tests.line_source import LineSimulator
-from tests.plugins_of_tests import installed, on_the_path
-from tests.process import call, running
+from facade.testing.simulator.faults import FAULTS
+from facade.testing.simulator.host import serve
+from tests.support import line_source
+from tests.support.line_source import LineSimulator
+from tests.support.process import call, running
+from tests.support.temporary_plugins import installed, on_the_path
 
 SHOWN = [name for name, fault in FAULTS.items() if fault.answer in LineSimulator.answers]
 

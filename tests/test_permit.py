@@ -3,9 +3,9 @@
 import pytest
 
 from facade.cancellation.budget import Budget
-from facade.cancellation.permit import OncePermit
+from facade.cancellation.write_permit import OncePermit
 from facade.errors import Cause, NotDone, Unavailable
-from tests.in_memory import Settable
+from tests.support.in_memory import Settable
 
 
 @pytest.fixture

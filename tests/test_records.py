@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from facade.cancellation.answer import Answer
+from facade.cancellation.results import Answer
 from facade.cancellation.states import Event
+from facade.cancellation.stored_request import Caller
 from facade.cancellation.timers import Timers
-from facade.cancellation.wish import Caller
 from facade.errors import Unavailable
 from facade.ledger.store import Audit
-from tests.in_memory import KEY, SEEN, Bench
+from tests.support.in_memory import KEY, SEEN, Bench
 
 GIVEN = Answer({"resourceType": "Appointment"}, "cancelled", version=2)
 AUDIT = Audit(who="scheduler", action="cancel", outcome="cancelled")

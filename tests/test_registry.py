@@ -11,9 +11,9 @@ from types import ModuleType
 import pytest
 
 import facade
-from facade import hookspecs, registry
 from facade.app import assemble
 from facade.errors import ConfigurationError
+from facade.plugin import hookspec, registry
 from facade.web import create_app
 from tests.conftest import Caller
 
@@ -25,7 +25,7 @@ plugin = "{plugin}"
 {settings}
 """
 NEXT_STEP = r"; (mend|add|write|yield|give|take|reinstall|look)|must |did you mean|known are|look at|has no group from"
-GOOD = textwrap.dedent(hookspecs.__doc__.split("::\n", 1)[1])
+GOOD = textwrap.dedent(hookspec.__doc__.split("::\n", 1)[1])
 """The complete plugin that the hook's docstring shows: the entry point is called paper, the module facade_paper."""
 
 

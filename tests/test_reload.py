@@ -11,8 +11,8 @@ import pytest
 
 from facade.cli.reloading import Served
 from tests.conftest import HEIM_KEY, KEY
-from tests.process import call, configuration, eventually
-from tests.process import facade as running
+from tests.support.process import call, configuration, eventually
+from tests.support.process import facade as running
 
 NEW_KEY = "another-key-of-the-scheduler"
 SECOND = f'[clients.second]\nkey_sha256 = "{hashlib.sha256(NEW_KEY.encode()).hexdigest()}"\nsources = ["*"]\n'
@@ -71,7 +71,7 @@ def test_a_broken_configuration_changes_nothing_and_every_problem_is_logged(faca
         path.write_text(new)
     facade.signal(signal.SIGHUP)
     eventually(lambda: events(facade, "configuration-kept"))
-    assert any(told in line["problem"] for line in events(facade, "configuration-refused")), facade.log()
+    assert any(told in line["problem"] for line in events(facade, "configuration-refused")), facade.observability.logs()
     assert status(facade, KEY) == 200
     assert workers(facade) == before
     # A worker that is begun anew serves what was in order last, whatever the file says by now.

@@ -4,15 +4,15 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from facade_heim.simulator import HeimSimulator
 from werkzeug.wrappers import Response
 
 from facade import HttpAnswer, NotDone, Unknown, classify
 from facade.cancellation.timers import HOUR, Timers
 from facade.errors import MAX_RETRY_AFTER, AppointmentNotFound, Cause, StaleVersion, Unavailable
-from facade.testing.faults import FAULTS, RETRY_AFTER, Answer
-from facade.testing.host import serve
-from plugins.heim.simulator import HeimSimulator
-from tests.process import call
+from facade.testing.simulator.faults import FAULTS, RETRY_AFTER, Answer
+from facade.testing.simulator.host import serve
+from tests.support.process import call
 from tests.test_doubt import Time
 
 OUTCOME = '{"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "throttled"}]}'

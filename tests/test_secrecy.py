@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
+from facade_heim.simulator import HeimSimulator
 
-from facade.settings import Secret
-from facade.testing.faults import FAULTS
-from facade.testing.host import serve
-from plugins.heim.simulator import HeimSimulator
+from facade.setting_fields import Secret
+from facade.testing.simulator.faults import FAULTS
+from facade.testing.simulator.host import serve
 from tests.conftest import HEIM_KEY, KEY
-from tests.process import configuration, exchange, facade
-from tests.waiting import LIMIT, eventually
+from tests.support.process import configuration, exchange, facade
+from tests.support.waiting import LIMIT, eventually
 
 # CANARY may be neither in a log nor in an answer; PRIVATE in no log, but in the answer to one who may read it.
 TEXT = "PRIVATE-text: she has a fever"
@@ -277,7 +277,7 @@ BROKEN = """
 from facade import deadline
 from facade.cancellation import answer
 from facade.cli import main
-from plugins.heim.adapter import HeimAdapter
+from facade_heim.adapter import HeimAdapter
 
 def broken(*arguments, **options):
     raise RuntimeError("CANARY", arguments, options)

@@ -1,9 +1,10 @@
 """Serving a simulator in a test of one's own, as docs/write-a-source.md shows it."""
 
-from facade.testing.faults import FAULTS, Timings
-from facade.testing.host import serve
-from plugins.heim.simulator import HeimSimulator
-from tests.process import call
+from facade_heim.simulator import HeimSimulator
+
+from facade.testing.simulator.faults import FAULTS, Timings
+from facade.testing.simulator.host import serve
+from tests.support.process import call
 
 KEY = {"Authorization": "test_key"}
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from facade.cancellation.judgement import judge
-from facade.contract import Can
+from facade.cancellation.operator_resolution import judge
 from facade.errors import AppointmentNotFound, Cause, NotDone, Unavailable, Unknown
-from tests.in_memory import BOOKED, CANCELLED, KEY, SEEN, Bench
+from facade.plugin.contract import Can
+from tests.support.in_memory import BOOKED, CANCELLED, KEY, SEEN, Bench
 
 HOUR = 3600.0
 WINDOW = 900.0

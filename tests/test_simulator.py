@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 import requests
+from facade_fhir_r4.simulator import FhirR4Simulator
+from facade_heim.simulator import HeimSimulator
 
 from facade.errors import ConfigurationError
-from facade.testing.copies import renamed
-from facade.testing.faults import FAULTS, Answer, ArmedFaults, Chance, Commit
-from facade.testing.host import SimulatorHost, serve
 from facade.testing.simulator import BareSimulator
-from facade.testing.transport import Timings
-from plugins.fhir_r4.simulator import FhirR4Simulator
-from plugins.heim.simulator import HeimSimulator
-from tests.waiting import LIMIT, eventually, join
+from facade.testing.simulator.faults import FAULTS, Answer, ArmedFaults, Chance, Commit
+from facade.testing.simulator.host import SimulatorHost, serve
+from facade.testing.simulator.native_records import renamed
+from facade.testing.simulator.transport import Timings
+from tests.support.waiting import LIMIT, eventually, join
 
 KEY = {"Authorization": "test_simulator"}
 CANCELLATION = {
@@ -431,8 +431,8 @@ def test_a_hanging_request_does_not_keep_the_host_from_stopping(name: str) -> No
 
 def test_an_interrupt_ends_a_process_that_serves() -> None:
     program = (
-        "from facade.testing.host import serve\n"
-        "from plugins.heim.simulator import HeimSimulator\n"
+        "from facade.testing.simulator.host import serve\n"
+        "from facade_heim.simulator import HeimSimulator\n"
         "try:\n"
         "    with serve({'heim': HeimSimulator()}) as host:\n"
         "        print(host.url, flush=True)\n"

@@ -9,13 +9,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
+from facade_heim.simulator import HeimSimulator
 
 from facade.server import framing
-from facade.testing.host import serve
-from plugins.heim.simulator import HeimSimulator
-from tests import process
-from tests.process import configuration, eventually
-from tests.slow import CANCEL, KINDS, READ, connect, is_open, slow_clients, until_closed
+from facade.testing.simulator.host import serve
+from tests.support import process
+from tests.support.process import configuration, eventually
+from tests.support.slow_clients import CANCEL, KINDS, READ, connect, is_open, slow_clients, until_closed
 from tests.test_webhooks import signed
 
 THREADS = 32

@@ -12,13 +12,13 @@ import structlog
 from click.testing import CliRunner
 from structlog.testing import capture_logs
 
-from facade import log as logging
 from facade.cli import main
 from facade.cli.terminal import show, show_json
 from facade.fhir.appointment import ELEMENTS
 from facade.ledger.store import Entry
-from facade.log import LONGEST, MOST
-from tests.process import call
+from facade.observability import logs as logging
+from facade.observability.logs import LONGEST, MOST
+from tests.support.process import call
 from tests.test_ledger import FIRST
 
 ROOT = Path(__file__).parent.parent
@@ -116,7 +116,7 @@ def test_no_log_holds_what_a_terminal_would_obey(logged):
 
 
 def test_names_that_a_source_chose_are_counted_and_not_logged(caller, simulator, monkeypatch):
-    from plugins.heim.adapter import HeimAdapter
+    from facade_heim.adapter import HeimAdapter
 
     read = HeimAdapter.read
     strange = {"Jane Doe, born 1970": 1, HOSTILE: 2, "x" * 100_000: 3, "comment": 5, "slot": "no list"}

@@ -12,20 +12,12 @@ from dataclasses import dataclass, fields
 import pytest
 
 import facade
-from facade import (
-    AppointmentNotFound,
-    Cause,
-    HttpAnswer,
-    SourceError,
-    SourceSettings,
-    SourceSystem,
-    classify,
-    hookspecs,
-)
+from facade import AppointmentNotFound, Cause, HttpAnswer, SourceError, SourceSettings, SourceSystem, classify
 from facade.cli import main
+from facade.plugin import hookspec
 from facade.testing.conformance import SourceConformance
-from tests.stranger import ROOT, Shell
-from tests.waiting import LIMIT, eventually
+from tests.support.isolated_env import ROOT, Shell
+from tests.support.waiting import LIMIT, eventually
 
 pytestmark = pytest.mark.timeout(900)  # the tutorial's commands, one after the other
 
@@ -217,8 +209,8 @@ def test_the_written_files_are_all_listed():
 
 
 def test_the_hooks_signature_is_the_hooks():
-    name = hookspecs.facade_source_systems.__name__
-    annotation = inspect.signature(hookspecs.facade_source_systems).return_annotation
+    name = hookspec.facade_source_systems.__name__
+    annotation = inspect.signature(hookspec.facade_source_systems).return_annotation
     assert f"`{name}() -> {str(annotation).replace('collections.abc.', '').replace('facade.contract.', '')}`" in PAGE
 
 

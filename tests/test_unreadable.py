@@ -10,7 +10,7 @@ from facade.app import compose
 from facade.cancellation.timers import Timers
 from facade.errors import Cause, Unavailable
 from facade.ledger.store import Entry
-from facade.testing.conformance.bench import Shares
+from facade.testing.conformance.harness import Shares
 from facade.web import create_app
 from tests.conftest import Caller
 from tests.test_doubt import Time

@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from facade_fhir_r4.simulator import FhirR4Simulator
+from facade_heim.simulator import HeimSimulator
 
 from facade.cli import main
 from facade.errors import ConfigurationError
-from facade.testing.acceptance.catalogue import catalogue
-from facade.testing.acceptance.check import check
-from facade.testing.acceptance.run import Run, prove
-from facade.testing.acceptance.sandbox import Sandbox
-from facade.testing.acceptance.target import Key, Target
-from facade.testing.faults import FAULTS, Chance, Commit
-from facade.testing.host import serve
-from facade.testing.transport import Timings
-from plugins.fhir_r4.simulator import FhirR4Simulator
-from plugins.heim.simulator import HeimSimulator
+from facade.testing.simulator.faults import FAULTS, Chance, Commit
+from facade.testing.simulator.host import serve
+from facade.testing.simulator.transport import Timings
+from facade.verify.catalogue import catalogue
+from facade.verify.check import check
+from facade.verify.runner import Run, prove
+from facade.verify.sandbox import Sandbox
+from facade.verify.target import Key, Target
 from tests.conftest import KEY, remember
-from tests.process import COMMAND, configuration, facade, sandbox
-from tests.wrong_facades import NORTH, WRONG, verified
+from tests.support.process import COMMAND, configuration, facade, sandbox
+from tests.support.wrong_facades import NORTH, WRONG, verified
 
 pytestmark = pytest.mark.timeout(900)  # whole acceptance runs, and the first of the wrong facades waits for its own
 
@@ -192,7 +192,7 @@ def verdicts(request):
     items = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
     names = {item.callspec.params.get("name") for item in items} & {"right", *WRONG}
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.wrong_facades"])
+    context.set_forkserver_preload(["tests.support.wrong_facades"])
     with context.Pool(4, maxtasksperchild=1) as pool:
         yield {name: pool.apply_async(verified, [name]) for name in sorted(names)}
 

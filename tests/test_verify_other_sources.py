@@ -8,20 +8,20 @@ import pytest
 from facade.app import assemble, compose
 from facade.cancellation.timers import Timers
 from facade.ledger import engine
-from facade.registry import load_plugin
-from facade.testing.acceptance.catalogue import catalogue
-from facade.testing.acceptance.check import Skipped
-from facade.testing.acceptance.run import Run, prove
-from facade.testing.acceptance.sandbox import Sandbox
-from facade.testing.acceptance.target import Key, Target
-from facade.testing.faults import FAULTS, Timings
-from facade.testing.host import serve
-from facade.testing.sent import mentions, was_sent
+from facade.plugin.registry import load_plugin
+from facade.testing.simulator.faults import FAULTS, Timings
+from facade.testing.simulator.host import serve
+from facade.testing.text_search import mentions, was_sent
+from facade.verify.catalogue import catalogue
+from facade.verify.check import Skipped
+from facade.verify.runner import Run, prove
+from facade.verify.sandbox import Sandbox
+from facade.verify.target import Key, Target
 from facade.web import create_app
 from tests.conftest import KEY
-from tests.line_source import LineSimulator
-from tests.plugins_of_tests import installed
-from tests.wrong_facades import LATE, WITHIN, Unhurried, serving
+from tests.support.line_source import LineSimulator
+from tests.support.temporary_plugins import installed
+from tests.support.wrong_facades import LATE, WITHIN, Unhurried, serving
 
 CONFIG = """
 [facade]

@@ -14,8 +14,8 @@ from facade.errors import Cause, Unavailable
 from facade.fhir import concept_map, reasons
 from facade.web import create_app
 from tests.conftest import Caller
-from tests.patience import PATIENT
-from tests.waiting import LIMIT, eventually
+from tests.support.hang_detection import PATIENT
+from tests.support.waiting import LIMIT, eventually
 
 
 class Versioned(SourceAdapter):

@@ -7,9 +7,9 @@ import pytest
 from werkzeug.wrappers import Response
 
 from facade.testing.simulator import BoundedLock
-from tests import waiting
-from tests.process import run_pytest
-from tests.waiting import Gate, eventually, join
+from tests.support import waiting
+from tests.support.process import run_pytest
+from tests.support.waiting import Gate, eventually, join
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_reset_while_a_hook_hangs_fails_and_does_not_wait_for_ever(fhir, monke
 
 
 WATCHED = """
-from tests.watchdog import Watchdog
+from tests.support.watchdog import Watchdog
 
 
 def pytest_configure(config):

@@ -10,7 +10,7 @@ import pytest
 
 from facade.errors import ConfigurationError
 from facade.ledger.store import Entry
-from facade.testing.faults import FAULTS
+from facade.testing.simulator.faults import FAULTS
 from tests.conftest import SEED
 
 KEY = b"the secret of Heim's webhooks"

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests import wrong_adapters
+from tests.support import wrong_adapters
 from tests.test_conformance import THEMES, kit_tests
 
 pytestmark = pytest.mark.timeout(1200)  # the first test runs the kit over every adapter
@@ -23,7 +23,7 @@ IN_MEMORY = Path("/dev/shm")  # thousands of ledgers for a moment each
 
 def verdicts(names, report):
     """Run these classes through the kit: the tests that failed, by class."""
-    nodes = [f"tests/wrong_adapters.py::{name}" for name in names]
+    nodes = [f"tests/support/wrong_adapters.py::{name}" for name in names]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *nodes]
     env = {**os.environ, **({"TMPDIR": str(IN_MEMORY)} if IN_MEMORY.is_dir() else {})}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=900)

@@ -6,15 +6,14 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from facade.cancellation import answer, native
-from facade.cancellation.answer import Answer
+from facade.cancellation import native, results
 from facade.cancellation.budget import Budget
-from facade.cancellation.permit import OncePermit
-from facade.cancellation.records import Records
+from facade.cancellation.repository import Records
+from facade.cancellation.results import Answer
 from facade.cancellation.states import State
+from facade.cancellation.stored_request import Caller
 from facade.cancellation.timers import Timers
-from facade.cancellation.wish import Caller
-from facade.contract import Appointment, Can, CancelRequest
+from facade.cancellation.write_permit import OncePermit
 from facade.deadline import deadline, remaining
 from facade.errors import (
     AppointmentNotFound,
@@ -29,8 +28,9 @@ from facade.errors import (
 )
 from facade.ledger.store import Audit
 from facade.ledger.tables import Row
-from facade.log import where
-from facade.source import Source
+from facade.observability.logs import where
+from facade.plugin.configured_source import Source
+from facade.plugin.contract import Appointment, Can, CancelRequest
 
 log = structlog.get_logger()
 
@@ -197,7 +197,7 @@ class Attempt:
     def _prove(self, evidence: Appointment, *, by_us: bool) -> Answer:
         """Cancelled is said once it is recorded, and not before: said once, it must stay said."""
         self._means.crash_point("before-record")
-        given = answer.cancelled(self._source, self._request, evidence, by_us=by_us, version=1)
+        given = results.cancelled(self._source, self._request, evidence, by_us=by_us, version=1)
         told, by = native.told(evidence), "us" if by_us else "another"
         return self._recorded(
             given,
@@ -246,7 +246,7 @@ class Attempt:
         return unrecorded() if unrecorded is not None else given
 
     def _proposed(self, error: SourceError, known: Appointment | None) -> Answer:
-        return answer.proposed(self._source, self._row.appointment_id, error, known, explain=self._means.explain)
+        return results.proposed(self._source, self._row.appointment_id, error, known, explain=self._means.explain)
 
     def _audit(self, given: Answer) -> Audit:
         return Audit(

@@ -10,7 +10,7 @@ from facade.ledger.maintenance import KnownSource, Maintenance, Presence
 from facade.ledger.statements import UNFINISHED
 from facade.ledger.store import Entry, Key, Ledger
 from facade.ledger.tables import Row
-from facade.source import Source, SourceIds
+from facade.plugin.configured_source import Source, SourceIds
 
 # Of two rows about one appointment, the one that knows most is kept, and of equals the one that changed last.
 _KNOWS = [State.REFUSED, State.NOT_APPLIED, State.IN_DOUBT, State.OPERATOR, State.CANCELLED]

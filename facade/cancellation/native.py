@@ -8,12 +8,12 @@ from typing import Any
 import structlog
 
 from facade import strict_json
-from facade.contract import Appointment
 from facade.deadline import deadline
 from facade.errors import Cause, NotDone, SourceError, Unknown
-from facade.fhir import chargeability, clean, labels
-from facade.log import where
-from facade.source import Source
+from facade.fhir import chargeability, labels, sanitize
+from facade.observability.logs import where
+from facade.plugin.configured_source import Source
+from facade.plugin.contract import Appointment
 
 log = structlog.get_logger()
 
@@ -69,7 +69,7 @@ def checked(native: Any, appointment_id: str, canonical: Callable[[str], str] = 
         raise Unknown(Cause.UNREADABLE, "the appointment holds a modifier that this facade does not understand")
     kept = _bounded(native)
     looked_into: Appointment = {name: kept.pop(name) for name in ("cancelationReason", "extension") if name in kept}
-    usable, _ = clean.usable_elements(looked_into)
+    usable, _ = sanitize.usable_elements(looked_into)
     return kept | usable
 
 

@@ -10,16 +10,16 @@ from contextlib import suppress
 import structlog
 
 from facade.cancellation.budget import Budget
-from facade.cancellation.doubt import Doubt
-from facade.cancellation.records import Records
+from facade.cancellation.in_doubt import Doubt
+from facade.cancellation.repository import Records
 from facade.cancellation.states import DOUBTFUL, IN_FLIGHT, State
 from facade.cancellation.timers import Timers
 from facade.deadline import deadline
 from facade.errors import Unavailable
 from facade.ledger.maintenance import TOLD_EVERY, Presence
 from facade.ledger.tables import Row
-from facade.log import where
-from facade.source import Source
+from facade.observability.logs import where
+from facade.plugin.configured_source import Source
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ import click
 
 from facade.cli.terminal import show
 from facade.errors import ConfigurationError, Unavailable
-from facade.log import visible
+from facade.observability.logs import visible
 
 # Loaded when asked for: a client that cancels needs no server, and a server no sandbox.
 _COMMANDS = {
@@ -16,7 +16,7 @@ _COMMANDS = {
     "sandbox": "facade.cli.sandbox",
     "sources": "facade.cli.configured",
     "check": "facade.cli.configured",
-    "cancel": "facade.cli.client",
+    "cancel": "facade.cli.cancel",
     "verify": "facade.cli.verify",
     "new-source": "facade.cli.new_source",
     "reconcile": "facade.cli.reconcile",

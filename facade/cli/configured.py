@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from facade import registry
 from facade.app import assemble
 from facade.cli import findings, permissions, stores
 from facade.cli.findings import Finding
 from facade.cli.terminal import show
 from facade.errors import ConfigurationError
-from facade.registry import load_plugin
+from facade.plugin import registry
+from facade.plugin.registry import load_plugin
 
 _config = click.option(
     "--config", "path", type=click.Path(path_type=Path), help="The configuration file; without it, what is installed."

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from facade.cancellation import native
-from facade.contract import Can, Coding, NativeReasons, SourceSystem
 from facade.errors import AppointmentNotFound, Cause, ConfigurationError, SourceError
 from facade.fhir import concept_map, reasons
 from facade.fhir.reasons import ReasonMap
-from facade.registry import Plugin
-from facade.source import Source
-from facade.testing.faults import FAULTS
-from facade.testing.host import is_servable
+from facade.plugin.configured_source import Source
+from facade.plugin.contract import Can, Coding, NativeReasons, SourceSystem
+from facade.plugin.registry import Plugin
+from facade.testing.simulator.faults import FAULTS
+from facade.testing.simulator.host import is_servable
 
 _READ_WITHIN = 5.0  # seconds
 # Ids that no source is likely to have; the first one that the pattern allows is asked for.

@@ -14,10 +14,9 @@ from typing import Any
 import click
 
 from facade import config as configuration
-from facade import registry
-from facade.cancellation.judgement import judge, undo, why_not_undone
 from facade.cancellation.known_sources import rekey, rename
-from facade.cancellation.records import Records
+from facade.cancellation.operator_resolution import judge, undo, why_not_undone
+from facade.cancellation.repository import Records
 from facade.cancellation.states import SETTLED, State
 from facade.cancellation.timers import Timers
 from facade.cli.ids import TakesId
@@ -27,7 +26,8 @@ from facade.cli.terminal import show as say
 from facade.ledger import migrate
 from facade.ledger.maintenance import Maintenance
 from facade.ledger.tables import Row
-from facade.source import SourceIds
+from facade.plugin import registry
+from facade.plugin.configured_source import SourceIds
 
 _DAY = 86_400
 _OLDEST = 99_999 * _DAY

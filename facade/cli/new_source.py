@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 import click
 
-from facade import registry
 from facade.cli.terminal import show
 from facade.errors import ConfigurationError
+from facade.plugin import registry
 
 # Legal at once as an entry point's name, as a name in the URL, and, with underscores, in a module's name.
 _NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"

@@ -11,7 +11,7 @@ from facade import loopback
 from facade.app import Facade
 from facade.cli.findings import Finding
 from facade.errors import ConfigurationError
-from facade.source import Source
+from facade.plugin.configured_source import Source
 
 SANDBOX = "FACADE_IN_SANDBOX"
 """The environment variable in which ``facade sandbox --serve`` says so to the facade that it starts."""

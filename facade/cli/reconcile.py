@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 import structlog
 
-from facade import log as logging
 from facade.app import Facade, assemble
 from facade.cli.permissions import refuse_open_keys
 from facade.cli.reloading import connection_limits
 from facade.errors import ConfigurationError
+from facade.observability import logs as logging
 
 
 @click.command()

@@ -10,7 +10,7 @@ from facade import loopback
 from facade.app import Facade, assemble
 from facade.cli.permissions import refuse_open_keys
 from facade.errors import ConfigurationError, Unavailable
-from facade.log import where
+from facade.observability.logs import where
 
 log = structlog.get_logger()
 

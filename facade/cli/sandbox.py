@@ -17,20 +17,20 @@ from click.core import ParameterSource
 from marshmallow import ValidationError
 
 from facade import config as configuration
-from facade import registry
 from facade.app import Facade, assemble
-from facade.cli.control import COMMANDS
 from facade.cli.permissions import SANDBOX
+from facade.cli.sandbox_control import COMMANDS
 from facade.cli.sandbox_hints import explain, explain_facade, explain_faults
 from facade.cli.terminal import show
-from facade.contract import SourceSystem
 from facade.deadline import deadline
 from facade.errors import ConfigurationError, SourceError
 from facade.http_client import HttpClient
-from facade.settings import Origin
-from facade.testing.faults import Chance
-from facade.testing.host import SimulatorHost, is_servable, serve
+from facade.plugin import registry
+from facade.plugin.contract import SourceSystem
+from facade.setting_fields import Origin
 from facade.testing.simulator import BareSimulator, Simulator
+from facade.testing.simulator.faults import Chance
+from facade.testing.simulator.host import SimulatorHost, is_servable, serve
 
 _HOST = "127.0.0.1"
 _ENDED = "the facade ended; its own message says why"

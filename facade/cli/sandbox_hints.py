@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from facade import config as configuration
 from facade.cli.terminal import show
-from facade.testing.host import SimulatorHost
+from facade.testing.simulator.host import SimulatorHost
 
 _BODY = {
     "resourceType": "Appointment",

@@ -14,11 +14,11 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
-from facade import log as logging
 from facade.cancellation.reconciler import Reconciler
 from facade.cli.reloading import Served
 from facade.config import Config
 from facade.errors import ConfigurationError, Unavailable
+from facade.observability import logs as logging
 from facade.server.connection import Limits
 from facade.server.worker import worker_class
 from facade.web import create_app

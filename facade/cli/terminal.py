@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from facade.log import escaped, visible
+from facade.observability.logs import escaped, visible
 
 
 def show(*lines: str, err: bool = False) -> None:

@@ -7,17 +7,17 @@ import time
 import click
 from marshmallow import ValidationError
 
-from facade.cli.client import client_key
+from facade.cli.cancel import client_key
 from facade.cli.terminal import show, show_json_text
+from facade.config_messages import nearest
 from facade.errors import ConfigurationError
-from facade.sentences import nearest
-from facade.settings import BaseUrl
-from facade.testing.acceptance import report
-from facade.testing.acceptance.catalogue import catalogue
-from facade.testing.acceptance.check import Check
-from facade.testing.acceptance.run import Run, prove
-from facade.testing.acceptance.sandbox import Sandbox
-from facade.testing.acceptance.target import Key, Target
+from facade.setting_fields import BaseUrl
+from facade.verify import report
+from facade.verify.catalogue import catalogue
+from facade.verify.check import Check
+from facade.verify.runner import Run, prove
+from facade.verify.sandbox import Sandbox
+from facade.verify.target import Key, Target
 
 _FAILED = 1
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from facade.contract import Appointment
-from facade.fhir import check, clean, contained, data_absent, ids, labels
+from facade.fhir import check, contained, data_absent, ids, labels, sanitize
+from facade.plugin.contract import Appointment
 
 # FHIR's own order. Without implicitRules and modifierExtension: what has them is not understood, see native.checked.
 _ORDER = (
@@ -73,13 +73,13 @@ def complete(
         for about_another in ("text", "_status"):  # a narrative may say "booked"
             encoded.pop(about_another, None)
     encoded["contained"], lost = contained.usable(encoded.get("contained"))
-    answer, rejected = clean.usable_elements({key: encoded[key] for key in encoded if key not in _OURS})
+    answer, rejected = sanitize.usable_elements({key: encoded[key] for key in encoded if key not in _OURS})
     rejected += ["contained"] if lost and "contained" not in rejected else []
     rejected += [str(key) for key in native or {} if key not in known]
     labels_lost = not labels.are_kept(known.get("meta"), answer.get("meta"))
     answer = contained.with_labels_of_the_whole(contained.resolve(answer, absent))
     if check.may_have_a_reason(status):
-        usable_reason, bad_reason = clean.usable_elements({"cancelationReason": reason} if reason else {})
+        usable_reason, bad_reason = sanitize.usable_elements({"cancelationReason": reason} if reason else {})
         rejected += bad_reason
         answer |= usable_reason
     if status == "cancelled":

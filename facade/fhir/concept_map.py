@@ -11,10 +11,10 @@ from typing import Any
 from fhir.resources.R4B.conceptmap import ConceptMap
 from pydantic import ValidationError
 
-from facade.contract import NativeReason, NativeReasons, default_code_system
+from facade.config_messages import nearest
 from facade.errors import ConfigurationError
 from facade.fhir import reasons
-from facade.sentences import nearest
+from facade.plugin.contract import NativeReason, NativeReasons, default_code_system
 
 # Equivalences that say "no such target" (http://hl7.org/fhir/R4/valueset-concept-map-equivalence.html).
 _NO_TARGET = {"unmatched", "disjoint"}

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from facade.fhir import clean, data_absent, labels, text
+from facade.fhir import data_absent, labels, sanitize, text
 
 _OF_A_VERSION = {"versionId", "lastUpdated"}
 
@@ -43,7 +43,7 @@ def _alone(resource: Any) -> Any:
 def _keeps_labels(meta: Any) -> bool:
     if not labels.may_have(meta):
         return True
-    cleaned, _ = clean.usable_elements({"meta": meta})
+    cleaned, _ = sanitize.usable_elements({"meta": meta})
     return labels.are_kept(meta, cleaned.get("meta"))
 
 

@@ -1,8 +1,8 @@
 """What a client that may cancel and may not read is shown of an appointment: what concerns its own request."""
 
-from facade.contract import Appointment
 from facade.fhir import data_absent
 from facade.fhir.appointment import PLACEHOLDERS, in_order
+from facade.plugin.contract import Appointment
 
 _KEPT = ("resourceType", "id", "status")
 _KEPT_OF_META = ("versionId", "security")

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from facade.contract import Coding, NativeReason, NativeReasons
+from facade.plugin.contract import Coding, NativeReason, NativeReasons
 
 SYSTEM = "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason"
 

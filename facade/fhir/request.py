@@ -9,10 +9,10 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from facade import strict_json
-from facade.contract import CancelRequest, Coding
 from facade.errors import BadRequest, UnprocessableContent
 from facade.fhir import ids, reasons
 from facade.fhir.text import clean
+from facade.plugin.contract import CancelRequest, Coding
 
 # http://hl7.org/fhir/R4/valueset-appointmentstatus.html
 STATUSES = (

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from flask import Flask
 
 from facade.app import Facade
-from facade.web import errors, exchange, health, routes, webhooks
-from facade.web.openapi import routes as openapi
+from facade.web import errors, health, request_lifecycle, routes, webhooks
+from facade.web.openapi import views as openapi
 
 
 def create_app(facade: Facade) -> Flask:
@@ -18,7 +18,7 @@ def create_app(facade: Facade) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the provider's attribute, not the protocol's
     app.extensions["facade"] = facade
     app.extensions["facade_started"] = datetime.now(UTC).isoformat(timespec="seconds")
-    exchange.install(app)
+    request_lifecycle.install(app)
     errors.install(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(webhooks.blueprint)

@@ -7,10 +7,10 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from facade.errors import BadRequest, ContentTooLarge, MethodNotAllowed, NotFound, RequestError, Unavailable
-from facade.fhir.outcome import of_failure, of_request_error
-from facade.log import where
-from facade.web.exchange import note
-from facade.web.formats import error_type
+from facade.fhir.operation_outcome import of_failure, of_request_error
+from facade.observability.logs import where
+from facade.web.content_negotiation import error_type
+from facade.web.request_lifecycle import note
 
 log = structlog.get_logger()
 

@@ -2,7 +2,7 @@
 
 from flask import Blueprint
 
-from facade.web.exchange import this_facade
+from facade.web.request_lifecycle import this_facade
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 

@@ -10,17 +10,17 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 
 from facade import strict_json
 from facade.app import Facade
-from facade.cancellation.answer import Answer
-from facade.cancellation.wish import Caller
+from facade.cancellation.results import Answer
+from facade.cancellation.stored_request import Caller
 from facade.errors import BadRequest, ContentTooLarge, Forbidden, NotFound, RequestTimeout
 from facade.fhir import ids
 from facade.fhir import request as cancel_request
-from facade.fhir.capability import capability_statement
+from facade.fhir.capability_statement import capability_statement
 from facade.fhir.masking import masked
-from facade.source import Source
+from facade.plugin.configured_source import Source
 from facade.web import preconditions
-from facade.web.exchange import note, reachable_source, this_facade
-from facade.web.formats import answer_type, check_sent
+from facade.web.content_negotiation import answer_type, check_sent
+from facade.web.request_lifecycle import note, reachable_source, this_facade
 
 MAX_BODY = 64 * 1024  # bytes; a real cancel has a few KiB
 

@@ -10,11 +10,11 @@ from flask import Blueprint, Response, request
 
 from facade.errors import NotFound, Unauthenticated
 from facade.fhir import ids
-from facade.settings import Secret
-from facade.source import Source
-from facade.web.exchange import note, this_facade
+from facade.plugin.configured_source import Source
+from facade.setting_fields import Secret
+from facade.web.request_lifecycle import note, this_facade
 from facade.web.routes import limited_body, parse
-from facade.web.signatures import is_signed, may_be_signed
+from facade.web.webhook_signatures import is_signed, may_be_signed
 
 blueprint = Blueprint("webhooks", __name__)
 

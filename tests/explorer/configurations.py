@@ -1,6 +1,6 @@
 """What is explored: each names the things that may go wrong together."""
 
-from facade.contract import Can, Capabilities
+from facade.plugin.contract import Can, Capabilities
 from tests.explorer.source import WRITES
 from tests.explorer.world import Setup
 

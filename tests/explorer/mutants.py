@@ -9,11 +9,11 @@ from typing import Any
 from unittest import mock
 
 from facade.cancellation.attempt import Attempt
-from facade.cancellation.doubt import Doubt
-from facade.cancellation.permit import OncePermit
+from facade.cancellation.in_doubt import Doubt
 from facade.cancellation.reconciler import Reconciler
-from facade.cancellation.records import Records
-from facade.cancellation.use_case import Cancellations
+from facade.cancellation.repository import Records
+from facade.cancellation.service import Cancellations
+from facade.cancellation.write_permit import OncePermit
 from tests.explorer.memory import MemoryLedger
 
 

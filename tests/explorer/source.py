@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from facade.contract import (
+from facade.errors import AppointmentNotFound, Cause, NotDone, StaleVersion, Unknown
+from facade.plugin.contract import (
     Appointment,
     CancelRequest,
     Capabilities,
@@ -13,8 +14,7 @@ from facade.contract import (
     SourceConfig,
     SourceSystem,
 )
-from facade.errors import AppointmentNotFound, Cause, NotDone, StaleVersion, Unknown
-from facade.settings import SourceSettings
+from facade.setting_fields import SourceSettings
 
 READS = ("ok", "fails", "missing")
 WRITES = ("done", "applied", "lost", "late", "refused", "not found")

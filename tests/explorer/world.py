@@ -15,17 +15,17 @@ from unittest import mock
 
 import greenlet
 
-from facade.cancellation import answer, attempt, doubt, judgement, native, reconciler, timers, use_case
+from facade.cancellation import attempt, in_doubt, native, operator_resolution, reconciler, results, service, timers
 from facade.cancellation.budget import Budget
-from facade.cancellation.judgement import judge, undo
-from facade.cancellation.records import Records
+from facade.cancellation.operator_resolution import judge, undo
+from facade.cancellation.repository import Records
 from facade.cancellation.states import DOUBTFUL, SETTLED, State
-from facade.cancellation.wish import Caller
+from facade.cancellation.stored_request import Caller
 from facade.clock import Clock
-from facade.contract import Can, CancelRequest, Capabilities
 from facade.errors import RequestError
 from facade.fhir.appointment import Identity
-from facade.source import Source
+from facade.plugin.configured_source import Source
+from facade.plugin.contract import Can, CancelRequest, Capabilities
 from tests.explorer.memory import MemoryLedger, Store
 from tests.explorer.source import SETTLE_WINDOW, WRITES, ModelAdapter, SourceModel, declared
 
@@ -140,8 +140,8 @@ class Process:
         self.ledger: Any = MemoryLedger(world.store, clock, world.step, world.saw)
         self.records = Records(self.ledger, TIMERS, clock)
         means = attempt.Means(budget=BUDGET, timers=TIMERS, records=self.records, explain=False)
-        looking = doubt.Doubt(self.records, TIMERS, clock)
-        self.cancellations = use_case.Cancellations(means, looking)
+        looking = in_doubt.Doubt(self.records, TIMERS, clock)
+        self.cancellations = service.Cancellations(means, looking)
         self.reconciler = reconciler.Reconciler([world.configured], self.records, looking, TIMERS, BUDGET)
 
     def key(self) -> Any:
@@ -452,16 +452,16 @@ def in_the_model() -> Iterator[Callable[[Setup], World]]:
 
     quiet = SimpleNamespace(**dict.fromkeys(("debug", "info", "warning", "error"), lambda *_, **__: None))
     with ExitStack() as patched:
-        for module in (answer, attempt, doubt, native, reconciler, use_case):
+        for module in (results, attempt, in_doubt, native, reconciler, service):
             patched.enter_context(mock.patch.object(module, "log", quiet))
         patched.enter_context(
             mock.patch.object(sys.modules["facade.deadline"], "time", SimpleNamespace(monotonic=_monotonic))
         )
-        patched.enter_context(mock.patch.object(use_case, "time", SimpleNamespace(sleep=_sleep)))
+        patched.enter_context(mock.patch.object(service, "time", SimpleNamespace(sleep=_sleep)))
         patched.enter_context(mock.patch.object(timers, "random", SimpleNamespace(uniform=lambda _, __: 1.0)))
-        patched.enter_context(mock.patch.object(answer, "_complete", _complete))
-        patched.enter_context(mock.patch.object(answer, "stated", _stated))
-        patched.enter_context(mock.patch.object(judgement, "_of_row", _of_row))
-        patched.enter_context(mock.patch.object(answer.reasons, "cancelation_reason", _no_reason))
+        patched.enter_context(mock.patch.object(results, "_complete", _complete))
+        patched.enter_context(mock.patch.object(results, "stated", _stated))
+        patched.enter_context(mock.patch.object(operator_resolution, "_of_row", _of_row))
+        patched.enter_context(mock.patch.object(results.reasons, "cancelation_reason", _no_reason))
         patched.enter_context(mock.patch.object(native.clean, "usable_elements", lambda found: (found, [])))
         yield make

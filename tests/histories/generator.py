@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from facade.testing.faults import FAULTS
+from facade.testing.simulator.faults import FAULTS
 
 DURATION = 1.5  # seconds in which things happen
 SETTLE_WINDOW = 1.2

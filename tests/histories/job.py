@@ -12,14 +12,14 @@ from itertools import count, islice
 from pathlib import Path
 
 import structlog
+from facade_heim.simulator import HeimSimulator
 
-from facade import registry
 from facade.ledger import migrate
 from facade.ledger.engine import connect
-from facade.source import Source
-from facade.testing.host import SimulatorHost, serve
-from facade.testing.transport import Timings
-from plugins.heim.simulator import HeimSimulator
+from facade.plugin import registry
+from facade.plugin.configured_source import Source
+from facade.testing.simulator.host import SimulatorHost, serve
+from facade.testing.simulator.transport import Timings
 from tests.histories.generator import SETTLE_WINDOW, History
 from tests.histories.node import zygote
 from tests.histories.processes import Zygote

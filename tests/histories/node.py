@@ -12,24 +12,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from facade_heim.adapter import HeimAdapter
 from sqlalchemy import Engine, event, make_url
 
 from facade.cancellation.attempt import Means
 from facade.cancellation.budget import Budget
-from facade.cancellation.doubt import Doubt
+from facade.cancellation.in_doubt import Doubt
 from facade.cancellation.reconciler import Reconciler
-from facade.cancellation.records import Records
+from facade.cancellation.repository import Records
+from facade.cancellation.service import Cancellations
+from facade.cancellation.stored_request import Caller
 from facade.cancellation.timers import Timers
-from facade.cancellation.use_case import Cancellations
-from facade.cancellation.wish import Caller
 from facade.clock import Clock
-from facade.contract import Appointment, CancelRequest, Coding, Permit, SourceAdapter, SourceConfig
 from facade.errors import RequestError
 from facade.fhir.reasons import SYSTEM
 from facade.ledger import engine as store
 from facade.ledger.store import Ledger
-from facade.source import Source
-from plugins.heim.adapter import HeimAdapter
+from facade.plugin.configured_source import Source
+from facade.plugin.contract import Appointment, CancelRequest, Coding, Permit, SourceAdapter, SourceConfig
 from tests.histories.timeline import HostClock
 from tests.histories.variants import VARIANTS
 

@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from facade.cancellation.judgement import judge, undo
 from facade.cancellation.known_sources import rename
-from facade.cancellation.records import Records
+from facade.cancellation.operator_resolution import judge, undo
+from facade.cancellation.repository import Records
 from facade.cancellation.states import DOUBTFUL, SETTLED, State
 from facade.clock import Clock
 from facade.errors import Unavailable
 from facade.ledger.maintenance import Maintenance
 from facade.ledger.store import Ledger
-from facade.testing.faults import FAULTS
-from facade.testing.host import SimulatorHost
+from facade.testing.simulator.faults import FAULTS
+from facade.testing.simulator.host import SimulatorHost
 from tests.histories.checker import Evidence, Exchange, violations
 from tests.histories.generator import LATE_COMMIT, Event, History
 from tests.histories.node import TIMERS

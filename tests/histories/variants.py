@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
-from facade.cancellation import doubt, records, states, use_case, watch
+from facade.cancellation import in_doubt, observed_times, repository, service, states
 from facade.cancellation.states import Event, State
 from facade.errors import SourceError, Unknown
 from facade.http_client import HttpClient
@@ -12,7 +12,7 @@ from facade.http_client import HttpClient
 
 def no_claim() -> None:
     """Every request believes that the appointment is its own."""
-    claim, sending = records.Records.claim, records.Records.sending
+    claim, sending = repository.Records.claim, repository.Records.sending
 
     def careless_claim(self, key, seen, *rest):
         claimable = seen is None or (seen.state, Event.CLAIM) in states.TRANSITIONS
@@ -22,23 +22,23 @@ def no_claim() -> None:
     def careless_sending(self, claimed, facts):
         return sending(self, claimed, facts) or replace(claimed, sending_at=self._clock.now())
 
-    records.Records.claim = careless_claim
-    records.Records.sending = careless_sending
-    use_case.Cancellations._may_claim = lambda self, row, joined: row is None or row.state != State.CANCELLED
+    repository.Records.claim = careless_claim
+    repository.Records.sending = careless_sending
+    service.Cancellations._may_claim = lambda self, row, joined: row is None or row.state != State.CANCELLED
 
 
 def lease_on_sending() -> None:
     """A write whose owner fell silent is taken over like a claim."""
     states.TRANSITIONS[State.SENDING, Event.CLAIM] = State.CLAIMED
-    use_case.CLAIMABLE = (*use_case.CLAIMABLE, State.SENDING)
-    may_claim = use_case.Cancellations._may_claim
+    service.CLAIMABLE = (*service.CLAIMABLE, State.SENDING)
+    may_claim = service.Cancellations._may_claim
 
     def taken_over(self, row, joined):
         if row is not None and row.state == State.SENDING:
             return self._records.lease_is_over(row)
         return may_claim(self, row, joined)
 
-    use_case.Cancellations._may_claim = taken_over
+    service.Cancellations._may_claim = taken_over
 
 
 def retry_on_timeout() -> None:
@@ -56,28 +56,28 @@ def retry_on_timeout() -> None:
 
 def no_record_before_send() -> None:
     """The write leaves although nothing says that it may have."""
-    records.Records.sending = lambda self, claimed, facts: replace(claimed, sending_at=self._clock.now())
+    repository.Records.sending = lambda self, claimed, facts: replace(claimed, sending_at=self._clock.now())
 
 
 def negative_read_trusted() -> None:
     """One "not cancelled" is taken for a proof that the write was not applied."""
-    doubt.NEGATIVE_READS_TO_SETTLE = 1
-    in_state = watch.Watch.in_state
-    watch.Watch.in_state = lambda self, row: 1e9 if row.state in states.DOUBTFUL else in_state(self, row)
+    in_doubt.NEGATIVE_READS_TO_SETTLE = 1
+    in_state = observed_times.Watch.in_state
+    observed_times.Watch.in_state = lambda self, row: 1e9 if row.state in states.DOUBTFUL else in_state(self, row)
 
 
 def reconciler_posts() -> None:
     """The background sends what its reads say is missing."""
-    after_no_proof = doubt.Doubt._after_no_proof
+    after_no_proof = in_doubt.Doubt._after_no_proof
 
     def post(self, source, row, **facts):
         if row.state == State.IN_DOUBT and facts["error"] is None:
-            request = doubt.wish.from_json(row.appointment_id, row.wish)
+            request = in_doubt.wish.from_json(row.appointment_id, row.wish)
             with contextlib.suppress(SourceError):
                 source.adapter.cancel(request, None, lambda: None)
         after_no_proof(self, source, row, **facts)
 
-    doubt.Doubt._after_no_proof = post
+    in_doubt.Doubt._after_no_proof = post
 
 
 VARIANTS: dict[str, Callable[[], None]] = {

@@ -12,7 +12,7 @@ BUDGET = f"{PERMIT}::test_the_parts_of_a_cancel_fit_into_the_time_to_answer"
 
 ATTEMPTS = [
     *of(
-        "facade/cancellation/permit.py",
+        "facade/cancellation/write_permit.py",
         ("a permit is granted twice", "            if self.taken:\n", "            if False:\n", PERMIT),
         (
             "a permit is granted though the claim was lost",
@@ -167,7 +167,7 @@ ATTEMPTS = [
         ),
     ),
     *of(
-        "facade/cancellation/use_case.py",
+        "facade/cancellation/service.py",
         (
             "a claim is taken over at once",
             "return self._records.lease_is_over(row)",

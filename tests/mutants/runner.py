@@ -105,13 +105,13 @@ class Copy:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         shutil.copytree(ROOT, folder, ignore=_LEFT_OUT)
-        packages = ROOT / "tests" / "engine" / "node_modules"
+        packages = ROOT / "tests" / "fhir_engine" / "node_modules"
         if packages.exists():
-            (folder / "tests" / "engine" / "node_modules").symlink_to(packages)
+            (folder / "tests" / "fhir_engine" / "node_modules").symlink_to(packages)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV"))}
         # Also for the processes that tests start. Bytecode could be the mutant's before.
-        self._env = {**kept, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-        where = self._run(["-c", "import facade, plugins, tests; print(facade.__file__)"])[1].strip()
+        self._env = {**kept, "PYTHONPATH": f"{folder}{os.pathsep}{folder / 'plugins'}", "PYTHONDONTWRITEBYTECODE": "1"}
+        where = self._run(["-c", "import facade, facade_heim, tests; print(facade.__file__)"])[1].strip()
         if not where.startswith(str(folder)):
             raise NoResult(f"the tests would import {where}, not the copy in {folder}")
 

@@ -8,7 +8,7 @@ SETTLING = "tests/test_settling.py"
 
 SETTLING_MUTANTS = [
     *of(
-        "facade/cancellation/doubt.py",
+        "facade/cancellation/in_doubt.py",
         ("a failed read counts as a negative one", "negative = error is None", "negative = True", SETTLING),
         ("two negative reads settle", "NEGATIVE_READS_TO_SETTLE = 3", "NEGATIVE_READS_TO_SETTLE = 2", SETTLING),
         (
@@ -166,7 +166,7 @@ SETTLING_MUTANTS = [
         ),
     ),
     *of(
-        "facade/cancellation/judgement.py",
+        "facade/cancellation/operator_resolution.py",
         (
             "what is settled is judged",
             "    if row.state not in DOUBTFUL:\n        return False\n",

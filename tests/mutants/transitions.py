@@ -28,7 +28,7 @@ TRANSITIONS = [
         ),
     ),
     *of(
-        "facade/cancellation/records.py",
+        "facade/cancellation/repository.py",
         ("sending ignores the state", OWNER, '{"epoch": claimed.epoch}', WAS),
         ("sending ignores the attempt", OWNER, '{"state": State.CLAIMED}', WAS),
         (

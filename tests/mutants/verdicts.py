@@ -9,7 +9,7 @@ TAKEN_BACK = f"{RECORDS}::test_a_verdict_that_a_client_was_told_is_not_taken_bac
 
 VERDICTS = [
     *of(
-        "facade/cancellation/records.py",
+        "facade/cancellation/repository.py",
         (
             "a verdict is for whatever attempt there is",
             "(row.epoch, row.sending_at) == (seen.epoch, seen.sending_at)",

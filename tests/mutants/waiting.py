@@ -4,7 +4,7 @@ from tests.mutants.mutant import of
 
 WAITING = [
     *of(
-        "facade/cancellation/watch.py",
+        "facade/cancellation/observed_times.py",
         (
             "another doubt is the same doubt",
             '("state", row.key, row.epoch, marker)',

@@ -1,12 +1,12 @@
 """The conformance kit: what every source's adapter must do, as tests that its author inherits."""
 
-from facade.testing.conformance.answers import Answers
 from facade.testing.conformance.base import TIMINGS
-from facade.testing.conformance.declared import Declared
-from facade.testing.conformance.faulty import Faulty
-from facade.testing.conformance.ordinary import Ordinary
-from facade.testing.conformance.permits import Permits
+from facade.testing.conformance.declaration import Declared
+from facade.testing.conformance.failures import Faulty
+from facade.testing.conformance.happy_path import Ordinary
+from facade.testing.conformance.responses import Answers
 from facade.testing.conformance.secrecy import Secrecy
+from facade.testing.conformance.write_permits import Permits
 
 __all__ = ["TIMINGS", "SourceConformance"]
 

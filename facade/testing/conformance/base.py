@@ -10,20 +10,20 @@ from unittest.mock import patch
 
 import pytest
 
-from facade.contract import Appointment, Can, CancelRequest, SourceSystem
 from facade.errors import ConfigurationError, FacadeError, SourceError
-from facade.registry import load_plugin
-from facade.testing.conformance import runs
-from facade.testing.conformance.bench import HL7_CODE, ROOM, Bench, Trial
+from facade.plugin.contract import Appointment, Can, CancelRequest, SourceSystem
+from facade.plugin.registry import load_plugin
+from facade.testing.conformance import fault_runs
+from facade.testing.conformance.harness import HL7_CODE, ROOM, Bench, Trial
 from facade.testing.conformance.readme import find
-from facade.testing.faults import FAULTS, Timings
-from facade.testing.host import is_servable, serve
 from facade.testing.simulator import BareSimulator
+from facade.testing.simulator.faults import FAULTS, Timings
+from facade.testing.simulator.host import is_servable, serve
 
 TIMINGS = Timings(silence=5.0, drip=0.05, late_commit=0.8)
 
 _BENCH = pytest.StashKey[Bench]()
-_RUNS = pytest.StashKey[dict[str, runs.Run]]()
+_RUNS = pytest.StashKey[dict[str, fault_runs.Run]]()
 
 
 def must(condition: object, sentence: str) -> None:
@@ -148,7 +148,7 @@ def _class_of(request: pytest.FixtureRequest) -> pytest.Class:
 class Under:
     """The runs under faults that were made so far, and those that are still to be made."""
 
-    def __init__(self, bench: Bench, made: dict[str, runs.Run]) -> None:
+    def __init__(self, bench: Bench, made: dict[str, fault_runs.Run]) -> None:
         self._bench = bench
         self._made = made
 
@@ -157,7 +157,7 @@ class Under:
         """The source's stand-in."""
         return self._bench.simulator
 
-    def __call__(self, name: str) -> runs.Run:
+    def __call__(self, name: str) -> fault_runs.Run:
         """The run under this fault. Skips the test where the fault cannot be."""
         fault = FAULTS[name]
         if not self.possible(name):
@@ -166,7 +166,7 @@ class Under:
             only_if_readable(self._bench.system)
         if name not in self._made:
             try:
-                self._made[name] = runs.run(self._bench, name)
+                self._made[name] = fault_runs.run(self._bench, name)
             except ConfigurationError as error:
                 fail(str(error))
         return self._made[name]
@@ -175,7 +175,7 @@ class Under:
         """Whether the simulator's transport can show this fault."""
         return FAULTS[name].answer in self._bench.simulator.answers
 
-    def every(self) -> list[runs.Run]:
+    def every(self) -> list[fault_runs.Run]:
         """The runs under every fault that there can be."""
         readable = self._bench.system.capabilities.read is Can.YES
         return [

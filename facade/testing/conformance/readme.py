@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from facade.registry import GROUP
+from facade.plugin.registry import GROUP
 
 HEADINGS = ("What it does", "Settings", "Reasons", "What the answer adds", "Simulator")
 _PROJECT = ("setup.cfg", "pyproject.toml", "setup.py")

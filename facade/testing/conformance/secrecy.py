@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from facade.settings import secrets_in
+from facade.setting_fields import secrets_in
 from facade.testing.conformance.base import Kit, Under, cannot, must
-from facade.testing.conformance.bench import Bench, Trial
-from facade.testing.conformance.runs import texts
-from facade.testing.conformance.seam import Call
-from facade.testing.leaks import leaks, without
+from facade.testing.conformance.fault_runs import texts
+from facade.testing.conformance.harness import Bench, Trial
+from facade.testing.conformance.recording_adapter import Call
+from facade.testing.secret_search import leaks, without
 
 PATIENT = "CANARY"
 

@@ -8,9 +8,9 @@ from flask import Flask
 
 from facade.config import NAME
 from facade.errors import RequestError
-from facade.fhir.outcome import of_failure, of_request_error
-from facade.web import exchange
-from facade.web.formats import WORDS
+from facade.fhir.operation_outcome import of_failure, of_request_error
+from facade.web import request_lifecycle
+from facade.web.content_negotiation import WORDS
 from facade.web.openapi import examples
 from facade.web.preconditions import LIST
 from facade.web.routes import MAX_BODY, capabilities
@@ -116,7 +116,7 @@ def register(spec: APISpec, app: Flask) -> dict[str, str]:
 
 def another_method(allowed: Iterable[str]) -> dict[str, Any]:
     """The response of a path to a method that is not among these."""
-    error = exchange.another_method(allowed)
+    error = request_lifecycle.another_method(allowed)
     return _refusal("Another method; `Allow` names those of this path.", {"anotherMethod": error})
 
 

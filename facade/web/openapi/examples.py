@@ -5,23 +5,23 @@ from typing import Any
 
 from flask import Flask, g, request
 
-from facade.cancellation.answer import cancellation_state
 from facade.cancellation.attempt import NOT_KNOWN, NOT_THIS_VERSION
+from facade.cancellation.results import cancellation_state
+from facade.cancellation.service import NOT_READABLE
 from facade.cancellation.states import State
-from facade.cancellation.use_case import NOT_READABLE
 from facade.config import Client
-from facade.contract import Coding, NativeReason, NativeReasons
 from facade.errors import Cause, NotDone, NotFound, NotSupported, PreconditionFailed, RequestError, Unavailable, Unknown
 from facade.fhir import concept_map as concept_maps
 from facade.fhir import ids, reasons
 from facade.fhir import request as cancel_request
 from facade.fhir.appointment import Identity, complete
-from facade.fhir.outcome import of_source_error
+from facade.fhir.operation_outcome import of_source_error
 from facade.ledger.backend import NOT_NOW
+from facade.plugin.contract import Coding, NativeReason, NativeReasons
 from facade.web import preconditions
-from facade.web.authentication import authenticate, check_is_local
-from facade.web.exchange import reachable_source
-from facade.web.formats import answer_type, check_sent
+from facade.web.auth import authenticate, check_is_local
+from facade.web.content_negotiation import answer_type, check_sent
+from facade.web.request_lifecycle import reachable_source
 from facade.web.routes import MAX_BODY, late, limited_body, parse, permit
 from facade.web.webhooks import not_signed
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from facade.testing.faults import Answer, Operation
 from facade.testing.simulator import Native, Simulator
+from facade.testing.simulator.faults import Answer, Operation
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 

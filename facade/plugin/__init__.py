@@ -1,0 +1,1 @@
+"""The seam between the facade and its source plugins: contract, discovery, validation, configured sources."""

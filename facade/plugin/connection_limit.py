@@ -1,0 +1,45 @@
+"""Sources that take few connections at once: calls to them take turns.
+
+``Capabilities.max_connections`` is a total over every worker, so a process that has them all counts them here, and
+``facade serve`` refuses several workers for such a source.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from facade.deadline import remaining
+from facade.errors import Cause, NotDone
+from facade.plugin.contract import Appointment, CancelRequest, Permit, SourceAdapter
+
+
+class Limited(SourceAdapter):
+    """An adapter of which at most ``limit`` calls are under way at once; the others wait within their deadline."""
+
+    def __init__(self, adapter: SourceAdapter, limit: int) -> None:
+        self._adapter = adapter
+        self._slots = threading.BoundedSemaphore(limit)
+
+    def read(self, appointment_id: str) -> Appointment:
+        """As the adapter does. Raises NotDone where no connection becomes free in time."""
+        with self._slot():
+            return self._adapter.read(appointment_id)
+
+    def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
+        """As the adapter does. Raises NotDone where no connection becomes free in time: nothing was sent."""
+        with self._slot():
+            return self._adapter.cancel(request, current, permit)
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        if not self._slots.acquire(timeout=remaining()):
+            raise NotDone(Cause.THROTTLED, "every connection that the source takes is in use")
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+
+def limited(adapter: SourceAdapter, limit: int | None) -> SourceAdapter:
+    """The adapter, its calls taking turns where the source takes only so many connections at once."""
+    return adapter if limit is None else Limited(adapter, limit)

@@ -1,0 +1,52 @@
+"""The one hook a plugin implements.
+
+A complete plugin, in the module that its distribution's entry point names::
+
+    # setup.cfg:  [options.entry_points]
+    #             facade.plugins =
+    #                 paper = facade_paper
+    from facade import SourceAdapter, SourceSettings, SourceSystem, hookimpl
+
+
+    class PaperAdapter(SourceAdapter):
+        def __init__(self, config):
+            self.config = config
+            self.cancelled = set()
+
+        def read(self, appointment_id):
+            status = "cancelled" if appointment_id in self.cancelled else "booked"
+            return {"resourceType": "Appointment", "id": appointment_id, "status": status}
+
+        def cancel(self, request, current, permit):
+            permit()
+            self.cancelled.add(request.appointment_id)
+            return self.read(request.appointment_id)
+
+
+    @hookimpl
+    def facade_source_systems():
+        yield SourceSystem(
+            name="paper",
+            adapter=PaperAdapter,
+            settings=SourceSettings,
+            id_pattern=r"[0-9]{1,9}",
+            repeat="idempotent",
+        )
+"""
+
+from collections.abc import Iterable
+
+import pluggy
+
+from facade.plugin.contract import SourceSystem
+
+PROJECT = "facade"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def facade_source_systems() -> Iterable[SourceSystem]:
+    """Declare the source systems of this plugin; called once, at start."""
+    raise NotImplementedError  # a specification: pluggy calls the plugins' functions

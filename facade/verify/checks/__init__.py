@@ -1,0 +1,1 @@
+"""The checks of the acceptance run, one module per theme."""

@@ -1,0 +1,68 @@
+"""What a run found, for people and for machines."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from facade.verify.catalogue import catalogue
+from facade.verify.runner import Result, Run
+
+_SHOWN = 3  # findings of one check; the others are counted
+_WORDS = {"passed": "pass", "failed": "FAIL", "skipped": "skip"}
+
+
+def as_json(run: Run, results: Sequence[Result], seconds: float) -> str:
+    """The machine-readable report; its members are described in docs/verify.md and stay."""
+    themes = {check.name: theme for theme, checks in catalogue().items() for check in checks}
+    report: dict[str, Any] = {
+        "facade": run.facade.url,
+        "source": run.facade.source,
+        "sandbox": run.sandbox.url,
+        "seconds": round(seconds, 1),
+        "counts": {outcome: _counted(results)[outcome] for outcome in _WORDS},
+        "checks": [
+            {
+                "name": result.check.name,
+                "theme": themes[result.check.name],
+                "promise": result.check.promise,
+                "outcome": result.outcome,
+                "findings": list(result.findings),
+                "seconds": round(result.seconds, 2),
+            }
+            for result in results
+        ],
+    }
+    return json.dumps(report, indent=2, ensure_ascii=False)
+
+
+def as_text(results: Sequence[Result], seconds: float) -> Iterator[str]:
+    """The readable report, line by line: by theme, then what failed and why, then the sum."""
+    by_name = {result.check.name: result for result in results}
+    for theme, checks in catalogue().items():
+        found = [by_name[check.name] for check in checks if check.name in by_name]
+        if found:
+            yield theme
+            yield from (_line(result) for result in found)
+            yield ""
+    failed = [result for result in results if result.outcome == "failed"]
+    for result in failed:
+        yield f"FAIL  {result.check.name}"
+        yield f"      {result.check.promise}"
+        yield from (f"      - {finding}" for finding in result.findings[:_SHOWN])
+        if len(result.findings) > _SHOWN:
+            yield f"      - and {len(result.findings) - _SHOWN} more like these; --json has them all"
+        yield ""
+    counts = _counted(results)
+    yield f"{len(results)} checks in {seconds:.0f} s: " + ", ".join(
+        f"{counts[outcome]} {outcome}" for outcome in _WORDS
+    )
+
+
+def _line(result: Result) -> str:
+    line = f"  {_WORDS[result.outcome]}  {result.check.name:<38}{result.seconds:6.1f} s"
+    return f"{line}  {result.findings[0]}" if result.outcome == "skipped" else line
+
+
+def _counted(results: Sequence[Result]) -> Counter[str]:
+    return Counter(result.outcome for result in results)

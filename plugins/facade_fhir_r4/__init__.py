@@ -1,0 +1,51 @@
+"""A FHIR R4 server: what its plugin declares."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from facade import Can, Capabilities, SourceSystem, hl7_reasons, hookimpl
+from facade_fhir_r4.adapter import FhirR4Adapter
+from facade_fhir_r4.settings import FhirR4Settings
+
+if TYPE_CHECKING:
+    from facade.testing.simulator import Simulator
+
+
+def _simulator() -> "Simulator":
+    # Imported when asked for: serving needs no simulator, and no Flask application of its own.
+    from facade_fhir_r4.simulator import FhirR4Simulator
+
+    return FhirR4Simulator()
+
+
+@hookimpl
+def facade_source_systems() -> Iterable[SourceSystem]:
+    """The one source system of this plugin."""
+    yield SourceSystem(
+        name="fhir_r4",
+        adapter=FhirR4Adapter,
+        settings=FhirR4Settings,
+        id_pattern=r"[A-Za-z0-9.-]{1,64}",
+        repeat="errors",
+        reasons=hl7_reasons(),
+        # Only mode "update" has a place for a note.
+        capabilities=Capabilities(versioned_writes=Can.YES, note=Can.NOT_YET),
+        # What R4's Appointment may refer to (http://hl7.org/fhir/R4/appointment.html).
+        identifiers=(
+            "Patient",
+            "Practitioner",
+            "PractitionerRole",
+            "RelatedPerson",
+            "Device",
+            "HealthcareService",
+            "Location",
+            "Slot",
+            "Condition",
+            "Procedure",
+            "Observation",
+            "ImmunizationRecommendation",
+            "ServiceRequest",
+            "Organization",
+        ),
+        simulator=_simulator,
+    )

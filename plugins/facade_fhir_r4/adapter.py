@@ -1,0 +1,104 @@
+"""Talks to one FHIR R4 server."""
+
+from typing import Any
+
+from facade import (
+    Appointment,
+    AppointmentNotFound,
+    CancelRequest,
+    Cause,
+    HttpAnswer,
+    HttpClient,
+    NotDone,
+    Permit,
+    SourceAdapter,
+    SourceConfig,
+    SourceError,
+    StaleVersion,
+    Unknown,
+    classify,
+)
+from facade_fhir_r4 import translate
+from facade_fhir_r4.credentials import credentials
+
+_PATH = "/Appointment/{id}"
+_CONTENT_TYPES = {"PATCH": "application/json-patch+json", "PUT": "application/fhir+json"}
+
+
+class FhirR4Adapter(SourceAdapter):
+    """Reads and cancels by FHIR's RESTful API, every write with ``If-Match``."""
+
+    def __init__(self, config: SourceConfig) -> None:
+        self._settings = config.settings
+        self._credentials = credentials(config)
+        self._http = HttpClient(
+            self._settings["base_url"],
+            headers={"Accept": "application/fhir+json"},
+            concurrent_calls=self._settings["concurrent_calls"],
+        )
+
+    def read(self, appointment_id: str) -> Appointment:
+        """GET the appointment; its entity tag is in ``meta.versionId``."""
+        return _appointment(self._get(appointment_id), appointment_id)
+
+    def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
+        """PATCH or PUT once, on the version that was read; the appointment in the answer is the evidence."""
+        if self._settings["mode"] == "patch":
+            current = current or self.read(request.appointment_id)
+            return self._write("PATCH", current, translate.to_patch(request), permit)
+        # What goes back must be what the server has, to the last digit: ``current`` went through the facade.
+        answer = self._get(request.appointment_id)
+        current = _appointment(answer, request.appointment_id)
+        return self._write("PUT", current, translate.to_update(answer.json(exact=True), request), permit)
+
+    def _get(self, appointment_id: str) -> HttpAnswer:
+        token = self._credentials.token()
+        answer = self._http.get(_PATH, headers=_bearer(token), id=appointment_id)
+        if answer.status == 401 and self._credentials.drop(token):
+            answer = self._http.get(_PATH, headers=_bearer(self._credentials.token()), id=appointment_id)
+        # Deleted: http://hl7.org/fhir/R4/http.html#delete
+        if answer.status == 410 and _own_error(answer):
+            raise AppointmentNotFound("HTTP 410")
+        return classify(answer, own_error=_own_error)
+
+    def _write(self, method: str, current: Appointment, body: Any, permit: Permit) -> Appointment:
+        if current.get("status") == "cancelled":
+            return current
+        if reason := translate.why_not(current, self._settings):
+            raise NotDone(Cause.REFUSED, reason)
+        tag = translate.entity_tag(current)
+        if tag is None:
+            raise NotDone(Cause.UNREADABLE, "the server tells no version, and a write without one could undo another's")
+        token = self._credentials.token()
+        headers = {
+            **_bearer(token),
+            "Content-Type": _CONTENT_TYPES[method],
+            "If-Match": tag,
+            "Prefer": "return=representation",
+        }
+        answer = self._http.send(method, _PATH, id=current["id"], json=body, headers=headers, permit=permit)
+        if answer.status == 401:
+            self._credentials.drop(token)  # for the next one; this write is never sent again
+        # A precondition that failed means that nothing was done (RFC 9110, section 15.5.13); 409 is Oracle's word.
+        if answer.status == 412 or (answer.status == 409 and _own_error(answer)):
+            raise StaleVersion(f"HTTP {answer.status}")
+        classify(answer, own_error=_own_error)
+        if not answer.body.strip():
+            raise Unknown(Cause.UNPROVEN, f"HTTP {answer.status} with an empty body")
+        return _appointment(answer, current["id"])
+
+
+def _appointment(answer: HttpAnswer, appointment_id: str) -> Appointment:
+    return translate.to_fhir(answer.json(), answer.headers.get("ETag", ""), appointment_id)
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _own_error(answer: HttpAnswer) -> bool:
+    try:
+        body = answer.json()
+    except SourceError:
+        return False
+    return isinstance(body, dict) and body.get("resourceType") == "OperationOutcome"

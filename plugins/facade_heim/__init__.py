@@ -1,0 +1,49 @@
+"""Heim: what its plugin declares."""
+
+import json
+from collections.abc import Iterable
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from facade import Can, Capabilities, NativeReasons, SourceSystem, hookimpl
+from facade_heim import codes
+from facade_heim.adapter import HeimAdapter
+from facade_heim.schemas import webhooked_appointment
+from facade_heim.settings import HeimSettings
+
+if TYPE_CHECKING:
+    from facade.testing.simulator import Simulator
+
+
+def _simulator() -> "Simulator":
+    # Imported when asked for: serving needs no simulator, and no Flask application of its own.
+    from facade_heim.simulator import HeimSimulator
+
+    return HeimSimulator()
+
+
+@hookimpl
+def facade_source_systems() -> Iterable[SourceSystem]:
+    """The one source system of this plugin."""
+    yield SourceSystem(
+        name="heim",
+        adapter=HeimAdapter,
+        settings=HeimSettings,
+        id_pattern=r"[A-Za-z0-9_.-]{1,64}",
+        repeat="errors",
+        reasons=NativeReasons(
+            name="reasonCode",
+            codes=codes.REASONS,
+            properties={
+                "causingEntity": codes.CAUSING_ENTITIES,
+                "cancellingEntity": codes.CANCELLING_ENTITIES,
+            },
+            concept_map=json.loads(files("facade_heim").joinpath("conceptmap.json").read_text("utf-8")),
+            fallback="organisation_cancelled",
+        ),
+        capabilities=Capabilities(note=Can.YES),
+        identifiers=("Patient", "Practitioner", "Slot", "externalReference"),
+        code_systems=("task", "appointmentType"),
+        webhook=webhooked_appointment,
+        simulator=_simulator,
+    )

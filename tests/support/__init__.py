@@ -1,0 +1,1 @@
+"""What the tests share: processes, stores, simulated clients, and components that are wrong on purpose."""

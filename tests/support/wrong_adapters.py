@@ -1,0 +1,957 @@
+"""Adapters, declarations and READMEs that are wrong on purpose: one fault each, and the tests that name it.
+
+Not collected by itself: tests/test_wrong_adapters.py runs each class here through the whole kit.
+"""
+
+import base64
+import logging
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from typing import ClassVar
+from urllib.parse import quote
+
+import structlog
+from facade_fhir_r4.adapter import FhirR4Adapter
+from facade_heim import HeimAdapter, facade_source_systems
+from marshmallow import EXCLUDE
+
+from facade import (
+    Can,
+    CanonicalId,
+    Capabilities,
+    Cause,
+    FacadeError,
+    NotDone,
+    SourceError,
+    StaleVersion,
+    Unknown,
+    classify,
+    deadline,
+    remaining,
+)
+from facade.plugin.registry import load_plugin
+from facade.testing.conformance import SourceConformance, fault_runs
+from tests.support import line_source
+from tests.support.keys import key_pair
+from tests.support.line_source import LineAdapter, LineSettings, LineSimulator
+
+fault_runs.PATIENCE = (0.25, 2.0)  # dozens of times through every silence
+
+
+class Line(SourceConformance):
+    """The line source with something else in some place."""
+
+    plugin = "line"
+    secrets = {"LINE_KEY": "CANARY-key"}
+    Adapter: ClassVar = LineAdapter
+    changes: ClassVar = {}
+    fails: ClassVar = set()
+
+    def settings(self, url):
+        return {"address": url, "key_env": "LINE_KEY"}
+
+    def source_system(self):
+        return line_source.declared(self.Adapter, **self.changes)
+
+    def serve(self, simulator):
+        return line_source.served(simulator)
+
+    def readme(self):
+        return line_source.README
+
+
+class Heim(SourceConformance):
+    """Heim with something else in some place."""
+
+    plugin = "heim"
+    secrets = {"HEIM_API_KEY": "test_CANARY-key"}
+    Adapter: ClassVar = HeimAdapter
+    changes: ClassVar = {}
+    fails: ClassVar = set()
+
+    def settings(self, url):
+        return {"base_url": url, "api_key_env": "HEIM_API_KEY", "environment": "test"}
+
+    def source_system(self):
+        (system,) = facade_source_systems()
+        return replace(system, adapter=self.Adapter, **self.changes)
+
+
+class Fhir(SourceConformance):
+    """A FHIR server's source with something else in some place."""
+
+    plugin = "fhir_r4"
+    secrets = {"CLINIC_TOKEN": "test_CANARY-token"}
+    files = {"hospital-key.pem": key_pair("RS384").private}
+    Adapter: ClassVar = FhirR4Adapter
+    mode: ClassVar = "patch"
+    fails: ClassVar = set()
+
+    def settings(self, url):
+        return {"base_url": url, "token_env": "CLINIC_TOKEN", "mode": self.mode}
+
+    def source_system(self):
+        return replace(load_plugin("fhir_r4").system, adapter=self.Adapter)
+
+
+def free():
+    """A permit that records nothing."""
+
+
+# The write
+
+
+class TestWritesTwice(Heim):
+    fails = {"test_a_cancel_is_one_native_write", "test_the_source_is_written_to_once_at_most"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            try:
+                given = super().cancel(request, current, permit)
+            except Unknown:
+                self._make_sure(request)
+                raise
+            self._make_sure(request)
+            return given
+
+        def _make_sure(self, request):
+            with suppress(SourceError):
+                self._http.send("POST", self._settings["cancel_path"], id=request.appointment_id, json={}, permit=free)
+
+
+class TestRetriesAfterSilence(Heim):
+    fails = {"test_the_source_is_written_to_once_at_most"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            try:
+                with deadline(remaining() / 2):
+                    return super().cancel(request, current, permit)
+            except Unknown as error:
+                if error.cause is not Cause.TIMEOUT:
+                    raise
+                try:
+                    return super().cancel(request, current, free)
+                except NotDone:
+                    raise error from None
+
+
+class TestTakesNoPermit(Heim):
+    fails = {
+        "test_the_permit_is_taken_once",
+        "test_nothing_is_written_when_the_permit_refuses",
+        "test_what_the_permit_raises_is_let_through",
+        # What follows from it: the facade takes what was written for not sent, and for another's.
+        "test_the_caller_is_told_the_truth",
+        "test_the_answer_tells_the_callers_reason",
+    }
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            return super().cancel(request, current, free)
+
+
+class TestTakesThePermitTooEarly(Heim):
+    fails = {
+        "test_the_permit_is_left_alone_while_the_source_is_down",
+        "test_a_refusal_of_the_adapters_own_leaves_the_permit",
+    }
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            permit()
+            return super().cancel(request, current, free)
+
+
+class TestTakesThePermitAfterwards(Heim):
+    fails = {"test_the_permit_is_taken_before_the_write", "test_nothing_is_written_when_the_permit_refuses"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            try:
+                given = super().cancel(request, current, free)
+            except Unknown:
+                permit()
+                raise
+            permit()
+            return given
+
+
+class TestSwallowsWhatThePermitRaises(Line):
+    fails = {"test_what_the_permit_raises_is_let_through"}
+
+    class Adapter(LineAdapter):
+        def cancel(self, request, current, permit):
+            def asked():
+                try:
+                    permit()
+                except FacadeError:
+                    raise Unknown(Cause.INTERNAL, "no permit") from None
+
+            return super().cancel(request, current, asked)
+
+
+class TestSendsNoVersion(Line):
+    fails = {
+        "test_a_stale_version_is_refused_and_said_to_be",
+        "test_a_stale_version_is_written_once_more_after_a_fresh_read",
+    }
+
+    class Adapter(LineAdapter):
+        def cancel(self, request, current, permit):
+            return super().cancel(request, {**current, "meta": {"versionId": "0"}}, permit)
+
+
+class TestWritesTwiceOnOnePermitWhenStale(Fhir):
+    fails = {
+        "test_a_stale_version_is_refused_and_said_to_be",
+        "test_a_stale_version_is_written_once_more_after_a_fresh_read",
+    }
+
+    class Adapter(FhirR4Adapter):
+        def _write(self, method, current, body, permit):
+            try:
+                return super()._write(method, current, body, permit)
+            except StaleVersion:
+                return super()._write(method, current, body, free)
+
+
+class TestDeletesWhatItHasCancelled(Fhir):
+    fails = {"test_a_cancel_is_one_native_write", "test_the_source_is_written_to_once_at_most"}
+
+    class Adapter(FhirR4Adapter):
+        def cancel(self, request, current, permit):
+            given = super().cancel(request, current, permit)
+            with suppress(SourceError):
+                self._http.send("DELETE", "/Appointment/{id}", id=request.appointment_id, permit=free)
+            return given
+
+
+class TestMarksWhatItReads(Heim):
+    fails = {"test_a_cancel_is_one_native_write", "test_the_source_is_written_to_once_at_most"}
+
+    class Adapter(HeimAdapter):
+        def read(self, appointment_id):
+            found = super().read(appointment_id)
+            with suppress(SourceError):
+                self._http.send("POST", "/v1/appointments/{id}/viewed", id=appointment_id, json={}, permit=free)
+            return found
+
+
+class TestWritesElsewhereToo(Heim):
+    fails = {"test_a_cancel_is_one_native_write", "test_the_source_is_written_to_once_at_most"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            try:
+                return super().cancel(request, current, permit)
+            finally:
+                with suppress(SourceError):
+                    self._http.send("POST", "/v1/notifications", json={"kind": "cancel"}, permit=free)
+
+
+class TestWritesElsewhereFirst(Heim):
+    fails = {"test_a_cancel_is_one_native_write"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            with suppress(SourceError):
+                self._http.send("POST", "/v1/notifications", json={"kind": "cancel"}, permit=free)
+            return super().cancel(request, current, permit)
+
+
+class TestNamesTheAppointmentInAnotherBody(Heim):
+    fails = {"test_a_cancel_is_one_native_write", "test_the_source_is_written_to_once_at_most"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            with suppress(SourceError):
+                body = {"appointments": [{"id": request.appointment_id}]}
+                self._http.send("POST", "/v1/holds", json=body, permit=free)
+            return super().cancel(request, current, permit)
+
+
+class TestSendsBackAPartOfTheRecord(Fhir):
+    fails = {"test_a_cancel_takes_nothing_out_of_the_record"}
+    mode = "update"
+
+    class Adapter(FhirR4Adapter):
+        def _write(self, method, current, body, permit):
+            kept = ("resourceType", "id", "status", "participant", "cancelationReason")
+            return super()._write(method, current, {name: body[name] for name in kept}, permit)
+
+
+class TestReadsBetweenThePermitAndTheWrite(Heim):
+    fails = {"test_the_write_follows_its_permit_at_once"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            def asked():
+                permit()
+                with suppress(SourceError):
+                    self.read(request.appointment_id)
+
+            return super().cancel(request, current, asked)
+
+
+class TestSaysNotDoneOfAStaleVersion(Line):
+    fails = {
+        "test_a_stale_version_is_refused_and_said_to_be",
+        "test_a_stale_version_is_written_once_more_after_a_fresh_read",
+    }
+
+    class Adapter(LineAdapter):
+        def error(self, word):
+            found = super().error(word)
+            return NotDone(Cause.CONFLICT) if isinstance(found, StaleVersion) else found
+
+
+# What is believed and what is said
+
+
+class TestSaysNotDoneOfASilence(Line):
+    fails = {"test_not_done_is_said_only_where_it_is_sure"}
+
+    class Adapter(LineAdapter):
+        def cancel(self, request, current, permit):
+            try:
+                return super().cancel(request, current, permit)
+            except Unknown as error:
+                if error.cause is not Cause.TIMEOUT:
+                    raise
+                raise NotDone(Cause.TIMEOUT) from None
+
+
+class TestTakesTheWriteBackWhenItsReadFails(Line):
+    fails = {"test_a_read_that_fails_after_the_write_takes_nothing_back"}
+
+    class Adapter(LineAdapter):
+        def cancel(self, request, current, permit):
+            super().cancel(request, current, permit)
+            return self.read(request.appointment_id)
+
+
+class TestBelievesAny2xx(Heim):
+    fails = {"test_the_caller_is_told_the_truth"}
+
+    class Adapter(HeimAdapter):
+        def _parse(self, answer):
+            if answer.status in {200, 202} and "cancellation" not in answer.body.decode("latin-1"):
+                return super()._parse(replace(answer, status=200, body=self._sent))
+            return super()._parse(answer)
+
+        def cancel(self, request, current, permit):
+            self._sent = b'{"id": "%s", "status": "cancelled"}' % request.appointment_id.encode("utf-8", "replace")
+            return super().cancel(request, current, permit)
+
+        def read(self, appointment_id):
+            self._sent = b"null"
+            return super().read(appointment_id)
+
+
+class TestSaysCancelledWithoutEvidence(Heim):
+    fails = {"test_the_caller_is_told_the_truth"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            return {**super().cancel(request, current, permit), "status": "cancelled"}
+
+
+class TestBelievesASuccessAboutAnother(Line):
+    fails = {"test_a_success_about_something_else_proves_nothing", "test_the_caller_is_told_the_truth"}
+
+    class Adapter(line_source.UnreadableLineAdapter):
+        def cancel(self, request, current, permit):
+            found = super().cancel(request, current, permit)
+            return {**found, "id": request.appointment_id}
+
+    def source_system(self):
+        return replace(line_source.declared_without_read(), adapter=self.Adapter)
+
+
+class TestBelievesAReadableSuccessAboutAnother(Heim):
+    fails = {"test_a_success_about_something_else_proves_nothing", "test_the_caller_is_told_the_truth"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            return {**super().cancel(request, current, permit), "id": request.appointment_id}
+
+
+class TestDropsHowLongToWait(Line):
+    fails = {"test_how_long_the_source_wants_to_be_left_alone_is_passed_on"}
+
+    class Adapter(LineAdapter):
+        def error(self, words):
+            return super().error(words.partition(" ")[0])
+
+
+class TestWaitsAsLongAsItLikes(Line):
+    fails = {"test_how_long_the_source_wants_to_be_left_alone_is_passed_on"}
+
+    class Adapter(LineAdapter):
+        def error(self, words):
+            found = super().error(words)
+            return NotDone(found.cause, retry_after=60.0) if found.cause is Cause.THROTTLED else found
+
+
+class TestBelievesAlreadyCancelled(Heim):
+    fails = {"test_a_second_native_cancel_does_what_is_declared"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            try:
+                return super().cancel(request, current, permit)
+            except Unknown as error:
+                if error.detail != "HTTP 409":
+                    raise
+                return {**current, "status": "cancelled"}
+
+
+class TestTakesAnyErrorForTheSourcesOwn(Heim):
+    fails = {"test_the_caller_is_told_the_truth", "test_not_done_is_said_only_where_it_is_sure"}
+
+    class Adapter(HeimAdapter):
+        def _own_error(self, answer):
+            return True
+
+
+class TestTakesAnyJsonForTheSourcesOwnError(Heim):
+    fails = {"test_the_caller_is_told_the_truth", "test_not_done_is_said_only_where_it_is_sure"}
+
+    class Adapter(HeimAdapter):
+        def _own_error(self, answer):
+            try:
+                return isinstance(answer.json(), dict)
+            except SourceError:
+                return False
+
+
+class TestDoubtsARefusal(Line):
+    fails = {"test_a_refusal_in_the_sources_own_words_is_not_done"}
+
+    class Adapter(LineAdapter):
+        def error(self, word):
+            found = super().error(word)
+            return Unknown(found.cause, found.detail) if word in {"refused", "key"} else found
+
+
+class TestDoubtsASourceThatIsDown(Line):
+    fails = {"test_a_source_that_is_down_is_not_done"}
+
+    class Adapter(LineAdapter):
+        def ask(self, *words, permit=None):
+            try:
+                return super().ask(*words, permit=permit)
+            except NotDone as error:
+                if error.cause is not Cause.UNREACHABLE:
+                    raise
+                raise Unknown(error.cause, error.detail) from None
+
+
+class TestGuessesWhatItCannotRead(Line):
+    fails = {"test_the_caller_is_told_the_truth", "test_the_source_is_written_to_once_at_most"}
+
+    class Adapter(LineAdapter):
+        def read(self, appointment_id):
+            try:
+                return super().read(appointment_id)
+            except Unknown:
+                return {"resourceType": "Appointment", "id": appointment_id, "meta": {"versionId": "0"}}
+
+
+class TestCallsAnUnknownStatusCancelled(Line):
+    fails = {"test_a_native_status_without_a_fhir_word_is_left_out"}
+
+    class Adapter(LineAdapter):
+        def translate(self, native):
+            return {"status": "cancelled", **super().translate(native)}
+
+
+class TestNeverTellsCancelled(Line):
+    fails = {
+        "test_a_cancel_ends_in_cancelled",
+        "test_what_another_cancelled_is_not_written_to",
+        "test_a_read_tells_what_is_there_now",
+        "test_the_caller_is_told_the_truth",
+        "test_the_answer_tells_the_callers_reason",
+        "test_what_is_applied_late_is_settled_by_reading",
+        "test_a_stale_version_is_written_once_more_after_a_fresh_read",
+    }
+
+    class Adapter(LineAdapter):
+        def translate(self, native):
+            found = super().translate(native)
+            return {**found, "status": "booked"} if found.get("status") == "cancelled" else found
+
+
+class TestTellsNoStatus(Line):
+    fails = {"test_what_is_declared_readable_is_read", "test_the_answers_pass_the_checks_of_r4"}
+
+    class Adapter(LineAdapter):
+        def translate(self, native):
+            found = super().translate(native)
+            return {name: value for name, value in found.items() if value != "booked"}
+
+
+class TestTakesRefusedCredentialsForAFault(Line):
+    fails = {"test_refused_credentials_are_told_apart_when_reading"}
+
+    class Adapter(LineAdapter):
+        def read(self, appointment_id):
+            try:
+                return super().read(appointment_id)
+            except NotDone as error:
+                raise Unknown(Cause.SERVER_ERROR, error.detail, retry_after=error.retry_after) from None
+
+
+class TestTakesAnyAppointmentForTheOneAskedFor(Line):
+    fails = {"test_an_answer_about_another_appointment_is_refused"}
+
+    class Adapter(LineAdapter):
+        def read(self, appointment_id):
+            found = super().read(appointment_id)
+            return {**found, "id": appointment_id} if "id" in found else found
+
+
+class TestKnowsNoUnknownAppointment(Line):
+    fails = {"test_an_unknown_appointment_is_not_found_and_not_written_to"}
+
+    class Adapter(LineAdapter):
+        def error(self, word):
+            return Unknown(Cause.SERVER_ERROR) if word == "unknown" else super().error(word)
+
+
+class TestSaysCancelledOfWhatIsOver(Line):
+    fails = {"test_an_appointment_that_is_over_is_not_cancelled"}
+
+    class Adapter(LineAdapter):
+        def cancel(self, request, current, permit):
+            if current["status"] == "fulfilled":
+                return {**current, "status": "cancelled"}
+            return super().cancel(request, current, permit)
+
+
+# What comes out
+
+
+class TestReturnsNothing(Line):
+    fails = {
+        "test_an_ordinary_call_returns_an_appointment_or_raises_a_source_error",
+        "test_an_adapter_returns_an_appointment_or_raises_a_source_error",
+    }
+
+    class Adapter(LineAdapter):
+        def cancel(self, request, current, permit):
+            super().cancel(request, current, permit)
+
+
+class TestRaisesKeyError(Heim):
+    fails = {"test_an_adapter_returns_an_appointment_or_raises_a_source_error"}
+
+    class Adapter(HeimAdapter):
+        def _parse(self, answer):
+            classify(answer, own_error=self._own_error).json()["id"]
+            return super()._parse(answer)
+
+
+class TestTellsTheKeyInAnError(Heim):
+    fails = {"test_no_error_holds_a_secret"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            try:
+                return super().cancel(request, current, permit)
+            except Unknown as error:
+                told = f"sent with {self._settings['api_key'].reveal()}"
+                raise Unknown(error.cause, told, retry_after=error.retry_after) from None
+
+
+class TestTellsThePatientInAnError(Line):
+    fails = {"test_no_error_holds_a_patients_details"}
+
+    class Adapter(LineAdapter):
+        def judge(self, answer):
+            try:
+                return super().judge(answer)
+            except Unknown as error:
+                raise Unknown(error.cause, answer.decode("latin-1")) from None
+
+
+class TestLogsThePatient(Line):
+    fails = {"test_no_log_holds_a_patients_details"}
+
+    class Adapter(LineAdapter):
+        def translate(self, native):
+            logging.getLogger("line").debug("got %s", native)
+            return super().translate(native)
+
+
+class TestLogsTheKey(Line):
+    fails = {"test_no_log_holds_a_secret"}
+
+    class Adapter(LineAdapter):
+        def line(self, *words):
+            structlog.get_logger().info("asking", words=words)
+            return super().line(*words)
+
+
+class TestLogsBasicCredentials(Line):
+    fails = {"test_no_log_holds_a_secret"}
+
+    class Adapter(LineAdapter):
+        def line(self, *words):
+            header = base64.b64encode(f"{self.key}:".encode()).decode()
+            structlog.get_logger().info("asking", headers={"Authorization": f"Basic {header}"})
+            return super().line(*words)
+
+
+class TestLogsAPercentEncodedKey(Line):
+    secrets = {"LINE_KEY": "key/CANARY+1"}
+    fails = {"test_no_log_holds_a_secret"}
+
+    class Adapter(LineAdapter):
+        def line(self, *words):
+            logging.getLogger("line").info("asking line://%s/", quote(self.key, safe=""))
+            return super().line(*words)
+
+
+class TestTellsAHexadecimalKeyInAnError(Line):
+    fails = {"test_no_error_holds_a_secret"}
+
+    class Adapter(LineAdapter):
+        def error(self, word):
+            found = super().error(word)
+            if found.cause is not Cause.CREDENTIALS:  # the detail of that one is logged too
+                found.detail = f"asked with {self.key.encode().hex()}"
+            return found
+
+
+class TestPassesAKeyInBase64UrlOn(Line):
+    fails = {"test_no_answer_holds_a_secret"}
+
+    class Adapter(LineAdapter):
+        def translate(self, native):
+            token = base64.urlsafe_b64encode(f"user:{self.key}".encode()).decode()
+            return {**super().translate(native), "comment": f"asked with {token}"}
+
+
+class TestPassesTheKeyOn(Line):
+    fails = {"test_no_answer_holds_a_secret"}
+
+    class Adapter(LineAdapter):
+        def translate(self, native):
+            return {**super().translate(native), "comment": f"asked with {self.key}"}
+
+
+class TestGivesStartAlone(Line):
+    fails = {"test_what_an_adapter_gives_is_r4"}
+
+    class Adapter(LineAdapter):
+        def translate(self, native):
+            return {**super().translate(native), "start": "2030-01-01T10:00:00Z"}
+
+
+class TestGivesANumberAsText(Line):
+    fails = {"test_what_an_adapter_gives_is_r4"}
+
+    class Adapter(LineAdapter):
+        def translate(self, native):
+            return {**super().translate(native), "minutesDuration": "30"}
+
+
+class TestGivesEncodedReferences(Line):
+    fails = {"test_the_ids_that_an_adapter_gives_are_raw"}
+
+    class Adapter(LineAdapter):
+        def translate(self, native):
+            return {**super().translate(native), "basedOn": [{"reference": "ServiceRequest/x-.r.5f1"}]}
+
+
+class TestGivesAnIdentifierTwice(Line):
+    fails = {"test_the_answer_names_the_source_and_the_native_id"}
+
+    class Adapter(LineAdapter):
+        def translate(self, native):
+            one = {"system": "urn:line:case", "value": "1"}
+            return {**super().translate(native), "identifier": [one, one]}
+
+
+class TestLosesTheReason(Line):
+    fails = {"test_the_reason_reaches_the_source", "test_the_answer_tells_the_callers_reason"}
+
+    class Adapter(LineAdapter):
+        def cancel(self, request, current, permit):
+            other = replace(request.native_reason, code="OTHER")
+            return super().cancel(replace(request, native_reason=other), current, permit)
+
+
+class TestDropsTheNote(Heim):
+    fails = {"test_the_note_reaches_the_source"}
+
+    class Adapter(HeimAdapter):
+        def cancel(self, request, current, permit):
+            return super().cancel(replace(request, note=""), current, permit)
+
+
+class TestDeclaresNoNoteAndSendsIt(Heim):
+    fails = {"test_the_note_reaches_the_source"}
+    changes = {"capabilities": Capabilities()}
+
+
+# Time, threads and memory
+
+
+class TestHasATimeoutOfItsOwn(Line):
+    fails = {
+        "test_nothing_is_written_when_no_time_is_left",
+        "test_a_silent_write_is_given_up_at_the_deadline",
+        "test_a_slow_write_is_given_up_at_the_deadline",
+        "test_a_silent_read_is_given_up_at_the_deadline",
+    }
+
+    class Adapter(LineAdapter):
+        def ask(self, *words, permit=None):
+            # A thread begins without the ambient deadline.
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(self._ask_in_my_own_time, words, permit).result()
+
+        def _ask_in_my_own_time(self, words, permit):
+            with deadline(2.8):
+                return super().ask(*words, permit=permit)
+
+
+class TestLetsEveryByteProlongTheWait(Line):
+    fails = {"test_a_slow_write_is_given_up_at_the_deadline"}
+
+    class Adapter(LineAdapter):
+        def cancel(self, request, current, permit):
+            self.patient = True
+            try:
+                return super().cancel(request, current, permit)
+            finally:
+                self.patient = False
+
+        def answer(self, connection):
+            if not getattr(self, "patient", False):
+                return super().answer(connection)
+            received = b""
+            connection.settimeout(remaining())
+            while not received.endswith(b"\n"):
+                more = connection.recv(64 * 1024)
+                received += more
+                if not more or len(received) > line_source.LONGEST:
+                    raise Unknown(Cause.UNREADABLE)
+            return received
+
+
+class TestOpensASecondConnection(Line):
+    fails = {"test_no_more_connections_than_declared_are_open_at_once"}
+    changes = {"capabilities": replace(line_source.CAN, max_connections=1)}
+
+    class Adapter(LineAdapter):
+        def ask(self, *words, permit=None):
+            try:
+                idle = socket.create_connection(self.address, timeout=5)
+            except OSError:
+                return super().ask(*words, permit=permit)
+            with idle:
+                return super().ask(*words, permit=permit)
+
+
+class TestHoldsALockWhileItWaits(Line):
+    fails = {"test_a_silent_appointment_keeps_no_other_waiting"}
+
+    class Adapter(LineAdapter):
+        lock = threading.Lock()
+
+        def ask(self, *words, permit=None):
+            with self.lock:
+                return super().ask(*words, permit=permit)
+
+
+class TestKeepsTheRequestOnItself(Line):
+    fails = {"test_two_appointments_at_once_are_kept_apart"}
+
+    class Adapter(LineAdapter):
+        def cancel(self, request, current, permit):
+            self.asked_for = request.appointment_id
+            given = super().cancel(request, current, permit)
+            return {**given, "id": self.asked_for} if given.get("id") == request.appointment_id else given
+
+
+class TestRemembersWhatItRead(Line):
+    fails = {"test_a_read_tells_what_is_there_now", "test_what_is_applied_late_is_settled_by_reading"}
+
+    class Adapter(LineAdapter):
+        def __init__(self, config):
+            super().__init__(config)
+            self.known = {}
+
+        def read(self, appointment_id):
+            if appointment_id not in self.known:
+                self.known[appointment_id] = super().read(appointment_id)
+            return self.known[appointment_id]
+
+        def cancel(self, request, current, permit):
+            try:
+                return super().cancel(request, current, permit)
+            finally:
+                self.known.pop(request.appointment_id, None)
+
+
+class TestConnectsWhenItIsBuilt(Line):
+    fails = {"test_building_an_adapter_asks_the_source_nothing"}
+
+    class Adapter(LineAdapter):
+        def __init__(self, config):
+            super().__init__(config)
+            try:
+                self.ask("GET", self.key, "apt_500-before-commit")
+            except SourceError:
+                self.awake = False
+
+
+# Ids
+
+
+class TestPastesIdsIntoThePath(Heim):
+    fails = {"test_a_hostile_id_reaches_nothing_else"}
+
+    class Adapter(HeimAdapter):
+        def read(self, appointment_id):
+            return self._for(appointment_id).read(appointment_id)
+
+        def cancel(self, request, current, permit):
+            return self._for(request.appointment_id).cancel(request, current, permit)
+
+        def _for(self, appointment_id):
+            paths = {name: path for name, path in self._settings.items() if name.endswith("_path")}
+            pasted = {name: path.replace("{id}", appointment_id) for name, path in paths.items()}
+            return HeimAdapter(replace(self._config, settings={**self._settings, **pasted}))
+
+
+class TestPastesIdsIntoTheLine(Line):
+    fails = {"test_a_hostile_id_reaches_nothing_else"}
+
+    class Adapter(LineAdapter):
+        def line(self, *words):
+            return " ".join(words).encode("utf-8", "replace") + b"\n"
+
+
+class TestAllowsAnyId(Line):
+    fails = {"test_an_id_that_could_lead_elsewhere_does_not_fit_the_id_pattern"}
+    changes = {"id_pattern": r"(?s:.+)"}
+
+
+class TestAllowsTooFewIds(Line):
+    fails = {"test_the_simulators_ids_fit_the_id_pattern"}
+    changes = {"id_pattern": r"apt_[a-z-]{1,60}"}
+
+
+class TestTakesEachSpellingForAnotherAppointment(Line):
+    fails = {
+        "test_spellings_that_the_source_takes_for_equal_have_one_form",
+        "test_a_cancel_by_each_spelling_of_an_id_is_one_native_write",
+    }
+    changes = {"simulator": line_source.CaselessSimulator}
+
+
+class TestHasAFormThatIsNoForm(Line):
+    fails = {
+        "test_the_canonical_form_of_an_id_is_one_of_its_spellings",
+        "test_spellings_that_the_source_takes_for_equal_have_one_form",
+        "test_a_cancel_by_each_spelling_of_an_id_is_one_native_write",
+    }
+    changes = {
+        "simulator": line_source.CaselessSimulator,
+        "canonical_id": CanonicalId(version=1, form=str.swapcase),
+    }
+
+
+# The declaration
+
+
+class TestAcceptsUnknownSettings(Line):
+    fails = {"test_the_declaration_is_in_order", "test_an_unknown_setting_is_refused"}
+
+    class Lenient(LineSettings):
+        class Meta:
+            unknown = EXCLUDE
+
+    changes = {"settings": Lenient}
+
+
+class TestMapsTooFewReasons(Line):
+    fails = {"test_every_hl7_reason_reaches_a_native_one"}
+    changes = {"reasons": line_source.reasons({k: v for k, v in line_source.MAP.items() if k != "prov"})}
+
+
+class TestMapsToAReasonThatIsRefused(Line):
+    fails = {"test_the_source_accepts_every_native_reason"}
+    changes = {
+        "reasons": line_source.reasons(
+            {**line_source.MAP, "maint": "WEATHER"}, {**line_source.CODES, "WEATHER": "Bad weather"}
+        )
+    }
+
+
+class TestDeclaresThatItCannotRead(Line):
+    fails = {"test_what_is_declared_unreadable_is_not_read"}
+    changes = {"capabilities": replace(line_source.CAN, read=Can.CANNOT, versioned_writes=Can.CANNOT)}
+
+
+class TestDeclaresToLackWhatItGives(Line):
+    fails = {"test_what_is_declared_lacking_is_never_given"}
+    changes = {"capabilities": replace(line_source.CAN, lacks=line_source.CAN.lacks | {"participant"})}
+
+
+class TestLacksWhatItDoesNotDeclare(Line):
+    fails = {"test_every_required_element_is_given_or_declared_lacking"}
+    changes = {"capabilities": replace(line_source.CAN, lacks=frozenset({"slot"}))}
+
+
+class TestDeclaresAnotherRepeat(Line):
+    fails = {"test_a_second_native_cancel_does_what_is_declared"}
+    changes = {"repeat": "idempotent"}
+
+
+class TestFailsOverAWebhook(Heim):
+    fails = {"test_a_webhook_about_nothing_known_is_ignored"}
+    changes = {"webhook": lambda body, settings: body["appointment"]["id"]}
+
+
+class TestSeedsNoCanary(Line):
+    fails = {"test_the_seeds_hold_a_canary"}
+
+    class Simulator(LineSimulator):
+        def seeds(self, now):
+            return {ref: {**native, "who": "Smith"} for ref, native in super().seeds(now).items()}
+
+    changes = {"simulator": Simulator}
+
+
+# The README
+
+
+class TestHasNoReasonsHeading(Line):
+    fails = {"test_the_readme_has_the_fixed_headings"}
+
+    def readme(self):
+        return line_source.README.replace("## Reasons", "## Why")
+
+
+class TestExplainsNoKey(Line):
+    fails = {"test_the_readme_has_a_row_for_every_setting"}
+
+    def readme(self):
+        return line_source.README.replace("`address`, `key_env`", "`address`")
+
+
+class TestShowsAnExampleThatDoesNotLoad(Line):
+    fails = {"test_the_readmes_example_settings_load"}
+
+    def readme(self):
+        return line_source.README.replace('key_env = "LINE_KEY"', 'key = "LINE_KEY"')
