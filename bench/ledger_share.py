@@ -17,20 +17,20 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from facade.cancellation import results
-from facade.cancellation.attempt import Means
+from facade.cancellation.attempt import AttemptContext
 from facade.cancellation.budget import Budget
-from facade.cancellation.in_doubt import Doubt
-from facade.cancellation.repository import Records
-from facade.cancellation.service import Cancellations
-from facade.cancellation.stored_request import Caller
+from facade.cancellation.in_doubt import InDoubtResolver
+from facade.cancellation.repository import CancellationRepository
+from facade.cancellation.service import CancellationService
+from facade.cancellation.stored_request import Requester
 from facade.cancellation.timers import Timers
 from facade.clock import Clock
 from facade.fhir.appointment import Identity
 from facade.ledger import migrate
 from facade.ledger.engine import connect
 from facade.ledger.store import Ledger
-from facade.plugin.configured_source import Source
-from facade.plugin.contract import CancelRequest, SourceAdapter, SourceSystem
+from facade.plugin.configured_source import ConfiguredSource
+from facade.plugin.contract import CancelRequest, SourceAdapter, SourcePlugin
 from facade.setting_fields import SourceSettings
 from tests.histories.postgresql import schema
 
@@ -51,13 +51,13 @@ class Instant(SourceAdapter):
         return self.read(request.appointment_id)
 
 
-def a_source() -> Source:
-    system = SourceSystem(name="x", adapter=Instant, settings=SourceSettings, id_pattern=".*", repeat="errors")
+def a_source() -> ConfiguredSource:
+    system = SourcePlugin(name="x", adapter=Instant, settings=SourceSettings, id_pattern=".*", repeat="errors")
     identity = Identity(source="x", source_system="urn:x", native_system=lambda kind: f"urn:x:{kind}")
-    return Source(name="x", system=system, adapter=Instant(), identity=identity, mapping=None, settings={})
+    return ConfiguredSource(name="x", plugin=system, adapter=Instant(), identity=identity, mapping=None, settings={})
 
 
-def without_ledger(source: Source) -> Callable[[str], object]:
+def without_ledger(source: ConfiguredSource) -> Callable[[str], object]:
     def cancel(appointment_id: str) -> object:
         request = CancelRequest(appointment_id=appointment_id)
         source.adapter.read(appointment_id)
@@ -67,15 +67,15 @@ def without_ledger(source: Source) -> Callable[[str], object]:
     return cancel
 
 
-def with_ledger(source: Source, url: str) -> Callable[[str], object]:
+def with_ledger(source: ConfiguredSource, url: str) -> Callable[[str], object]:
     engine = connect(url)
     migrate.upgrade(engine)
     clock, timers = Clock(), Timers()
-    records = Records(Ledger(engine, clock=clock), timers, clock)
-    means = Means(budget=Budget(8.0), timers=timers, records=records)
-    cancellations = Cancellations(means, Doubt(records, timers, clock))
-    caller = Caller("bench")
-    return lambda appointment_id: cancellations.cancel(source, CancelRequest(appointment_id=appointment_id), caller)
+    repository = CancellationRepository(Ledger(engine, clock=clock), timers, clock)
+    context = AttemptContext(budget=Budget(8.0), timers=timers, repository=repository)
+    cancellations = CancellationService(context, InDoubtResolver(repository, timers, clock))
+    requester = Requester("bench")
+    return lambda appointment_id: cancellations.cancel(source, CancelRequest(appointment_id=appointment_id), requester)
 
 
 @click.command()

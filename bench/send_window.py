@@ -86,7 +86,7 @@ def _busy(processes: int) -> Iterator[None]:
 
 
 def _windows(url: str, count: int, threads: int, processes: int) -> list[float]:
-    client = HttpClient(url, concurrent_calls=threads)
+    client = HttpClient(url, max_concurrent=threads)
     found: list[float] = []
 
     def cancel(_: int) -> None:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facade import config as configuration
-from facade.cancellation.attempt import Means
+from facade.cancellation.attempt import AttemptContext
 from facade.cancellation.budget import Budget
-from facade.cancellation.in_doubt import Doubt
+from facade.cancellation.in_doubt import InDoubtResolver
 from facade.cancellation.known_sources import check_sources
 from facade.cancellation.reconciler import Reconciler
-from facade.cancellation.repository import Records
-from facade.cancellation.service import Cancellations
+from facade.cancellation.repository import CancellationRepository
+from facade.cancellation.service import CancellationService
 from facade.cancellation.timers import Timers
 from facade.config import Config
 from facade.errors import ConfigurationError
@@ -21,7 +21,7 @@ from facade.ledger.engine import connect
 from facade.ledger.maintenance import Presence
 from facade.ledger.store import Ledger
 from facade.plugin import registry
-from facade.plugin.configured_source import Source
+from facade.plugin.configured_source import ConfiguredSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +29,11 @@ class Facade:
     """Everything that serving needs; read-only."""
 
     config: Config
-    sources: Mapping[str, Source]
-    cancellations: Cancellations
+    sources: Mapping[str, ConfiguredSource]
+    cancellations: CancellationService
     ledger: Ledger
     reconciler: Reconciler
-    records: Records
+    repository: CancellationRepository
 
     def open_store(self) -> None:
         """Make sure of the store: SQLite is created and upgraded, any other must be at this version.
@@ -54,7 +54,7 @@ class Facade:
         return compose(self.config, sources, ledger, Timers.for_answers_within(self.config.answer_within))
 
     @property
-    def single_source(self) -> Source | None:
+    def single_source(self) -> ConfiguredSource | None:
         """The source of the single-source routes: the default, or the only one."""
         if self.config.default_source is not None:
             return self.sources[self.config.default_source]
@@ -114,18 +114,22 @@ def _ledger(path: Path | None, configured: str, store: str | None) -> Ledger:
 
 
 def compose(
-    config: Config, sources: Mapping[str, Source], ledger: Ledger, timers: Timers, budget: Budget | None = None
+    config: Config,
+    sources: Mapping[str, ConfiguredSource],
+    ledger: Ledger,
+    timers: Timers,
+    budget: Budget | None = None,
 ) -> Facade:
     """The facade of these parts."""
     budget = budget or Budget(config.answer_within)
-    records = Records(ledger, timers, ledger.clock)
-    doubt = Doubt(records, timers, ledger.clock)
-    means = Means(budget=budget, timers=timers, records=records, explain=config.explain_proposed)
+    repository = CancellationRepository(ledger, timers, ledger.clock)
+    doubt = InDoubtResolver(repository, timers, ledger.clock)
+    context = AttemptContext(budget=budget, timers=timers, repository=repository, explain=config.explain_proposed)
     return Facade(
         config=config,
         sources=sources,
-        cancellations=Cancellations(means, doubt),
+        cancellations=CancellationService(context, doubt),
         ledger=ledger,
-        reconciler=Reconciler(sources.values(), records, doubt, timers, budget, Presence(ledger)),
-        records=records,
+        reconciler=Reconciler(sources.values(), repository, doubt, timers, budget, Presence(ledger)),
+        repository=repository,
     )

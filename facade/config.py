@@ -120,7 +120,7 @@ class _FileSchema(Schema):
 
 @dataclass(frozen=True)
 class Client:
-    """One caller: its name, the SHA-256 of its key, the sources and operations it may use."""
+    """One client: its name, the SHA-256 of its key, the sources and operations it may use."""
 
     name: str
     key_sha256: str = field(repr=False)
@@ -159,7 +159,7 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}; name a file with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}; mend it there") from None
+        raise ConfigurationError(f"{path} is not TOML: {error}; fix it there") from None
     folder = path.resolve().parent
     tables: dict[str, Any] = absolute(document, folder)
     facade = tables.setdefault("facade", {})

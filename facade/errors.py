@@ -3,8 +3,8 @@
 ::
 
     FacadeError
-    ├── ConfigurationError          the operator mends the configuration; the start is refused
-    ├── RequestError                the caller mends the request; the source system was not asked to cancel
+    ├── ConfigurationError          the operator fixes the configuration; the start is refused
+    ├── RequestError                the client fixes the request; the source system was not asked to cancel
     │   ├── BadRequest              400
     │   ├── Unauthenticated         401
     │   ├── Forbidden               403
@@ -20,9 +20,9 @@
     ├── Unavailable                 503: the client tries again later; this request sent nothing to the source system
     └── SourceError                 what a source system did; adapters raise these and nothing else
         ├── AppointmentNotFound     the source's own, definite "I do not know this appointment"
-        ├── NotDone                 surely not executed
-        │   └── StaleVersion        refused for having changed since it was read: read again, then once more
-        └── Unknown                 may have been executed: read to find out, never send again
+        ├── NotExecuted                 surely not executed
+        │   └── VersionConflict        refused for having changed since it was read: read again, then once more
+        └── OutcomeUnknown                 may have been executed: read to find out, never send again
 """
 
 import math
@@ -76,7 +76,7 @@ class Cause(Enum):
 
     @property
     def absent_reason(self) -> str:
-        """The data-absent-reason code for a required element that nobody could learn."""
+        """The data-absent-reason code for a required element that no one could learn."""
         return self.value.absent_reason
 
     @property
@@ -216,19 +216,19 @@ class AppointmentNotFound(SourceError):
         super().__init__(Cause.REFUSED, detail, retry_after=retry_after)
 
 
-class NotDone(SourceError):
+class NotExecuted(SourceError):
     """Surely not executed: refused before it left, or refused by the source in its own error shape."""
 
 
-class StaleVersion(NotDone):
+class VersionConflict(NotExecuted):
     """A versioned write was refused because the appointment has changed since it was read.
 
-    For a source declared to have ``versioned_writes``; of any other it proves nothing and counts as Unknown.
+    For a source declared to have ``versioned_writes``; of any other it proves nothing and counts as OutcomeUnknown.
     """
 
     def __init__(self, detail: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(Cause.CONFLICT, detail, retry_after=retry_after)
 
 
-class Unknown(SourceError):
+class OutcomeUnknown(SourceError):
     """May have been executed. The only permitted next step is a read."""

@@ -27,8 +27,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from facade import strict_json
 from facade.deadline import remaining
-from facade.errors import AppointmentNotFound, Cause, NotDone, SourceError, Unknown
-from facade.plugin.contract import Permit
+from facade.errors import AppointmentNotFound, Cause, NotExecuted, OutcomeUnknown, SourceError
+from facade.plugin.contract import WritePermit
 
 MAX_BODY = 1024 * 1024  # bytes, decoded
 
@@ -68,7 +68,7 @@ _HEADERS = {
 
 
 @dataclass(frozen=True)
-class HttpAnswer:
+class HttpResponse:
     """A complete answer: status code, headers (case-insensitive), decoded body of at most 1 MiB."""
 
     status: int
@@ -76,7 +76,7 @@ class HttpAnswer:
     body: bytes = field(repr=False)
 
     def json(self, *, exact: bool = False) -> Any:
-        """The body as JSON. Raises Unknown for a body that is empty, cut or ambiguous.
+        """The body as JSON. Raises OutcomeUnknown for a body that is empty, cut or ambiguous.
 
         ``exact`` keeps numbers as they are written, so that ``HttpClient.send`` writes them back digit by digit;
         NaN and infinities, which cannot be written back, are unreadable then.
@@ -84,7 +84,7 @@ class HttpAnswer:
         try:
             return strict_json.loads_native(self.body, exact=exact)
         except strict_json.NotStrictJson as error:
-            raise Unknown(Cause.UNREADABLE, f"HTTP {self.status}: {error}") from None
+            raise OutcomeUnknown(Cause.UNREADABLE, f"HTTP {self.status}: {error}") from None
 
     def retry_after(self) -> float | None:
         """The seconds that ``Retry-After`` states, or that are left until its date; None without it.
@@ -106,7 +106,7 @@ class HttpAnswer:
 class HttpClient:
     """HTTP with one configured source: no redirects, no environment proxies, no netrc, no retried write.
 
-    ``headers`` go with every exchange and may hold secrets. At most ``concurrent_calls`` exchanges run
+    ``headers`` go with every exchange and may hold secrets. At most ``max_concurrent`` exchanges run
     at once; one more is refused at once, so that a hung source cannot take every thread.
     """
 
@@ -116,17 +116,17 @@ class HttpClient:
         *,
         headers: Mapping[str, str] | None = None,
         connect_timeout: float = 1.0,
-        concurrent_calls: int = 8,
+        max_concurrent: int = 8,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._headers = {**_HEADERS, **(headers or {})}
         self._connect_timeout = connect_timeout
-        self._slots = threading.BoundedSemaphore(concurrent_calls)
+        self._slots = threading.BoundedSemaphore(max_concurrent)
 
-    def get(self, path: str, *, headers: Mapping[str, str] | None = None, **ids: str) -> HttpAnswer:
+    def get(self, path: str, *, headers: Mapping[str, str] | None = None, **ids: str) -> HttpResponse:
         """Read. ``path`` is a template (``/v1/appointments/{id}``); each id is quoted into one segment.
 
-        A transport fault is tried once more while time is left. Raises NotDone, Unknown.
+        A transport fault is tried once more while time is left. Raises NotExecuted, OutcomeUnknown.
         """
         try:
             return self._exchange("GET", path, ids, headers=headers)
@@ -140,21 +140,21 @@ class HttpClient:
         method: str,
         path: str,
         *,
-        permit: Permit,
+        permit: WritePermit,
         json: Any = None,
         form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         **ids: str,
-    ) -> HttpAnswer:
+    ) -> HttpResponse:
         """Write once, JSON or a form. The permit is taken when the connection stands, before the first byte leaves.
 
         A request that writes nothing, like one for a token, needs a permit that does nothing.
-        Raises NotDone only where no byte of the request can have left; else Unknown.
+        Raises NotExecuted only where no byte of the request can have left; else OutcomeUnknown.
         """
         try:
             body = None if json is None else strict_json.dumps(json).encode()
         except (TypeError, ValueError):
-            raise NotDone(Cause.INTERNAL, "the body is not JSON") from None
+            raise NotExecuted(Cause.INTERNAL, "the body is not JSON") from None
         kind = {} if body is None else {"Content-Type": "application/json"}
         if form is not None:
             body, kind = urlencode(form).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
@@ -166,19 +166,19 @@ class HttpClient:
         path: str,
         ids: Mapping[str, str],
         *,
-        permit: Permit | None = None,
+        permit: WritePermit | None = None,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> HttpAnswer:
+    ) -> HttpResponse:
         url = self._base_url + _fill(path, ids)
         time_left = remaining()
         if not time_left:
-            raise NotDone(Cause.TIMEOUT, "no time left to begin the exchange")
+            raise NotExecuted(Cause.TIMEOUT, "no time left to begin the exchange")
         if not self._slots.acquire(blocking=False):
-            raise NotDone(Cause.THROTTLED, "as many calls to this source are under way as are allowed")
+            raise NotExecuted(Cause.THROTTLED, "as many calls to this source are under way as are allowed")
         wire = _Wire(permit)
         request = requests.Request(method, url, headers={**self._headers, **(headers or {})}, data=body)
-        finished: Future[HttpAnswer] = Future()
+        finished: Future[HttpResponse] = Future()
 
         def run() -> None:
             try:
@@ -199,7 +199,7 @@ class HttpClient:
             threading.Thread(target=context.run, args=(run,), name="exchange", daemon=True).start()
         except RuntimeError:
             self._slots.release()
-            raise NotDone(Cause.THROTTLED, "this process cannot start another thread") from None
+            raise NotExecuted(Cause.THROTTLED, "this process cannot start another thread") from None
         if not wait([finished], time_left).done:
             wire.abandon()
             raise wire.fault(Cause.TIMEOUT, "the deadline passed")
@@ -208,12 +208,12 @@ class HttpClient:
             raise _judge(wire, error)
         return finished.result()
 
-    def _perform(self, request: requests.Request, wire: "_Wire", time_left: float) -> HttpAnswer:
+    def _perform(self, request: requests.Request, wire: "_Wire", time_left: float) -> HttpResponse:
         # No session: it would read a redirect's whole body, and proxies and netrc from the environment.
         prepared = request.prepare()
         # Belt and braces for an id that a normaliser would turn into another path.
         if urlsplit(prepared.url or "").path != urlsplit(request.url).path:
-            raise NotDone(Cause.INTERNAL, "the URL changed while the request was prepared")
+            raise NotExecuted(Cause.INTERNAL, "the URL changed while the request was prepared")
         timeout = (min(self._connect_timeout, time_left), time_left)
         with (
             contextlib.closing(_OneExchange(wire)) as adapter,
@@ -223,22 +223,22 @@ class HttpClient:
             for chunk in response.iter_content(16 * 1024):
                 body += chunk
                 if len(body) > MAX_BODY:
-                    raise Unknown(Cause.UNREADABLE, "the answer is larger than 1 MiB")
-            return HttpAnswer(response.status_code, response.headers, bytes(body))
+                    raise OutcomeUnknown(Cause.UNREADABLE, "the answer is larger than 1 MiB")
+            return HttpResponse(response.status_code, response.headers, bytes(body))
 
 
 def classify(
-    answer: HttpAnswer,
+    answer: HttpResponse,
     *,
-    own_error: Callable[[HttpAnswer], bool],
+    own_error: Callable[[HttpResponse], bool],
     throttles_before_execution: bool = False,
-) -> HttpAnswer:
+) -> HttpResponse:
     """Pass a 200, 201 or 204 on; raise for every other status, by the outcome it proves.
 
     ``own_error`` says whether the answer has the source's own error shape: only then do 400, 401, 403,
     404 and 422 prove that nothing was done, and 429 only where the source documents that it refuses
     before it executes. What the source says of ``Retry-After`` goes with the error. Raises AppointmentNotFound
-    (own 404), NotDone, Unknown.
+    (own 404), NotExecuted, OutcomeUnknown.
     """
     status, detail = answer.status, f"HTTP {answer.status}"
     if status in {200, 201, 204}:
@@ -249,9 +249,9 @@ def classify(
         if status == 404:
             raise AppointmentNotFound(detail)
         if status in refusals:
-            raise NotDone(refusals[status], detail, retry_after=wait)
+            raise NotExecuted(refusals[status], detail, retry_after=wait)
         if status == 429 and throttles_before_execution:
-            raise NotDone(Cause.THROTTLED, detail, retry_after=wait)
+            raise NotExecuted(Cause.THROTTLED, detail, retry_after=wait)
     unclear = {202: Cause.UNPROVEN, 401: Cause.CREDENTIALS, 403: Cause.CREDENTIALS, 408: Cause.TIMEOUT}
     unclear |= {
         409: Cause.CONFLICT,
@@ -261,7 +261,7 @@ def classify(
         504: Cause.TIMEOUT,
     }
     cause = unclear.get(status, Cause.SERVER_ERROR if status >= 500 else Cause.UNREADABLE)
-    raise Unknown(cause, detail, retry_after=wait)
+    raise OutcomeUnknown(cause, detail, retry_after=wait)
 
 
 def _judge(wire: "_Wire", error: BaseException) -> BaseException:
@@ -278,7 +278,7 @@ def _judge(wire: "_Wire", error: BaseException) -> BaseException:
 
 
 def _fill(path: str, ids: Mapping[str, str]) -> str:
-    """The template with each id as exactly one path segment. Raises NotDone for one that cannot be."""
+    """The template with each id as exactly one path segment. Raises NotExecuted for one that cannot be."""
     return path.format(**{name: _segment(name, value) for name, value in ids.items()})
 
 
@@ -286,7 +286,7 @@ def _segment(name: str, value: str) -> str:
     with contextlib.suppress(UnicodeEncodeError):  # half of a surrogate pair
         if value not in {"", ".", ".."} and "/" not in value and "\\" not in value:
             return quote(value, safe="")
-    raise NotDone(Cause.INTERNAL, f"{name} is not usable in a URL")
+    raise NotExecuted(Cause.INTERNAL, f"{name} is not usable in a URL")
 
 
 class _NotPermitted(Exception):
@@ -300,7 +300,7 @@ class _NotPermitted(Exception):
 class _Wire:
     """What is known of one exchange: connected, sending, abandoned. It decides, not the exception."""
 
-    def __init__(self, permit: Permit | None) -> None:
+    def __init__(self, permit: WritePermit | None) -> None:
         self._permit = permit
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
@@ -325,11 +325,11 @@ class _Wire:
         with self._lock:
             # By the clock too: a process that was frozen may wake in this thread first.
             if self._abandoned or not remaining():
-                raise NotDone(Cause.TIMEOUT, "the deadline passed before the request was sent")
+                raise NotExecuted(Cause.TIMEOUT, "the deadline passed before the request was sent")
             self._socket, self._sending = sock, sending
 
     def abandon(self) -> None:
-        """Nobody waits any more: send nothing that was not sent, and wake the thread that reads."""
+        """No one waits any more: send nothing that was not sent, and wake the thread that reads."""
         with self._lock:
             self._abandoned = True
             if self._socket is not None:
@@ -338,12 +338,12 @@ class _Wire:
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def fault(self, cause: Cause, detail: str) -> SourceError:
-        """NotDone while no byte of the request can have left, else Unknown."""
+        """NotExecuted while no byte of the request can have left, else OutcomeUnknown."""
         with self._lock:
             if self._sending:
                 # What was wrong with our request showed before; now it is the answer's headers.
-                return Unknown(Cause.UNREADABLE if cause is Cause.INTERNAL else cause, detail)
-        return NotDone(Cause.UNREACHABLE if cause is Cause.CONNECTION_LOST else cause, detail)
+                return OutcomeUnknown(Cause.UNREADABLE if cause is Cause.INTERNAL else cause, detail)
+        return NotExecuted(Cause.UNREACHABLE if cause is Cause.CONNECTION_LOST else cause, detail)
 
 
 class _OneExchange(HTTPAdapter):

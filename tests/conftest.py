@@ -46,7 +46,7 @@ plugin = "heim"
 base_url = "{heim}"
 api_key_env = "HEIM_API_KEY"
 environment = "test"
-concurrent_calls = 64
+max_concurrent = 64
 {settings}
 {more}
 """
@@ -134,7 +134,7 @@ def simulator(heim: SimulatorHost) -> HeimSimulator:
     return found
 
 
-class Caller:
+class FacadeClient:
     """A scheduler: sends requests to a facade in this process and keeps every answer."""
 
     def __init__(self, app: Flask, facade: Facade) -> None:
@@ -161,7 +161,7 @@ class Caller:
         return self.request("GET", f"/Appointment/{source}/{appointment_id}", **kwargs)
 
 
-MakeFacade = Callable[..., Caller]
+MakeFacade = Callable[..., FacadeClient]
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def make(
         base_url: str = "",
         answer_within: float = PATIENT,
         **edits: str,
-    ) -> Caller:
+    ) -> FacadeClient:
         text = CONFIG.format(
             facade=facade, clients=clients, settings=settings, more=more, heim=base_url or heim.source_url("heim")
         )
@@ -200,13 +200,13 @@ def make(
         built = compose(built.config, built.sources, built.ledger, timers, Budget(answer_within))
         built.open_store()
         request.addfinalizer(built.ledger.engine.dispose)
-        return Caller(create_app(built), built)
+        return FacadeClient(create_app(built), built)
 
     return build
 
 
 @pytest.fixture
-def caller(make: MakeFacade) -> Caller:
+def client(make: MakeFacade) -> FacadeClient:
     """A facade as the sandbox has it, but for its patience."""
     return make()
 
@@ -233,7 +233,7 @@ def fhir(_fhir_host: SimulatorHost, monkeypatch: pytest.MonkeyPatch) -> WatchedF
 def fhir_facade(make: MakeFacade, fhir: WatchedFhir) -> MakeFacade:
     """Build a facade in front of it, as the source ``fhir``, from settings of that source."""
 
-    def build(settings: str = "", access: str = BY_TOKEN) -> Caller:
+    def build(settings: str = "", access: str = BY_TOKEN) -> FacadeClient:
         return make(more=SOURCE.format(url=fhir.url, settings=access + settings))
 
     return build

@@ -64,7 +64,7 @@ def test_what_is_r4_is_found_right():
         ({"participant": []}, "participant"),
         ({"participant": [{"actor": {"display": "x"}, "status": "booked"}]}, "participant.0.status"),
         ({"slot": [{"reference": "Slot/a_1"}]}, "slot.0.reference"),
-        ({"slot": [{"reference": "#nobody"}]}, "slot.0.reference"),
+        ({"slot": [{"reference": "#no one"}]}, "slot.0.reference"),
         ({"extension": [{"url": "urn:x"}]}, "extension.0"),
         ({"extension": [{"url": "urn:x", "valueString": "x", "extension": [{"url": "u", "valueString": "x"}]}]}, None),
         ({"extension": [{"url": "urn:x", "valueBoolean": "true"}]}, "extension.0.valueBoolean"),

@@ -52,8 +52,8 @@ def absent_reasons(answer):
         "apt_read-html-200",
     ],
 )
-def test_every_200_has_what_the_scheduler_maps_by(caller, appointment_id):
-    answer = caller.cancel(appointment_id).json
+def test_every_200_has_what_the_scheduler_maps_by(client, appointment_id):
+    answer = client.cancel(appointment_id).json
     assert answer.keys() >= REQUIRED
     assert all(participant["actor"] and participant["status"] for participant in answer["participant"])
     assert answer["identifier"][0] == {"system": "urn:fhir-facade:source-system", "value": "heim"}
@@ -62,8 +62,8 @@ def test_every_200_has_what_the_scheduler_maps_by(caller, appointment_id):
     assert check.problems(answer) == []
 
 
-def test_references_are_encoded_typed_and_logically_identified(caller):
-    answer = caller.cancel("1839594", SEED).json
+def test_references_are_encoded_typed_and_logically_identified(client):
+    answer = client.cancel("1839594", SEED).json
     patient = next(p["actor"] for p in answer["participant"] if p["actor"]["type"] == "Patient")
     raw = patient["identifier"]["value"]
     assert "_" in raw
@@ -72,11 +72,11 @@ def test_references_are_encoded_typed_and_logically_identified(caller):
 
 
 def test_the_systems_of_identifiers_are_configurable(make):
-    caller = make(
+    client = make(
         facade='source_identifier_system = "https://example.org/sources"',
         settings='identifier_systems = {Appointment = "https://example.org/appointments", Patient = "urn:x:patient"}',
     )
-    answer = caller.cancel("apt_1").json
+    answer = client.cancel("apt_1").json
     assert answer["identifier"][0]["system"] == "https://example.org/sources"
     assert answer["identifier"][1]["system"] == "https://example.org/appointments"
     assert answer["participant"][0]["actor"]["identifier"]["system"] == "urn:x:patient"
@@ -100,8 +100,8 @@ def test_the_systems_of_identifiers_are_configurable(make):
         ("apt_completed", "business-rule", set()),
     ],
 )
-def test_a_proposed_answer_says_why_and_what_is_not_known(caller, appointment_id, issue, absent):
-    answer = caller.cancel(appointment_id).json
+def test_a_proposed_answer_says_why_and_what_is_not_known(client, appointment_id, issue, absent):
+    answer = client.cancel(appointment_id).json
     assert answer["status"] == "proposed"
     assert "cancelationReason" not in answer
     why = answer["contained"][0]
@@ -110,9 +110,9 @@ def test_a_proposed_answer_says_why_and_what_is_not_known(caller, appointment_id
     assert absent_reasons(answer) == absent
 
 
-def test_a_refusal_says_not_cancelled_and_a_doubt_says_not_known(caller):
-    refused = caller.cancel("apt_refused").json["contained"][0]["issue"][0]
-    doubt = caller.cancel("apt_reset-before-commit").json["contained"][0]["issue"][0]
+def test_a_refusal_says_not_cancelled_and_a_doubt_says_not_known(client):
+    refused = client.cancel("apt_refused").json["contained"][0]["issue"][0]
+    doubt = client.cancel("apt_reset-before-commit").json["contained"][0]["issue"][0]
     assert (refused["severity"], doubt["severity"]) == ("error", "warning")
     assert "was not cancelled" in refused["details"]["text"]
     assert "not known whether" in doubt["details"]["text"]
@@ -125,17 +125,17 @@ def test_the_explanation_can_be_configured_off(make):
     assert "supportingInformation" not in answer
 
 
-def test_request_ids_are_echoed_if_sane_and_made_otherwise(caller):
-    response = caller.read("apt_1", headers={"X-Request-Id": "abc-1", "X-Correlation-Id": "chain.2"})
+def test_request_ids_are_echoed_if_sane_and_made_otherwise(client):
+    response = client.read("apt_1", headers={"X-Request-Id": "abc-1", "X-Correlation-Id": "chain.2"})
     assert (response.headers["X-Request-Id"], response.headers["X-Correlation-Id"]) == ("abc-1", "chain.2")
-    response = caller.read("apt_1", headers={"X-Request-Id": "a b", "X-Correlation-Id": "x" * 200})
+    response = client.read("apt_1", headers={"X-Request-Id": "a b", "X-Correlation-Id": "x" * 200})
     assert len(response.headers["X-Request-Id"]) == 36
     assert "X-Correlation-Id" not in response.headers
 
 
 @pytest.mark.parametrize("prefer", ["return=minimal", "respond-async", "handling=strict"])
-def test_prefer_changes_nothing(caller, prefer):
-    response = caller.cancel("apt_1", headers={"Prefer": prefer})
+def test_prefer_changes_nothing(client, prefer):
+    response = client.cancel("apt_1", headers={"Prefer": prefer})
     assert response.status_code == 200
     assert response.json.keys() >= REQUIRED
 
@@ -152,8 +152,8 @@ def test_prefer_changes_nothing(caller, prefer):
         ("apt_cancelled", "cancelled"),
     ],
 )
-def test_a_read_gives_the_native_state_as_fhir(caller, simulator, appointment_id, status):
-    response = caller.read(appointment_id)
+def test_a_read_gives_the_native_state_as_fhir(client, simulator, appointment_id, status):
+    response = client.read(appointment_id)
     assert response.status_code == 200
     assert response.json["status"] == status
     # Told of a cancellation, the reader is told of its record: version 1.
@@ -161,22 +161,22 @@ def test_a_read_gives_the_native_state_as_fhir(caller, simulator, appointment_id
     assert simulator.log.count("cancel") == 0
 
 
-def test_a_booked_appointment_without_usable_times_says_that_they_are_unknown(caller):
-    answer = caller.read("apt_local-time").json
+def test_a_booked_appointment_without_usable_times_says_that_they_are_unknown(client):
+    answer = client.read("apt_local-time").json
     assert answer["status"] == "booked"
     assert "start" not in answer
     for name in ("_start", "_end"):
         assert answer[name] == {"extension": [{"url": data_absent.EXTENSION, "valueCode": "unknown"}]}
 
 
-def test_a_native_status_without_a_fhir_word_is_not_defaulted(caller, make):
-    assert caller.read("apt_unknown-status").status_code == 503
+def test_a_native_status_without_a_fhir_word_is_not_defaulted(client, make):
+    assert client.read("apt_unknown-status").status_code == 503
     configured = make(settings='statuses = {on_hold = "waitlist"}')
     assert configured.read("apt_unknown-status").json["status"] == "waitlist"
 
 
-def test_head_is_a_read_without_a_body(caller):
-    response = caller.request("HEAD", "/Appointment/heim/apt_1")
+def test_head_is_a_read_without_a_body(client):
+    response = client.request("HEAD", "/Appointment/heim/apt_1")
     assert (response.status_code, response.data) == (200, b"")
 
 
@@ -336,15 +336,15 @@ def test_a_malformed_reason_costs_the_reason_not_the_cancel():
 
 
 @pytest.fixture
-def mapping(caller):
-    return caller.facade.sources["heim"].mapping
+def mapping(client):
+    return client.facade.sources["heim"].mapping
 
 
 def coded(reason):
     return [(coding["system"].rpartition("/")[2], coding["code"], coding.get("display")) for coding in reason["coding"]]
 
 
-def test_the_callers_hl7_code_stands_with_our_display_and_the_native_code_beside_it(caller):
+def test_the_callers_hl7_code_stands_with_our_display_and_the_native_code_beside_it(client):
     body = {
         "resourceType": "Appointment",
         "status": "cancelled",
@@ -357,7 +357,7 @@ def test_the_callers_hl7_code_stands_with_our_display_and_the_native_code_beside
             "text": "the text",
         },
     }
-    reason = caller.cancel("apt_1", body).json["cancelationReason"]
+    reason = client.cancel("apt_1", body).json["cancelationReason"]
     assert coded(reason) == [
         ("appointment-cancellation-reason", "prov-pers", "Provider: Personal"),
         ("urn:fhir-facade:heim:reasonCode", "practitioner_cancelled", "Practitioner cancelled"),
@@ -365,45 +365,45 @@ def test_the_callers_hl7_code_stands_with_our_display_and_the_native_code_beside
     assert reason["text"] == "the text; Their own words; Elsewhere's words (zz); no-such"
 
 
-def test_a_native_code_wins_and_is_mapped_back_to_hl7(caller, simulator):
+def test_a_native_code_wins_and_is_mapped_back_to_hl7(client, simulator):
     native = "urn:fhir-facade:heim:reasonCode"
     codings = [{"system": reasons.SYSTEM, "code": "pat"}, {"system": native, "code": "platform_service_issue"}]
     body = {"resourceType": "Appointment", "status": "cancelled", "cancelationReason": {"coding": codings}}
-    reason = caller.cancel("apt_1", body).json["cancelationReason"]
+    reason = client.cancel("apt_1", body).json["cancelationReason"]
     assert [code for _, code, _ in coded(reason)] == ["pat", "platform_service_issue"]
     assert simulator.get("apt_1")["cancellation"]["causingEntity"] == "platform"
 
 
 @pytest.mark.parametrize("empty", [{}, {"text": ""}, {"coding": []}, {"coding": [{}], "text": ""}, None, "absent"])
-def test_an_empty_reason_is_an_absent_one(caller, simulator, empty):
+def test_an_empty_reason_is_an_absent_one(client, simulator, empty):
     body = {"resourceType": "Appointment", "status": "cancelled"}
     if empty != "absent":
         body["cancelationReason"] = empty
-    answer = caller.cancel("apt_1", body).json
+    answer = client.cancel("apt_1", body).json
     assert answer["status"] == "cancelled"
     assert [code for _, code, _ in coded(answer["cancelationReason"])] == ["other", "organisation_cancelled"]
     assert "note" not in simulator.get("apt_1")["cancellation"]
 
 
-def test_a_different_reason_on_a_repeat_changes_nothing(caller, simulator):
+def test_a_different_reason_on_a_repeat_changes_nothing(client, simulator):
     def body(code):
         reason = {"coding": [{"system": reasons.SYSTEM, "code": code}]}
         return {"resourceType": "Appointment", "status": "cancelled", "cancelationReason": reason}
 
-    caller.cancel("apt_1", body("prov"))
-    repeat = caller.cancel("apt_1", body("pat-mv")).json
+    client.cancel("apt_1", body("prov"))
+    repeat = client.cancel("apt_1", body("pat-mv")).json
     assert [code for _, code, _ in coded(repeat["cancelationReason"])] == ["prov", "practitioner_cancelled"]
     assert simulator.log.count("cancel") == 1
 
 
 @pytest.mark.parametrize("code", reasons.hl7_codes())
-def test_a_read_after_the_cancel_tells_the_recorded_reason(caller, simulator, code):
+def test_a_read_after_the_cancel_tells_the_recorded_reason(client, simulator, code):
     coding = {"system": reasons.SYSTEM, "code": code, "display": "Their own words"}
     reason = {"coding": [coding], "text": "the text"}
-    cancelled = caller.cancel(
+    cancelled = client.cancel(
         "apt_1", {"resourceType": "Appointment", "status": "cancelled", "cancelationReason": reason}
     )
-    read = caller.read("apt_1")
+    read = client.read("apt_1")
     assert (read.json["cancelationReason"], read.headers["ETag"]) == (
         cancelled.json["cancelationReason"],
         cancelled.headers["ETag"],
@@ -411,15 +411,15 @@ def test_a_read_after_the_cancel_tells_the_recorded_reason(caller, simulator, co
     assert read.json["cancelationReason"]["coding"][0]["code"] == code
 
 
-def test_a_read_tells_the_sources_reason_once_it_is_another(caller, simulator):
-    caller.cancel("apt_1", SEED.replace("1839594", "apt_1"))
+def test_a_read_tells_the_sources_reason_once_it_is_another(client, simulator):
+    client.cancel("apt_1", SEED.replace("1839594", "apt_1"))
     simulator.patch("apt_1", {"cancellation": {"reasonCode": "operator_error"}})
-    reason = caller.read("apt_1").json["cancelationReason"]
+    reason = client.read("apt_1").json["cancelationReason"]
     assert [code for _, code, _ in coded(reason)] == ["oth-err", "operator_error"]
 
 
-def test_cancelled_by_another_carries_the_sources_reason_and_note(caller, simulator):
-    reason = caller.cancel("apt_cancelled", SEED.replace("1839594", "apt_cancelled")).json["cancelationReason"]
+def test_cancelled_by_another_carries_the_sources_reason_and_note(client, simulator):
+    reason = client.cancel("apt_cancelled", SEED.replace("1839594", "apt_cancelled")).json["cancelationReason"]
     assert [code for _, code, _ in coded(reason)] == ["pat", "patient_unwell"]
     assert reason["text"] == simulator.get("apt_cancelled")["cancellation"]["note"]
     assert simulator.log.count("cancel") == 0
@@ -443,17 +443,17 @@ def test_every_native_code_is_mapped_back(mapping):
         assert reason["coding"][1]["code"] == code
 
 
-def test_a_cancellation_nobody_gave_a_reason_for_says_so(caller, simulator):
+def test_a_cancellation_nobody_gave_a_reason_for_says_so(client, simulator):
     simulator.patch("apt_cancelled", {"cancellation": None})
-    reason = caller.cancel("apt_cancelled").json["cancelationReason"]
+    reason = client.cancel("apt_cancelled").json["cancelationReason"]
     assert reason == data_absent.concept("unknown")
 
 
 # Metadata and ConceptMap
 
 
-def test_metadata_needs_no_key_and_declares_only_what_is_done(caller, make):
-    statement = caller.request("GET", "/metadata", key=None).json
+def test_metadata_needs_no_key_and_declares_only_what_is_done(client, make):
+    statement = client.request("GET", "/metadata", key=None).json
     assert statement["fhirVersion"] == "4.0.1"
     assert statement["software"]["name"] == "fhir-facade"
     assert "Bearer" in statement["rest"][0]["security"]["description"]
@@ -465,22 +465,22 @@ def test_metadata_needs_no_key_and_declares_only_what_is_done(caller, make):
     assert "interaction" not in several["rest"][0]["resource"][0]
 
 
-def test_the_concept_map_in_force_is_served(caller):
-    served = caller.request("GET", "/ConceptMap/heim").json
+def test_the_concept_map_in_force_is_served(client):
+    served = client.request("GET", "/ConceptMap/heim").json
     assert served["id"] == "heim"
     assert len(served["group"][0]["element"]) == 32
     assert len(served["group"][1]["element"]) == 15
-    assert caller.request("GET", "/ConceptMap/nowhere").status_code == 404
+    assert client.request("GET", "/ConceptMap/nowhere").status_code == 404
 
 
 def test_the_base_path_moves_every_fhir_route_and_no_other(make):
-    caller = make(facade='base_path = "/fhir/r4"')
-    assert caller.request("GET", "/fhir/r4/Appointment/heim/apt_1").status_code == 200
-    assert caller.request("GET", "/fhir/r4/Appointment/apt_1").status_code == 200
-    assert caller.request("GET", "/fhir/r4/metadata", key=None).status_code == 200
-    assert caller.request("GET", "/Appointment/heim/apt_1").status_code == 404
+    client = make(facade='base_path = "/fhir/r4"')
+    assert client.request("GET", "/fhir/r4/Appointment/heim/apt_1").status_code == 200
+    assert client.request("GET", "/fhir/r4/Appointment/apt_1").status_code == 200
+    assert client.request("GET", "/fhir/r4/metadata", key=None).status_code == 200
+    assert client.request("GET", "/Appointment/heim/apt_1").status_code == 404
     for probe in ("live", "ready"):
-        assert caller.request("GET", f"/health/{probe}", key=None).status_code == 200
+        assert client.request("GET", f"/health/{probe}", key=None).status_code == 200
 
 
 def test_the_single_source_routes_need_one_source_or_a_default(make):
@@ -493,7 +493,7 @@ def test_the_single_source_routes_need_one_source_or_a_default(make):
     assert default.request("GET", "/Appointment/apt_2").json["identifier"][0]["value"] == "heim"
 
 
-def test_of_an_appointment_too_large_to_check_in_time_the_largest_elements_are_left_out(caller):
+def test_of_an_appointment_too_large_to_check_in_time_the_largest_elements_are_left_out(client):
     many = [{"url": f"urn:x:{n}", "valueString": "x" * 20} for n in range(10_000)]
     told = {"id": "a", "status": "cancelled", "extension": many, "comment": "said"}
     kept = checked(told, "a")

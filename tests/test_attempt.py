@@ -3,18 +3,18 @@
 import pytest
 
 from facade.cancellation import native
-from facade.cancellation.stored_request import Caller
+from facade.cancellation.stored_request import Requester
 from facade.deadline import remaining
 from facade.errors import (
     AppointmentNotFound,
     Cause,
-    NotDone,
+    NotExecuted,
     NotFound,
+    OutcomeUnknown,
     PreconditionFailed,
     SourceError,
-    Unknown,
 )
-from facade.plugin.contract import Can, CancelRequest
+from facade.plugin.contract import CancelRequest, Support
 from tests.support.in_memory import BOOKED, CANCELLED, KEY, Bench
 
 
@@ -29,10 +29,10 @@ def test_what_is_cancelled_already_is_not_written(bench):
     assert (bench.calls.writes, bench.events) == (0, ["claim", "proof"])
 
 
-@pytest.mark.parametrize("error", [Unknown(Cause.TIMEOUT), NotDone(Cause.UNREACHABLE), ZeroDivisionError()])
+@pytest.mark.parametrize("error", [OutcomeUnknown(Cause.TIMEOUT), NotExecuted(Cause.UNREACHABLE), ZeroDivisionError()])
 def test_what_cannot_be_read_is_not_written(bench, error):
     bench.calls.native = error
-    assert bench.cancel().outcome == "not-done"
+    assert bench.cancel().outcome == "not-executed"
     assert (bench.calls.writes, bench.row.state) == (0, "refused")
 
 
@@ -53,8 +53,8 @@ def test_each_part_has_its_own_time(bench):
 
 
 def test_a_write_for_which_too_little_time_is_left_is_not_made(bench):
-    answer = bench.cancellations.cancel(bench.source, CancelRequest(appointment_id="1"), Caller("x"), spent=2.5)
-    assert (answer.outcome, answer.cause) == ("not-done", "timeout")
+    answer = bench.cancellations.cancel(bench.source, CancelRequest(appointment_id="1"), Requester("x"), spent=2.5)
+    assert (answer.outcome, answer.cause) == ("not-executed", "timeout")
     assert (bench.calls.writes, bench.row.state) == (0, "refused")
 
 
@@ -70,7 +70,7 @@ def test_an_answer_that_does_not_say_cancelled_of_this_appointment_is_doubt(benc
     assert bench.calls.writes == 1
 
 
-@pytest.mark.parametrize("error", [Unknown(Cause.TIMEOUT), AppointmentNotFound("HTTP 404"), ZeroDivisionError()])
+@pytest.mark.parametrize("error", [OutcomeUnknown(Cause.TIMEOUT), AppointmentNotFound("HTTP 404"), ZeroDivisionError()])
 def test_a_write_that_proves_nothing_is_doubt_unless_a_read_proves_it(bench, error):
     bench.calls.write = error
     assert bench.cancel().outcome == "in-doubt"
@@ -87,25 +87,25 @@ def _raise(error):
     raise error
 
 
-@pytest.mark.parametrize("error", [NotDone(Cause.REFUSED), Unknown(Cause.TIMEOUT), ZeroDivisionError()])
+@pytest.mark.parametrize("error", [NotExecuted(Cause.REFUSED), OutcomeUnknown(Cause.TIMEOUT), ZeroDivisionError()])
 def test_before_the_permit_nothing_was_sent_and_nothing_is_read(bench, error):
     bench.calls.before_permit = error
-    assert bench.cancel().outcome == "not-done"
+    assert bench.cancel().outcome == "not-executed"
     assert (bench.row.state, bench.calls.reads, bench.calls.writes) == ("refused", 1, 0)
 
 
 def test_a_refusal_is_looked_behind(bench):
-    bench.calls.write = NotDone(Cause.REFUSED)
-    assert bench.cancel().outcome == "not-done"
+    bench.calls.write = NotExecuted(Cause.REFUSED)
+    assert bench.cancel().outcome == "not-executed"
     assert (bench.row.state, bench.calls.reads) == ("refused", 2)
     other = Bench()
-    other.calls.write = lambda: other.calls.done() and _raise(NotDone(Cause.REFUSED))
+    other.calls.write = lambda: other.calls.done() and _raise(NotExecuted(Cause.REFUSED))
     assert other.cancel().outcome == "cancelled"
     assert other.ledger.store.journal[-1][1].detail == {"by": "another"}
 
 
 def test_not_found_is_the_word_of_a_source_that_cannot_be_read():
-    bench = Bench(read=Can.CANNOT)
+    bench = Bench(read=Support.NONE)
     bench.calls.write = AppointmentNotFound("HTTP 404")
     with pytest.raises(NotFound):
         bench.cancel()
@@ -116,20 +116,20 @@ def test_not_found_proves_nothing_of_an_appointment_that_was_known_before(bench)
     bench.put(state="refused", read_before=True)
     bench.calls.native = AppointmentNotFound("HTTP 404")
     answer = bench.cancel()
-    assert (answer.outcome, answer.cause) == ("not-done", "conflict")
+    assert (answer.outcome, answer.cause) == ("not-executed", "conflict")
     assert bench.row.cause == "conflict"  # whoever waited for it is told the same
-    nobody = Bench()
-    nobody.calls.native = AppointmentNotFound("HTTP 404")
+    no_one = Bench()
+    no_one.calls.native = AppointmentNotFound("HTTP 404")
     with pytest.raises(NotFound):
-        nobody.cancel()
-    assert nobody.row.cause == "not-found"
+        no_one.cancel()
+    assert no_one.row.cause == "not-found"
 
 
 def test_what_another_recorded_meanwhile_is_the_answer_and_is_audited(bench):
     def outrun():
         row = bench.row
         bench.doubt.prove(bench.source, row, CANCELLED, who="reader")
-        raise NotDone(Cause.REFUSED)
+        raise NotExecuted(Cause.REFUSED)
 
     bench.calls.write = outrun
     assert bench.cancel().outcome == "cancelled"

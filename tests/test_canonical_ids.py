@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from facade import CanonicalId, ConfigurationError, SourceAdapter, Unknown
+from facade import CanonicalId, ConfigurationError, OutcomeUnknown, SourceAdapter
 from facade.app import compose
 from facade.cancellation import known_sources
 from facade.cancellation.known_sources import check_sources, rekey
@@ -16,10 +16,10 @@ from facade.errors import Cause
 from facade.ledger.engine import connect
 from facade.ledger.maintenance import KnownSource, Maintenance
 from facade.ledger.statements import UNFINISHED
-from facade.ledger.store import Audit, Entry, Ledger
+from facade.ledger.store import AuditRecord, JournalEntry, Ledger
 from facade.testing.conformance.harness import Shares
 from facade.web import create_app
-from tests.conftest import Caller
+from tests.conftest import FacadeClient
 from tests.support.stores import store_url
 from tests.support.waiting import LIMIT
 
@@ -58,33 +58,33 @@ def before(make):
 
     def build(adapter, form=FORM):
         source = built.sources["heim"]
-        declared = replace(source.system, canonical_id=form, id_pattern=PATTERN)
-        source = replace(source, adapter=adapter, system=declared)
+        declared = replace(source.plugin, canonical_id=form, id_pattern=PATTERN)
+        source = replace(source, adapter=adapter, plugin=declared)
         facade = compose(built.config, {"heim": source}, built.ledger, Timers.for_answers_within(40.0), Shares())
-        return Caller(create_app(facade), facade)
+        return FacadeClient(create_app(facade), facade)
 
     return build
 
 
 def test_every_spelling_is_one_cancellation(before):
-    caller = before(source := Echo())
-    first = caller.cancel("A007")
+    client = before(source := Echo())
+    first = client.cancel("A007")
     assert first.json["status"] == "cancelled"
     for spelling in ("a7", "A7", "a07", "A007"):
-        repeat = caller.cancel(spelling)
+        repeat = client.cancel(spelling)
         assert (repeat.status_code, repeat.data) == (200, first.data)
-        assert caller.read(spelling).json["status"] == "cancelled"
+        assert client.read(spelling).json["status"] == "cancelled"
     assert source.writes == ["a7"]
-    assert [row.appointment_id for row in caller.facade.ledger.in_states(["cancelled"])] == ["a7"]
+    assert [row.appointment_id for row in client.facade.ledger.in_states(["cancelled"])] == ["a7"]
 
 
 def test_two_spellings_at_once_write_once(before):
-    caller = before(source := Echo())
+    client = before(source := Echo())
     start = threading.Barrier(4, timeout=LIMIT)
 
     def cancel(spelling):
         start.wait()
-        return caller.cancel(spelling).json["status"]
+        return client.cancel(spelling).json["status"]
 
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(cancel, ("7", "07", "007", "0007"))) == {"cancelled"}
@@ -92,34 +92,34 @@ def test_two_spellings_at_once_write_once(before):
 
 
 def test_doubt_under_one_spelling_is_doubt_under_every_one(before):
-    caller = before(source := Echo(ends=[Unknown(Cause.TIMEOUT)]))
+    client = before(source := Echo(ends=[OutcomeUnknown(Cause.TIMEOUT)]))
     for spelling in ("007", "7", "07"):
-        assert caller.cancel(spelling).json["status"] == "proposed"
+        assert client.cancel(spelling).json["status"] == "proposed"
     assert len(source.writes) == 1
-    far = Entry(event="read", state="in-doubt")
-    caller.facade.ledger.change(("heim", "7"), {}, {"read_due": 1e12}, far)
-    caller.facade.cancellations.hint(caller.facade.sources["heim"], "0007")
-    assert caller.facade.ledger.timeline(("heim", "7"))[-1]["event"] == "hint"
+    far = JournalEntry(event="read", state="in-doubt")
+    client.facade.ledger.change(("heim", "7"), {}, {"read_due": 1e12}, far)
+    client.facade.cancellations.hint(client.facade.sources["heim"], "0007")
+    assert client.facade.ledger.timeline(("heim", "7"))[-1]["event"] == "hint"
 
 
 def test_the_identifier_is_as_the_source_gives_it(before):
-    caller = before(Echo(tells=lambda appointment_id: appointment_id.zfill(5)))
-    for answer in (caller.cancel("07").json, caller.read("7").json):
+    client = before(Echo(tells=lambda appointment_id: appointment_id.zfill(5)))
+    for answer in (client.cancel("07").json, client.read("7").json):
         assert answer["status"] == "cancelled"
         assert answer["identifier"][1]["value"] == answer["id"] == "00007"
 
 
 @pytest.mark.parametrize("other", ["8", "b7", "", "x-x", None, 7])
 def test_another_appointments_id_is_no_spelling(before, other):
-    caller = before(source := Echo(tells=lambda _: other))
-    assert caller.cancel("07").json["status"] == "proposed"
+    client = before(source := Echo(tells=lambda _: other))
+    assert client.cancel("07").json["status"] == "proposed"
     assert source.writes == []
 
 
 @pytest.mark.parametrize("form", [lambda _: "../7", lambda _: 7, lambda _: 1 / 0])
 def test_a_form_that_makes_no_id_of_an_id_is_a_bug_and_asks_the_source_nothing(before, form):
-    caller = before(source := Echo(), CanonicalId(version=1, form=form))
-    assert caller.cancel("7").status_code == caller.read("7").status_code == 500
+    client = before(source := Echo(), CanonicalId(version=1, form=form))
+    assert client.cancel("7").status_code == client.read("7").status_code == 500
     assert source.asked == source.writes == []
 
 
@@ -137,18 +137,18 @@ def ledger(request, tmp_path):
 @pytest.fixture
 def source(make):
     found = make().facade.sources["heim"]
-    return replace(found, system=replace(found.system, canonical_id=FORM, id_pattern=PATTERN))
+    return replace(found, plugin=replace(found.plugin, canonical_id=FORM, id_pattern=PATTERN))
 
 
 def add(ledger, appointment_id, state, **values):
-    first = {"state": state, "wish": {}, "read_before": False, **values}
-    entry = Entry(event="claim", state=state, request_id=f"r-{appointment_id}")
+    first = {"state": state, "cancel_request": {}, "read_before": False, **values}
+    entry = JournalEntry(event="claim", state=state, request_id=f"r-{appointment_id}")
     ledger.claim(("heim", appointment_id), None, first, entry)
-    ledger.note(("heim", appointment_id), done=Audit(who=appointment_id, action="cancel", outcome=state))
+    ledger.note(("heim", appointment_id), done=AuditRecord(who=appointment_id, action="cancel", outcome=state))
 
 
 def plain(source):
-    return replace(source, system=replace(source.system, canonical_id=None))
+    return replace(source, plugin=replace(source.plugin, canonical_id=None))
 
 
 def test_a_start_with_another_form_is_refused_until_the_rows_are_rekeyed(ledger, source):
@@ -172,7 +172,7 @@ def test_a_source_without_rows_takes_any_form(ledger, source):
 
 
 def test_a_row_moves_with_its_journal_and_audit(ledger, source):
-    add(ledger, "007", "refused", answer="{}")
+    add(ledger, "007", "refused", response="{}")
     before = ledger.find(("heim", "007"))
     assert rekey(ledger, source) == (1, 0)
     assert ledger.find(("heim", "007")) is None

@@ -4,7 +4,7 @@ import pytest
 from facade_heim.adapter import HeimAdapter
 
 from facade.cancellation import native
-from facade.errors import Cause, Unknown
+from facade.errors import Cause, OutcomeUnknown
 from facade.fhir import data_absent
 from tests.test_answer import BOOKED, completed
 
@@ -159,17 +159,17 @@ def test_a_no_show_keeps_its_reason():
     ],
 )
 def test_an_appointment_with_a_modifier_is_not_understood(modifier):
-    with pytest.raises(Unknown) as raised:
+    with pytest.raises(OutcomeUnknown) as raised:
         native.checked({"id": "1", "status": "cancelled", **modifier}, "1")
     assert raised.value.cause is Cause.UNREADABLE
     assert "modifier" in raised.value.detail
 
 
-def test_an_appointment_with_a_modifier_is_neither_cancelled_nor_shown(caller, simulator, monkeypatch):
+def test_an_appointment_with_a_modifier_is_neither_cancelled_nor_shown(client, simulator, monkeypatch):
     read = HeimAdapter.read
     monkeypatch.setattr(HeimAdapter, "read", lambda self, id_: {**read(self, id_), "implicitRules": "urn:rules"})
-    assert caller.read("apt_1").status_code == 503
-    answer = caller.cancel("apt_1").json
+    assert client.read("apt_1").status_code == 503
+    answer = client.cancel("apt_1").json
     assert (answer["status"], answer["contained"][0]["issue"][0]["code"]) == ("proposed", "processing")
     assert simulator.log.count("cancel") == 0
 

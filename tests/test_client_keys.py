@@ -40,8 +40,8 @@ def test_a_short_client_key_is_refused_at_start_and_by_check(make, tmp_path, mon
 
 def test_a_client_key_of_sixteen_characters_is_long_enough(make, monkeypatch):
     monkeypatch.setenv("FACADE_KEY_SCHEDULER", "1234567890123456")
-    caller = make()
-    assert caller.read("apt_1", key="1234567890123456").status_code == 200
+    client = make()
+    assert client.read("apt_1", key="1234567890123456").status_code == 200
 
 
 def test_the_hash_of_no_key_at_all_is_refused(make, tmp_path):
@@ -65,31 +65,31 @@ def test_around_a_key_in_a_file_only_ascii_space_is_taken_away(tmp_path, kind, s
 
 @pytest.mark.parametrize("space", ["", " ", "\t", "  \t"])
 def test_ascii_space_around_a_presented_key_is_not_part_of_it(make, space):
-    caller = make()
+    client = make()
     for header in (f"Bearer {space}{KEY}", f"bearer {KEY}{space}", f"BEARER {KEY}"):
-        assert caller.read("apt_1", headers={"Authorization": header}).status_code == 200
+        assert client.read("apt_1", headers={"Authorization": header}).status_code == 200
 
 
 @pytest.mark.parametrize("space", IN_A_HEADER)
 def test_any_other_space_in_an_authorization_is_no_space(make, space):
-    caller = make()
+    client = make()
     for header in (f"Bearer {KEY}{space}", f"Bearer {space}{KEY}", f"Bearer{space}{KEY}", f"{space}Bearer {KEY}"):
-        answer = caller.read("apt_1", headers={"Authorization": header})
+        answer = client.read("apt_1", headers={"Authorization": header})
         assert answer.status_code == 401, header
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 @pytest.mark.parametrize("space", IN_A_HEADER)
 def test_in_no_other_header_either(make, space):
-    caller = make()
+    client = make()
     for name, value, status in [
         ("Content-Type", f"application/fhir+json{space}", 415),
         ("Accept", f"application/fhir+json{space}", 406),
         ("If-Match", f"*{space}", 400),
         ("If-Match", f'{space}W/"0"', 400),
     ]:
-        assert caller.cancel("apt_1", headers={name: value}).status_code == status, name
-    assert caller.read(f"apt_1?_format=json{space}").status_code == 406
+        assert client.cancel("apt_1", headers={name: value}).status_code == status, name
+    assert client.read(f"apt_1?_format=json{space}").status_code == 406
 
 
 def test_a_uri_of_the_configuration_has_no_control_characters():

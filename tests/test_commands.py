@@ -22,7 +22,7 @@ from facade.cli import main
 from facade.cli.findings import of_source
 from facade.cli.sandbox import _simulators, _systems
 from facade.cli.sandbox_hints import explain_facade
-from facade.http_client import HttpAnswer
+from facade.http_client import HttpResponse
 from facade.plugin import registry
 from facade.testing.simulator.faults import FAULTS
 from facade.testing.simulator.host import serve
@@ -190,8 +190,8 @@ def test_check_without_a_configuration_looks_at_what_is_installed():
     assert lines()["heim", "can"] == lines("--plugin", "heim")["heim", "can"] == CAN_HEIM
 
 
-def test_check_warns_of_reasons_that_map_nowhere_and_whose_parents_do_not_either(caller):
-    source = caller.facade.sources["heim"]
+def test_check_warns_of_reasons_that_map_nowhere_and_whose_parents_do_not_either(client):
+    source = client.facade.sources["heim"]
     kept = {code: to for code, to in source.mapping.to_native.items() if not code.startswith(("maint", "pat-"))}
     found = list(of_source(replace(source, mapping=replace(source.mapping, to_native=kept))))[-1]
     assert (found.topic, found.verdict) == ("mapping", "warning")
@@ -260,19 +260,19 @@ def sandbox(heim):
     return lambda *arguments, code=0: facade("sandbox", *arguments, "--url", heim.url, code=code)
 
 
-def test_a_fault_is_armed_from_the_shell_and_forgotten_again(sandbox, caller, simulator):
+def test_a_fault_is_armed_from_the_shell_and_forgotten_again(sandbox, client, simulator):
     told = sandbox("arm", "heim", "apt_1", "refused", "--times", "1").stdout
     assert told.startswith("heim apt_1: refused, once. The cancel is not applied; the source refuses")
-    assert caller.cancel("apt_1").json["status"] == "proposed"
-    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    assert client.cancel("apt_1").json["status"] == "proposed"
+    assert client.cancel("apt_1").json["status"] == "cancelled"
     sandbox("arm", "heim", "apt_2", "refused")
     sandbox("disarm", "heim", "apt_2")
-    assert caller.cancel("apt_2").json["status"] == "cancelled"
+    assert client.cancel("apt_2").json["status"] == "cancelled"
 
 
-def test_the_sources_own_log_shows_how_often_it_was_called(sandbox, caller):
-    caller.cancel("apt_1")
-    caller.cancel("apt_1")
+def test_the_sources_own_log_shows_how_often_it_was_called(sandbox, client):
+    client.cancel("apt_1")
+    client.cancel("apt_1")
     shown = sandbox("log", "heim").stdout
     assert re.search(r"cancel +apt_1: changed its state, answered 200\n", shown)
     assert shown.endswith("native cancels: 1, reads: 1\n")
@@ -280,9 +280,9 @@ def test_the_sources_own_log_shows_how_often_it_was_called(sandbox, caller):
     assert sandbox("log", "heim", "apt_2").stdout == "native cancels: 0, reads: 0\n"
 
 
-def test_an_appointment_is_moved_inside_24_hours(sandbox, caller):
+def test_an_appointment_is_moved_inside_24_hours(sandbox, client):
     def may_be_chargeable(appointment_id):
-        extensions = caller.cancel(appointment_id).json["extension"]
+        extensions = client.cancel(appointment_id).json["extension"]
         chargeability = next(e for e in extensions if e["url"].endswith("chargeability"))
         return chargeability["extension"][0]["valueBoolean"]
 
@@ -291,20 +291,20 @@ def test_an_appointment_is_moved_inside_24_hours(sandbox, caller):
     assert may_be_chargeable("apt_2") is False
 
 
-def test_the_sandboxs_clock_and_state_are_set_from_the_shell(sandbox, caller, simulator):
+def test_the_sandboxs_clock_and_state_are_set_from_the_shell(sandbox, client, simulator):
     assert sandbox("time", "--now", "2026-12-01T09:00:00Z").stdout.startswith("2026-12-01T09:00:00")
     assert sandbox("time", "--advance", "3600").stdout.startswith("2026-12-01T10:00:0")
     assert sandbox("time").stdout.startswith("2026-12-01T10:00:0")
     assert not sandbox("time", "--real").stdout.startswith("2026-12-01T10:00:0")
     assert "give one of --now" in sandbox("time", "--real", "--advance", "1", code=2).stderr
-    caller.cancel("apt_1")
+    client.cancel("apt_1")
     assert sandbox("reset").stdout.startswith("as seeded: heim\nA facade before it still has its record")
     assert simulator.get("apt_1")["status"] == "scheduled"
 
 
-def test_a_new_appointment_has_no_record_and_the_shape_that_was_asked_for(sandbox, caller, simulator):
+def test_a_new_appointment_has_no_record_and_the_shape_that_was_asked_for(sandbox, client, simulator):
     ordinary = sandbox("new", "heim").stdout.strip()
-    assert caller.cancel(ordinary).json["status"] == "cancelled"
+    assert client.cancel(ordinary).json["status"] == "cancelled"
     assert sandbox("new", "heim", "--like", "apt_completed", "--id", "apt_x").stdout == "apt_x\n"
     assert simulator.get("apt_x")["status"] == "completed"
 
@@ -352,7 +352,7 @@ def test_what_cannot_be_asked_of_a_sandbox_is_a_wrong_call(arguments, told):
 
 
 def test_what_answers_like_no_sandbox_is_told_so(sandbox, monkeypatch):
-    monkeypatch.setattr(HttpAnswer, "json", lambda self: ["a list"])
+    monkeypatch.setattr(HttpResponse, "json", lambda self: ["a list"])
     assert "answers HTTP 200 as no sandbox does; is one served there?" in sandbox("log", "heim", code=1).stderr
     assert "answers HTTP 404 as no sandbox does" in sandbox("log", "nowhere", code=1).stderr
 
@@ -398,7 +398,7 @@ def test_cancel_says_that_nobody_serves_there():
 
 @contextmanager
 def free_port():
-    """A port that nobody else is given while the block runs: bound, not listened on, with SO_REUSEADDR."""
+    """A port that no one else is given while the block runs: bound, not listened on, with SO_REUSEADDR."""
     with socket.socket() as reservation:
         reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reservation.bind(("127.0.0.1", 0))

@@ -21,7 +21,7 @@ from facade.errors import ConfigurationError
 from facade.fhir.reasons import SYSTEM
 from facade.setting_fields import Secret
 from facade.web import create_app
-from tests.conftest import HEIM_KEY, KEY, Caller
+from tests.conftest import HEIM_KEY, KEY, FacadeClient
 from tests.support.keys import key_pair
 
 ROOT = Path(__file__).parent.parent
@@ -148,7 +148,7 @@ REFUSALS = {
         [('environment = "test"', 'environment = "test"\nplaces = {ending = "x"}')],
         "sources.heim.places.ending: is no element; known are id, status, start",
     ),
-    "a plugin that nobody installed": (
+    "a plugin that no one installed": (
         [('plugin = "heim"', 'plugin = "epic"')],
         'sources.heim: plugin "epic" is not installed; install its distribution, or: known are fhir_r4, heim',
     ),
@@ -468,7 +468,7 @@ def test_a_directory_in_place_of_a_file_is_named(tmp_path, problems):
 
 def test_what_is_not_toml_is_refused_with_its_line(write, problems, refused_by_commands):
     path = write(text=f'[auth]\nmode = "api-key\n[clients.{KEY}]')
-    assert re.fullmatch(rf"{path} is not TOML: .*line 2.*; mend it there", only(problems(path)))
+    assert re.fullmatch(rf"{path} is not TOML: .*line 2.*; fix it there", only(problems(path)))
     assert len(refused_by_commands(path)) == 1
 
 
@@ -592,8 +592,8 @@ RENAMED = {
 
 def test_the_setting_code_systems_renames_them_in_the_map_served_and_in_answers(make, simulator):
     table = ", ".join(f'{name} = "{uri}"' for name, uri in RENAMED.items())
-    caller = make(settings=f"code_systems = {{{table}}}")
-    served = caller.request("GET", "/ConceptMap/heim").json
+    client = make(settings=f"code_systems = {{{table}}}")
+    served = client.request("GET", "/ConceptMap/heim").json
     assert "urn:fhir-facade:heim:reasonCode" not in json.dumps(served)
     assert {(group["source"], group["target"]) for group in served["group"]} == {
         (SYSTEM, RENAMED["reasonCode"]),
@@ -605,12 +605,12 @@ def test_the_setting_code_systems_renames_them_in_the_map_served_and_in_answers(
     codings = [{"system": RENAMED["reasonCode"], "code": "patient_unwell"}]
     codings.append({"system": RENAMED["causingEntity"], "code": "practitioner"})
     reason = {"cancelationReason": {"coding": codings}}
-    answer = caller.cancel("apt_1", {"resourceType": "Appointment", "status": "cancelled", **reason}).json
+    answer = client.cancel("apt_1", {"resourceType": "Appointment", "status": "cancelled", **reason}).json
     assert RENAMED["reasonCode"] in {coding["system"] for coding in answer["cancelationReason"]["coding"]}
     sent = next(entry.body for entry in simulator.log.entries("apt_1") if entry.operation == "cancel")
     assert (sent["reasonCode"], sent["causingEntity"]) == ("patient_unwell", "practitioner")
     # Read from the source, the reason goes by the same name.
-    read = caller.read("apt_1").json["cancelationReason"]["coding"]
+    read = client.read("apt_1").json["cancelationReason"]["coding"]
     assert {coding["system"] for coding in read} <= {SYSTEM, RENAMED["reasonCode"]}
 
 
@@ -634,11 +634,11 @@ def test_a_map_that_is_configured_is_what_is_served_and_what_is_sent(make, simul
         element["target"][0]["code"] = "no_longer_required"
         element["target"][0]["product"][0]["value"] = "organisation"
 
-    caller = make(settings=concept_map(change))
-    assert caller.request("GET", "/ConceptMap/heim").json["title"] == "North's own"
+    client = make(settings=concept_map(change))
+    assert client.request("GET", "/ConceptMap/heim").json["title"] == "North's own"
     body = {"resourceType": "Appointment", "status": "cancelled"}
     body["cancelationReason"] = {"coding": [{"system": SYSTEM, "code": "pat-mv"}]}
-    assert caller.cancel("apt_1", body).json["status"] == "cancelled"
+    assert client.cancel("apt_1", body).json["status"] == "cancelled"
     sent = next(entry.body for entry in simulator.log.entries("apt_1") if entry.operation == "cancel")
     assert (sent["reasonCode"], sent["causingEntity"]) == ("no_longer_required", "organisation")
 
@@ -739,7 +739,7 @@ def test_a_map_that_is_not_json_is_refused(write, problems, tmp_path, content):
     found = only(problems(write(more='concept_map_file = "reasons.json"')))
     expected = f"sources.heim.concept_map_file: {tmp_path}/reasons.json is not JSON to rely on: "
     assert found.startswith(expected)
-    assert found.endswith("; mend it")
+    assert found.endswith("; fix it")
 
 
 def test_a_map_that_is_json_but_no_object_is_refused(write, problems, tmp_path):
@@ -776,7 +776,7 @@ def test_every_setting_of_heim_is_refused_in_a_sentence_when_it_has_a_wrong_type
 def test_the_web_application_is_built_from_what_was_configured(write):
     facade = assemble(write(("[facade]", '[facade]\nbase_path = "/fhir/r4"')))
     facade.open_store()
-    caller = Caller(create_app(facade), facade)
-    assert caller.request("GET", "/fhir/r4/metadata").status_code == 200
-    assert caller.request("GET", "/metadata").status_code == 404
-    assert caller.request("GET", "/health/ready").status_code == 200
+    client = FacadeClient(create_app(facade), facade)
+    assert client.request("GET", "/fhir/r4/metadata").status_code == 200
+    assert client.request("GET", "/metadata").status_code == 404
+    assert client.request("GET", "/health/ready").status_code == 200

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from facade import Can, CanonicalId, Capabilities
+from facade import CanonicalId, Capabilities, Support
 from facade.testing.conformance import SourceConformance, base, readme
 from tests.support import line_source
 from tests.support.keys import key_pair
@@ -102,7 +102,7 @@ def test_the_page_lists_every_test_with_what_its_author_must_do():
 
 
 def test_the_tests_run_in_the_pages_order(request):
-    """What is red first is what to mend first."""
+    """What is red first is what to fix first."""
     own = [item.originalname for item in request.session.items if item.cls is TestHeim]
     themes = list(dict.fromkeys(theme for name in own for theme in THEMES if name in vars(theme)))
     assert themes == [theme for theme in THEMES if theme in themes]
@@ -139,7 +139,7 @@ def test_the_page_shows_the_file_that_the_kit_shows_and_names_what_may_be_overri
             assert f"`{name}" in text, name
 
 
-@pytest.mark.parametrize(("can", "word"), [(Can.CANNOT, "cannot: "), (Can.NOT_YET, "not yet: ")])
+@pytest.mark.parametrize(("can", "word"), [(Support.NONE, "cannot: "), (Support.NOT_IMPLEMENTED, "not yet: ")])
 def test_what_a_source_cannot_is_told_apart_from_what_its_plugin_does_not_yet(can, word):
     system = line_source.declared(capabilities=Capabilities(read=can))
     with pytest.raises(pytest.skip.Exception) as skipped:

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from structlog.testing import capture_logs
 
-from facade import Cause, NotDone, SourceAdapter, deadline
+from facade import Cause, NotExecuted, SourceAdapter, deadline
 from facade.app import assemble
 from facade.cli import main
 from facade.cli.reloading import Served
@@ -84,7 +84,7 @@ def test_who_waits_too_long_has_sent_nothing():
             for act in (lambda: adapter.read("2"), lambda: adapter.cancel("2", None, lambda: None)):
                 with (
                     deadline(0.05),
-                    pytest.raises(NotDone, match="every connection that the source takes is in use") as e,
+                    pytest.raises(NotExecuted, match="every connection that the source takes is in use") as e,
                 ):
                     act()
                 assert e.value.cause is Cause.THROTTLED

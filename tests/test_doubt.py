@@ -10,7 +10,7 @@ import pytest
 from facade.app import compose
 from facade.cancellation import native
 from facade.cancellation.operator_resolution import judge, undo
-from facade.cancellation.stored_request import Caller as Who
+from facade.cancellation.stored_request import Requester as Who
 from facade.cancellation.timers import HOUR, MINUTE, Timers
 from facade.clock import Clock
 from facade.fhir import chargeability
@@ -34,17 +34,17 @@ class Time:
 
 
 @pytest.fixture
-def time(caller, monkeypatch):
-    return Time(caller.facade.ledger.clock, monkeypatch)
+def time(client, monkeypatch):
+    return Time(client.facade.ledger.clock, monkeypatch)
 
 
 @pytest.fixture
-def doubt(caller, simulator, time):
+def doubt(client, simulator, time):
     """An appointment in doubt, far ahead; gives its row as it is now."""
     move_eta(simulator, DAYS)
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
-    caller.cancel("apt_1")
-    return lambda: caller.facade.ledger.find(("heim", "apt_1"))
+    client.cancel("apt_1")
+    return lambda: client.facade.ledger.find(("heim", "apt_1"))
 
 
 def move_eta(simulator, ahead):
@@ -53,13 +53,13 @@ def move_eta(simulator, ahead):
     simulator.patch("apt_1", {**times, "windowEnd": (eta + timedelta(hours=2)).isoformat()})
 
 
-def reconcile_for(caller, time, seconds, step=1.0):
+def reconcile_for(client, time, seconds, step=1.0):
     """Let the background run through so many seconds, in which it looks every ``step``."""
-    source = caller.facade.sources["heim"]
+    source = client.facade.sources["heim"]
     ends_at = time.passed + seconds
     while time.passed < ends_at:
         time.passed += step
-        while caller.facade.reconciler.tick(source):
+        while client.facade.reconciler.tick(source):
             pass
 
 
@@ -67,18 +67,18 @@ def reads(simulator):
     return simulator.log.count("read", "apt_1")
 
 
-def test_doubt_is_read_into_after_1_2_5_15_and_60_seconds(caller, simulator, time, doubt):
+def test_doubt_is_read_into_after_1_2_5_15_and_60_seconds(client, simulator, time, doubt):
     begun = reads(simulator)
     seen = []
     for _ in range(100):
-        reconcile_for(caller, time, 1.0)
+        reconcile_for(client, time, 1.0)
         seen.append(reads(simulator) - begun)
     # At 1, 3, 8, 23 and 83 s, a tenth more or less each.
     assert [seen[n] for n in (1, 4, 10, 27, 93)] == [1, 2, 3, 4, 5]
     assert doubt().state == "in-doubt"
 
 
-def test_a_row_whose_read_ends_the_process_backs_off(caller, simulator, time, doubt, monkeypatch):
+def test_a_row_whose_read_ends_the_process_backs_off(client, simulator, time, doubt, monkeypatch):
     class Killed(BaseException):
         pass
 
@@ -86,12 +86,12 @@ def test_a_row_whose_read_ends_the_process_backs_off(caller, simulator, time, do
         if name == "after-take":
             raise Killed
 
-    monkeypatch.setattr(caller.facade.ledger, "crash_point", die)
+    monkeypatch.setattr(client.facade.ledger, "crash_point", die)
     killed = 0
     for _ in range(2 * int(HOUR)):
         time.passed += 1.0
         try:
-            caller.facade.reconciler.tick(caller.facade.sources["heim"])
+            client.facade.reconciler.tick(client.facade.sources["heim"])
         except Killed:
             killed += 1
     # Each time the next worker would die of it too: after 30 s at the least, and then further and further apart.
@@ -100,33 +100,33 @@ def test_a_row_whose_read_ends_the_process_backs_off(caller, simulator, time, do
     assert doubt().state == "in-doubt"
 
 
-def test_a_clients_own_read_leaves_the_schedule_alone(caller, time, doubt):
+def test_a_clients_own_read_leaves_the_schedule_alone(client, time, doubt):
     before = doubt()
     for _ in range(3):
-        assert caller.cancel("apt_1").json["status"] == "proposed"
+        assert client.cancel("apt_1").json["status"] == "proposed"
     assert (doubt().read_due, doubt().read_step) == (before.read_due, before.read_step)
     assert doubt().negative_reads == before.negative_reads + 3
 
 
-def test_not_applied_takes_the_settle_window_and_three_negative_reads(caller, simulator, time, doubt):
-    reconcile_for(caller, time, 14 * MINUTE, step=5.0)
+def test_not_applied_takes_the_settle_window_and_three_negative_reads(client, simulator, time, doubt):
+    reconcile_for(client, time, 14 * MINUTE, step=5.0)
     assert doubt().state == "in-doubt"
-    reconcile_for(caller, time, 2 * MINUTE, step=5.0)
+    reconcile_for(client, time, 2 * MINUTE, step=5.0)
     assert doubt().state == "not-applied"
     assert doubt().negative_reads >= 3
     assert simulator.log.count("cancel") == 1
-    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    assert client.cancel("apt_1").json["status"] == "cancelled"
     assert simulator.log.count("cancel") == 2
 
 
 def test_the_settle_window_is_the_sources_own(make, simulator, monkeypatch):
-    caller = make(settings="settle_window = 60")
-    time = Time(caller.facade.ledger.clock, monkeypatch)
+    client = make(settings="settle_window = 60")
+    time = Time(client.facade.ledger.clock, monkeypatch)
     move_eta(simulator, DAYS)
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
-    caller.cancel("apt_1")
-    reconcile_for(caller, time, 90.0)
-    assert caller.facade.ledger.find(("heim", "apt_1")).state == "not-applied"
+    client.cancel("apt_1")
+    reconcile_for(client, time, 90.0)
+    assert client.facade.ledger.find(("heim", "apt_1")).state == "not-applied"
 
 
 @pytest.mark.parametrize("applied_late", [False, True])
@@ -135,37 +135,37 @@ def test_doubt_settles_within_answer_time_settle_window_and_one_probe_interval(
     make, simulator, monkeypatch, window, applied_late
 ):
     """With a source that can be read, and a reconciler that is not interrupted; docs/at-most-once.md states it."""
-    caller = make(settings=f"settle_window = {window}")
-    time = Time(caller.facade.ledger.clock, monkeypatch)
+    client = make(settings=f"settle_window = {window}")
+    time = Time(client.facade.ledger.clock, monkeypatch)
     move_eta(simulator, DAYS)
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
-    caller.cancel("apt_1")
+    client.cancel("apt_1")
     intervals = [1.1 * seconds for seconds in Timers().reads]  # each is a tenth longer at most
     reads_until = list(itertools.accumulate(seconds / 1.1 * 0.9 for seconds in intervals))
     after = next(at for at, seconds in enumerate(reads_until) if seconds >= window)  # surely after the window
     interval = intervals[max(after, 2)]
     if applied_late:
-        reconcile_for(caller, time, window - 1.0)
+        reconcile_for(client, time, window - 1.0)
         simulator.patch("apt_1", {"status": "cancelled"})
     # The third read is after 8 seconds, however short the window is.
-    bound = caller.facade.config.answer_within + max(window, sum(intervals[:2])) + interval
-    reconcile_for(caller, time, bound - time.passed)
-    row = caller.facade.ledger.find(("heim", "apt_1"))
+    bound = client.facade.config.answer_within + max(window, sum(intervals[:2])) + interval
+    reconcile_for(client, time, bound - time.passed)
+    row = client.facade.ledger.find(("heim", "apt_1"))
     assert row.state == ("cancelled" if applied_late else "not-applied")
     assert simulator.log.count("cancel") == 1
 
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_several_processes_settle_doubt_as_soon_as_one(make, simulator, monkeypatch, count):
-    caller = make(settings="settle_window = 900")
-    facade = caller.facade
+    client = make(settings="settle_window = 900")
+    facade = client.facade
     time = Time(facade.ledger.clock, monkeypatch)
     move_eta(simulator, DAYS)
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
     timers = Timers.for_answers_within(8.0)
     ledgers = [Ledger(facade.ledger.engine, clock=facade.ledger.clock) for _ in range(count)]
     others = [compose(facade.config, facade.sources, ledger, timers) for ledger in ledgers]
-    caller.cancel("apt_1")
+    client.cancel("apt_1")
     bound = facade.config.answer_within + 900 + 1.1 * 900
     while time.passed < bound:
         time.passed += 5.0
@@ -178,16 +178,16 @@ def test_several_processes_settle_doubt_as_soon_as_one(make, simulator, monkeypa
 
 
 def test_a_process_that_begins_with_a_clock_that_is_days_ahead_sends_nothing_to_a_person(
-    caller, simulator, time, doubt
+    client, simulator, time, doubt
 ):
     class Ahead(Clock):
         def now(self):
-            return caller.facade.ledger.clock.now() + 3.5 * 24 * HOUR
+            return client.facade.ledger.clock.now() + 3.5 * 24 * HOUR
 
         def monotonic(self):
-            return caller.facade.ledger.clock.monotonic()
+            return client.facade.ledger.clock.monotonic()
 
-    facade = caller.facade
+    facade = client.facade
     ledger = Ledger(facade.ledger.engine, clock=Ahead())
     other = compose(facade.config, facade.sources, ledger, Timers.for_answers_within(8.0))
     for _ in range(20):
@@ -198,8 +198,8 @@ def test_a_process_that_begins_with_a_clock_that_is_days_ahead_sends_nothing_to_
     assert simulator.log.count("read", "apt_1") > 3
 
 
-def test_a_source_is_read_again_after_a_thread_could_not_be_started(caller, simulator, time, doubt, monkeypatch):
-    reconciler = caller.facade.reconciler
+def test_a_source_is_read_again_after_a_thread_could_not_be_started(client, simulator, time, doubt, monkeypatch):
+    reconciler = client.facade.reconciler
     start, failed = threading.Thread.start, []
 
     def once(self):
@@ -210,15 +210,15 @@ def test_a_source_is_read_again_after_a_thread_could_not_be_started(caller, simu
 
     monkeypatch.setattr(threading.Thread, "start", once)
     time.passed += 2.0
-    (row,) = caller.facade.ledger.due()
+    (row,) = client.facade.ledger.due()
     reconciler._begin("heim", [row])
     assert failed == ["reconcile-heim"]
     reconciler._begin("heim", [row])
     eventually(lambda: doubt().read_step == 1 and "heim" not in reconciler._busy)
 
 
-def test_cancelled_that_a_reader_was_told_can_not_be_undone(caller, simulator, doubt, monkeypatch):
-    facade = caller.facade
+def test_cancelled_that_a_reader_was_told_can_not_be_undone(client, simulator, doubt, monkeypatch):
+    facade = client.facade
     simulator.patch("apt_1", {"status": "cancelled"})
     adapter = facade.sources["heim"].adapter
     read = adapter.read
@@ -226,76 +226,76 @@ def test_cancelled_that_a_reader_was_told_can_not_be_undone(caller, simulator, d
     def judged_meanwhile(appointment_id):
         found = read(appointment_id)
         if doubt().state == "in-doubt":
-            assert judge(facade.records, doubt(), "cancelled", "by phone", "ann")
+            assert judge(facade.repository, doubt(), "cancelled", "by phone", "ann")
         return found
 
     monkeypatch.setattr(adapter, "read", judged_meanwhile)
-    assert caller.read("apt_1").json["status"] == "cancelled"
-    assert not undo(facade.records, doubt(), "wrong", "ann", readable=True)
-    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    assert client.read("apt_1").json["status"] == "cancelled"
+    assert not undo(facade.repository, doubt(), "wrong", "ann", readable=True)
+    assert client.cancel("apt_1").json["status"] == "cancelled"
 
 
-def test_a_process_that_has_not_watched_for_the_window_does_not_judge(caller, time, doubt, monkeypatch):
-    at = caller.facade.ledger.clock.monotonic()
+def test_a_process_that_has_not_watched_for_the_window_does_not_judge(client, time, doubt, monkeypatch):
+    at = client.facade.ledger.clock.monotonic()
     # The wall clock alone goes on: it has jumped.
-    monkeypatch.setattr(caller.facade.ledger.clock, "monotonic", lambda: at)
-    reconcile_for(caller, time, 3 * HOUR, step=MINUTE)
+    monkeypatch.setattr(client.facade.ledger.clock, "monotonic", lambda: at)
+    reconcile_for(client, time, 3 * HOUR, step=MINUTE)
     assert doubt().negative_reads > 3
     assert doubt().state == "in-doubt"
 
 
-def test_a_new_attempts_doubt_is_watched_from_its_own_beginning(time, doubt, caller):
-    watch = caller.facade.records.watch
+def test_a_new_attempts_doubt_is_watched_from_its_own_beginning(time, doubt, client):
+    watch = client.facade.repository.observed
     first = doubt()
     watch.in_state(first)
     time.passed += HOUR
     assert watch.in_state(first) >= HOUR
-    assert watch.in_state(replace(first, epoch=first.epoch + 1)) < HOUR
+    assert watch.in_state(replace(first, attempt_number=first.attempt_number + 1)) < HOUR
     assert watch.in_state(replace(first, negative_reads=2, changed_at=first.changed_at + 1)) >= HOUR
 
 
-def test_failed_reads_are_no_negative_reads(caller, simulator, time, doubt):
+def test_failed_reads_are_no_negative_reads(client, simulator, time, doubt):
     simulator.faults.arm("apt_1", FAULTS["read-500"])
-    reconcile_for(caller, time, HOUR, step=MINUTE)
+    reconcile_for(client, time, HOUR, step=MINUTE)
     assert (doubt().state, doubt().negative_reads) == ("in-doubt", 0)
 
 
-def test_a_late_write_is_found(caller, simulator, time, doubt):
-    reconcile_for(caller, time, 5 * MINUTE, step=5.0)
+def test_a_late_write_is_found(client, simulator, time, doubt):
+    reconcile_for(client, time, 5 * MINUTE, step=5.0)
     simulator.patch("apt_1", {"status": "cancelled"})
-    reconcile_for(caller, time, 15 * MINUTE, step=5.0)
+    reconcile_for(client, time, 15 * MINUTE, step=5.0)
     assert doubt().state == "cancelled"
-    assert caller.cancel("apt_1").headers["ETag"] == 'W/"1"'
+    assert client.cancel("apt_1").headers["ETag"] == 'W/"1"'
 
 
-def test_with_less_than_26_hours_to_the_eta_a_person_must_look_and_evidence_still_counts(caller, simulator, time):
+def test_with_less_than_26_hours_to_the_eta_a_person_must_look_and_evidence_still_counts(client, simulator, time):
     move_eta(simulator, timedelta(hours=25))
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
-    caller.cancel("apt_1")
-    reconcile_for(caller, time, 2 * MINUTE)  # a process trusts its wall clock once it has gone on for a minute
-    ledger = caller.facade.ledger
+    client.cancel("apt_1")
+    reconcile_for(client, time, 2 * MINUTE)  # a process trusts its wall clock once it has gone on for a minute
+    ledger = client.facade.ledger
     assert ledger.find(("heim", "apt_1")).state == "operator"
-    assert caller.cancel("apt_1").json["status"] == "proposed"
-    reconcile_for(caller, time, HOUR, step=MINUTE)
+    assert client.cancel("apt_1").json["status"] == "proposed"
+    reconcile_for(client, time, HOUR, step=MINUTE)
     assert ledger.find(("heim", "apt_1")).state == "operator"
     simulator.patch("apt_1", {"status": "cancelled"})
-    reconcile_for(caller, time, 2 * HOUR, step=MINUTE)
+    reconcile_for(client, time, 2 * HOUR, step=MINUTE)
     assert ledger.find(("heim", "apt_1")).state == "cancelled"
     assert simulator.log.count("cancel") == 1
 
 
 @pytest.mark.parametrize("form", ["an instant", "a date", "no time"])
-def test_an_eta_that_cannot_be_used_is_near(caller, simulator, time, form):
+def test_an_eta_that_cannot_be_used_is_near(client, simulator, time, form):
     eta = datetime.now(UTC) + (timedelta(hours=25) if form == "an instant" else DAYS)
     told = {"an instant": eta.isoformat(), "a date": f"{eta:%Y-%m-%d}", "no time": "soon"}
     move_eta(simulator, DAYS)
     simulator.patch("apt_1", {"estimatedTimeOfArrival": told[form]})
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
-    answer = caller.cancel("apt_1").json
+    answer = client.cancel("apt_1").json
     (extension,) = (e for e in answer["extension"] if e["url"] == chargeability.EXTENSION)
     assert extension["extension"][0]["valueBoolean"] is (form != "an instant")
-    reconcile_for(caller, time, 2 * MINUTE)
-    assert caller.facade.ledger.find(("heim", "apt_1")).state == "operator"
+    reconcile_for(client, time, 2 * MINUTE)
+    assert client.facade.ledger.find(("heim", "apt_1")).state == "operator"
 
 
 @pytest.mark.parametrize(
@@ -314,25 +314,25 @@ def test_the_eta_that_is_recorded(extension, limit):
     assert native.times(told)["charge_limit"] == limit
 
 
-def test_after_24_hours_a_person_must_look(caller, simulator, time, doubt):
+def test_after_24_hours_a_person_must_look(client, simulator, time, doubt):
     simulator.faults.arm("apt_1", FAULTS["read-500"])
-    reconcile_for(caller, time, 23 * HOUR, step=10 * MINUTE)
+    reconcile_for(client, time, 23 * HOUR, step=10 * MINUTE)
     assert doubt().state == "in-doubt"
-    reconcile_for(caller, time, 3 * HOUR, step=10 * MINUTE)
+    reconcile_for(client, time, 3 * HOUR, step=10 * MINUTE)
     assert doubt().state == "operator"
 
 
-def test_where_a_repeat_is_harmful_a_person_judges_what_reads_would_settle(caller, simulator, time, doubt):
-    source = caller.facade.sources["heim"]
-    harmful = replace(source, system=replace(source.system, repeat="harmful"))
+def test_where_a_repeat_is_harmful_a_person_judges_what_reads_would_settle(client, simulator, time, doubt):
+    source = client.facade.sources["heim"]
+    harmful = replace(source, plugin=replace(source.plugin, repeat="harmful"))
     for _ in range(20 * 12):
         time.passed += 5.0
-        while caller.facade.reconciler.tick(harmful):
+        while client.facade.reconciler.tick(harmful):
             pass
     assert doubt().state == "operator"
 
 
-def test_a_silent_owners_write_becomes_doubt_and_its_claim_is_given_up(caller, simulator, time, monkeypatch):
+def test_a_silent_owners_write_becomes_doubt_and_its_claim_is_given_up(client, simulator, time, monkeypatch):
     class Killed(BaseException):
         pass
 
@@ -343,13 +343,13 @@ def test_a_silent_owners_write_becomes_doubt_and_its_claim_is_given_up(caller, s
 
         return die
 
-    source = caller.facade.sources["heim"]
+    source = client.facade.sources["heim"]
     for appointment_id, point in (("apt_1", "after-claim"), ("apt_2", "before-record")):
         with monkeypatch.context() as patched:
-            patched.setattr(caller.facade.ledger, "crash_point", at(point))
+            patched.setattr(client.facade.ledger, "crash_point", at(point))
             with pytest.raises(Killed):
-                caller.facade.cancellations.cancel(source, CancelRequest(appointment_id=appointment_id), Who("x"))
-    reconcile_for(caller, time, 1.2 * PATIENT)
-    states = {row.appointment_id: row.state for row in caller.facade.ledger.in_states(["refused", "cancelled"])}
+                client.facade.cancellations.cancel(source, CancelRequest(appointment_id=appointment_id), Who("x"))
+    reconcile_for(client, time, 1.2 * PATIENT)
+    states = {row.appointment_id: row.state for row in client.facade.ledger.in_states(["refused", "cancelled"])}
     assert states == {"apt_1": "refused", "apt_2": "cancelled"}
     assert simulator.log.count("cancel") == 1

@@ -156,14 +156,14 @@ def test_an_appointment_is_read_before_and_after_its_cancel(process, heim, path)
 
 
 def test_metadata_and_health_need_no_key_and_the_concept_map_does(process):
-    nobody = "Host: facade\r\nConnection: close\r\n"
-    status, _, capabilities = send(process, "GET", f"{BASE}/metadata", head=nobody)
+    no_one = "Host: facade\r\nConnection: close\r\n"
+    status, _, capabilities = send(process, "GET", f"{BASE}/metadata", head=no_one)
     assert (status, capabilities["fhirVersion"]) == (200, "4.0.1")
-    assert send(process, "GET", f"{BASE}/ConceptMap/heim", head=nobody)[0] == 401
+    assert send(process, "GET", f"{BASE}/ConceptMap/heim", head=no_one)[0] == 401
     status, _, mapping = send(process, "GET", f"{BASE}/ConceptMap/heim")
     assert (status, mapping["resourceType"]) == (200, "ConceptMap")
     for name in ("live", "ready"):
-        assert exchange(process.address, f"GET /health/{name} HTTP/1.1\r\n{nobody}\r\n".encode())[0] == 200
+        assert exchange(process.address, f"GET /health/{name} HTTP/1.1\r\n{no_one}\r\n".encode())[0] == 200
 
 
 @pytest.mark.parametrize("path", ["/metadata", "/ConceptMap/heim", "/Appointment/heim/1839594", "/Appointment/1839594"])
@@ -325,13 +325,13 @@ def run(url, *arguments, key=KEY):
 
 def test_facade_cancel_says_in_its_exit_code_what_became_of_it(process, heim):
     url = process.url + BASE
-    nobody = "http://127.0.0.1:9"
+    no_one = "http://127.0.0.1:9"
     calls = {
         "cancelled": (url, "heim", "apt_1", "--reason", "pat-mv", "--note", "Moved to Leeds"),
         "proposed": (url, "heim", "apt_refused"),
         "unknown appointment": (url, "heim", "apt_nobody"),
         "unknown source": (url, "nowhere", "apt_1"),
-        "no facade": (nobody, "heim", "apt_1"),
+        "no facade": (no_one, "heim", "apt_1"),
         "no FHIR there": (process.url, "heim", "apt_1"),
         "unknown reason": (url, "heim", "apt_2", "--reason", "nonsense"),
         "bare http": ("http://facade.example", "heim", "apt_2"),

@@ -57,5 +57,5 @@ def test_the_same_seed_is_the_same_run(make):
 
 def test_a_mutant_that_names_no_code_is_refused():
     mutant = replace(MUTANTS["sending is not flushed"], old="no such text")
-    with pytest.raises(AssertionError, match="mend the mutant"), mutant.alive():
+    with pytest.raises(AssertionError, match="fix the mutant"), mutant.alive():
         pass

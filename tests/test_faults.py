@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from facade_heim.simulator import HeimSimulator
 
-from facade.testing.simulator.faults import FAULTS, Answer, Commit
+from facade.testing.simulator.faults import FAULTS, Behaviour, Commit
 from facade.testing.simulator.host import serve
 from facade.testing.simulator.transport import Timings
 from tests.support.process import configuration, facade
@@ -20,34 +20,34 @@ SLACK = 60.0
 AT_ONCE = 8
 CANCEL = {"resourceType": "Appointment", "status": "cancelled"}
 
-# What a call-centre agent is told, by what the source did.
+# What a call-centre agent is reported, by what the source did.
 ISSUE_CODES = {
-    Answer.SILENCE: "timeout",
-    Answer.RESET: "transient",
-    Answer.SERVER_ERROR: "transient",
-    Answer.HTML_404: "processing",
-    Answer.JSON_404: "processing",
-    Answer.HTML_502: "transient",
-    Answer.UNAUTHORIZED: "security",
-    Answer.REFUSED: "business-rule",
-    Answer.THROTTLED: "throttled",
-    Answer.THROTTLED_FOR: "throttled",
-    Answer.ACCEPTED_202: "processing",
-    Answer.EMPTY_200: "processing",
-    Answer.HTML_200: "processing",
-    Answer.GARBAGE_200: "processing",
-    Answer.OTHER_JSON_200: "processing",
-    Answer.UNCHANGED_200: "processing",
-    Answer.ERROR_200: "processing",
-    Answer.ABOUT_ANOTHER: "processing",
-    Answer.CUT_HEADERS: "processing",
-    Answer.CUT_BODY: "transient",
-    Answer.SLOW_DRIP: "timeout",
-    Answer.ENDLESS: "processing",
-    Answer.TWICE: "processing",
-    Answer.REDIRECT: "processing",
+    Behaviour.SILENCE: "timeout",
+    Behaviour.RESET: "transient",
+    Behaviour.SERVER_ERROR: "transient",
+    Behaviour.HTML_404: "processing",
+    Behaviour.JSON_404: "processing",
+    Behaviour.HTML_502: "transient",
+    Behaviour.UNAUTHORIZED: "security",
+    Behaviour.REFUSED: "business-rule",
+    Behaviour.THROTTLED: "throttled",
+    Behaviour.THROTTLED_FOR: "throttled",
+    Behaviour.ACCEPTED_202: "processing",
+    Behaviour.EMPTY_200: "processing",
+    Behaviour.HTML_200: "processing",
+    Behaviour.GARBAGE_200: "processing",
+    Behaviour.OTHER_JSON_200: "processing",
+    Behaviour.UNCHANGED_200: "processing",
+    Behaviour.ERROR_200: "processing",
+    Behaviour.ABOUT_ANOTHER: "processing",
+    Behaviour.CUT_HEADERS: "processing",
+    Behaviour.CUT_BODY: "transient",
+    Behaviour.SLOW_DRIP: "timeout",
+    Behaviour.ENDLESS: "processing",
+    Behaviour.TWICE: "processing",
+    Behaviour.REDIRECT: "processing",
 }
-SURELY_NOT_DONE = {Answer.UNAUTHORIZED, Answer.REFUSED}
+SURELY_NOT_DONE = {Behaviour.UNAUTHORIZED, Behaviour.REFUSED}
 REQUIRED = "resourceType id identifier serviceType appointmentType slot participant status".split()
 
 READS = [name for name, fault in FAULTS.items() if fault.operation == "read"]
@@ -83,7 +83,7 @@ def process(simulator, tmp_path_factory):
 
 def asked(names, ask):
     """The answers by name: many at once, those first that the source keeps waiting."""
-    ordered = sorted(names, key=lambda name: FAULTS[name].answer not in {Answer.SILENCE, Answer.SLOW_DRIP})
+    ordered = sorted(names, key=lambda name: FAULTS[name].answer not in {Behaviour.SILENCE, Behaviour.SLOW_DRIP})
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(zip(ordered, pool.map(ask, ordered), strict=True))
 
@@ -113,7 +113,7 @@ def read(process, posts):
 
 
 def test_the_tables_here_are_complete():
-    assert ISSUE_CODES.keys() == set(Answer)
+    assert ISSUE_CODES.keys() == set(Behaviour)
     assert len(CANCELLED) >= 8
     assert len(PROPOSED) >= 20
 
@@ -139,9 +139,9 @@ def test_a_proposed_answer_says_why_in_an_outcome_that_fits(told, name):
     assert outcome["resourceType"] == "OperationOutcome"
     assert body["supportingInformation"] == [{"reference": f"#{outcome['id']}"}]
     [issue] = outcome["issue"]
-    assert issue["code"] == ISSUE_CODES[fault.answer]
+    assert issue["code"] == ISSUE_CODES[fault.behaviour]
     # Only what surely was not done is an error: the rest is a doubt, and its text says what to do about it.
-    surely_not = fault.operation == "cancel" and fault.answer in SURELY_NOT_DONE
+    surely_not = fault.operation == "cancel" and fault.behaviour in SURELY_NOT_DONE
     assert issue["severity"] == ("error" if surely_not else "warning")
     unread = "whether the appointment is cancelled was not seen"
     doubt = unread if fault.operation == "read" else "It is not known whether"

@@ -12,11 +12,11 @@ from facade_fhir_r4.settings import FhirR4Settings
 from structlog.testing import capture_logs
 from werkzeug.wrappers import Response
 
-from facade import CancelRequest, ConfigurationError, NativeReason, SourceConfig, Unknown
+from facade import CancelRequest, ConfigurationError, NativeReason, OutcomeUnknown, SourceConfig
 from facade.app import assemble
 from facade.errors import Cause
 from facade.fhir import reasons
-from facade.testing.simulator.faults import FAULTS, Answer
+from facade.testing.simulator.faults import FAULTS, Behaviour
 from tests.support.keys import key_pair
 from tests.support.passthrough_diff import harm
 from tests.support.recording_fhir_server import BY_TOKEN, TOKEN
@@ -30,11 +30,11 @@ MOVED = {
     "cancelationReason": {"coding": [{"system": reasons.SYSTEM, "code": "pat-mv"}], "text": "Moved to another town"},
 }
 OUTCOME = json.dumps({"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "processing"}]})
-SLOW = {Answer.SILENCE, Answer.SLOW_DRIP, Answer.ENDLESS}
+SLOW = {Behaviour.SILENCE, Behaviour.SLOW_DRIP, Behaviour.ENDLESS}
 
 
-def cancel(caller, appointment_id, body=MOVED):
-    response = caller.cancel(appointment_id, body, source="fhir")
+def cancel(client, appointment_id, body=MOVED):
+    response = client.cancel(appointment_id, body, source="fhir")
     assert response.status_code == 200
     return response.json
 
@@ -144,13 +144,13 @@ def test_only_a_status_to_cancel_from_is_written_to(fhir_facade, fhir, mode, sta
 
 
 def test_other_servers_statuses_and_extension_can_be_set(fhir_facade, fhir):
-    caller = fhir_facade('cancellable_statuses = ["waitlist"]\nis_cancelable_extension = "urn:example:is-cancelable"\n')
+    client = fhir_facade('cancellable_statuses = ["waitlist"]\nis_cancelable_extension = "urn:example:is-cancelable"\n')
     fhir.patch("apt-waitlist", {"extension": [{"url": "urn:example:is-cancelable", "valueBoolean": False}]})
-    assert cancel(caller, "apt-booked")["status"] == "proposed"
-    assert cancel(caller, "apt-waitlist")["status"] == "proposed"
+    assert cancel(client, "apt-booked")["status"] == "proposed"
+    assert cancel(client, "apt-waitlist")["status"] == "proposed"
     assert fhir.writes() == 0
     fhir.patch("apt-waitlist", {"extension": [{"url": "urn:example:is-cancelable", "valueBoolean": True}]})
-    assert why(cancel(caller, "apt-waitlist")) == "business-rule"  # this server's own rule now
+    assert why(cancel(client, "apt-waitlist")) == "business-rule"  # this server's own rule now
     assert fhir.writes() == 1
 
 
@@ -175,17 +175,17 @@ def test_a_cancelled_appointment_is_told_and_not_written_to(fhir_facade, fhir, m
 
 
 def test_what_was_cancelled_before_an_updates_own_read_is_told_without_a_permit(fhir_facade, fhir):
-    caller = fhir_facade(UPDATE)
+    client = fhir_facade(UPDATE)
 
     def cancelled_meanwhile():
         if len(fhir.received) == 2:
             fhir.patch("apt-1", {"status": "cancelled", "cancelationReason": {"text": "Rang the ward"}})
 
     fhir.before["GET"] = cancelled_meanwhile
-    answer = cancel(caller, "apt-1")
+    answer = cancel(client, "apt-1")
     assert answer["cancelationReason"]["text"] == "Rang the ward"
     assert fhir.writes() == 0
-    events = [line["event"] for line in caller.facade.ledger.timeline(("fhir", "apt-1"))]
+    events = [line["event"] for line in client.facade.ledger.timeline(("fhir", "apt-1"))]
     assert "send" not in events
 
 
@@ -223,33 +223,33 @@ def test_a_server_may_answer_every_write_emptily(fhir_facade, fhir, mode):
 )
 def test_what_does_not_prove_the_cancel_is_read_after_and_never_sent_again(fhir_facade, fhir, answer):
     fhir.canned["PATCH"] = answer
-    caller = fhir_facade()
-    told = cancel(caller, "apt-1")
+    client = fhir_facade()
+    told = cancel(client, "apt-1")
     assert told["status"] == "proposed"
-    assert caller.facade.ledger.find(("fhir", "apt-1")).state == "in-doubt"
+    assert client.facade.ledger.find(("fhir", "apt-1")).state == "in-doubt"
     assert fhir.methods() == ["GET", "PATCH", "GET"]
     fhir.patch("apt-1", {"status": "cancelled"})
-    assert cancel(caller, "apt-1")["status"] == "cancelled"
+    assert cancel(client, "apt-1")["status"] == "cancelled"
     assert fhir.writes() == 1
 
 
 @pytest.mark.parametrize("status", [200, 204])
 def test_an_empty_answer_to_a_write_that_did_nothing_proves_nothing(fhir_facade, fhir, status):
     fhir.canned["PATCH"] = an_answer("", status)
-    caller = fhir_facade()
-    assert cancel(caller, "apt-1")["status"] == "proposed"
-    row = caller.facade.ledger.find(("fhir", "apt-1"))
+    client = fhir_facade()
+    assert cancel(client, "apt-1")["status"] == "proposed"
+    row = client.facade.ledger.find(("fhir", "apt-1"))
     assert (row.state, row.cause) == ("in-doubt", "unproven")
 
 
 @pytest.mark.parametrize(("status", "issue"), [(400, "business-rule"), (403, "security"), (422, "business-rule")])
 def test_a_refusal_in_an_operation_outcome_did_nothing(fhir_facade, fhir, status, issue):
     fhir.canned["PATCH"] = an_answer(OUTCOME, status)
-    caller = fhir_facade()
-    assert why(cancel(caller, "apt-1")) == issue
-    assert caller.facade.ledger.find(("fhir", "apt-1")).state == "refused"
+    client = fhir_facade()
+    assert why(cancel(client, "apt-1")) == issue
+    assert client.facade.ledger.find(("fhir", "apt-1")).state == "refused"
     del fhir.canned["PATCH"]
-    assert cancel(caller, "apt-1")["status"] == "cancelled"
+    assert cancel(client, "apt-1")["status"] == "cancelled"
 
 
 def test_a_locked_appointment_is_in_doubt_after_one_write(fhir_facade, fhir):
@@ -307,12 +307,12 @@ def test_a_412_in_any_shape_means_that_nothing_was_written(fhir_facade, fhir):
 
 
 def test_an_unknown_appointment_is_404_and_so_is_a_deleted_one(fhir_facade, fhir):
-    caller = fhir_facade()
-    assert caller.cancel("apt-nobody", source="fhir").status_code == 404
+    client = fhir_facade()
+    assert client.cancel("apt-no one", source="fhir").status_code == 404
     fhir.canned["GET"] = an_answer(OUTCOME, 410)
-    assert caller.cancel("apt-1", source="fhir").status_code == 404
+    assert client.cancel("apt-1", source="fhir").status_code == 404
     fhir.canned["GET"] = an_answer("<html>gone</html>", 410)
-    assert caller.cancel("apt-2", source="fhir").json["status"] == "proposed"
+    assert client.cancel("apt-2", source="fhir").json["status"] == "proposed"
     assert fhir.writes() == 0
 
 
@@ -322,7 +322,7 @@ def test_an_id_that_fhir_cannot_have_reaches_no_server(fhir_facade, fhir, appoin
     assert fhir.log.entries() == []
 
 
-@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.answer not in SLOW])
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.behaviour not in SLOW])
 def test_every_quick_fault_ends_as_it_says_with_one_write_at_most(fhir_facade, fhir, name):
     with capture_logs() as logs:
         assert cancel(fhir_facade(), f"apt-{name}")["status"] == FAULTS[name].ends_in
@@ -373,7 +373,7 @@ def test_a_sparse_answer_to_the_write_loses_nothing_that_was_read(fhir_facade, f
 def test_a_sparse_appointment_is_completed(fhir_facade, fhir):
     answer = cancel(fhir_facade(), "apt-sparse")
     assert answer["status"] == "cancelled"
-    assert answer["slot"][0]["display"] == "Unknown"
+    assert answer["slot"][0]["display"] == "OutcomeUnknown"
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_the_tag_is_the_etag_as_it_came_or_else_the_metas_version_as_a_weak_one(
     "native", [None, [], {}, {"resourceType": "Patient", "id": "a"}, {"resourceType": "Appointment", "id": "b"}]
 )
 def test_an_answer_that_is_not_this_appointment_is_unreadable(native):
-    with pytest.raises(Unknown) as raised:
+    with pytest.raises(OutcomeUnknown) as raised:
         translate.to_fhir(native, "", "a")
     assert raised.value.cause is Cause.UNREADABLE
 
@@ -435,7 +435,7 @@ def test_every_setting_has_its_row_in_the_readme():
 
 def test_the_defaults_are_those_of_the_readme(fhir):
     settings = config().settings
-    for name in ("mode", "algorithm", "scope", "concurrent_calls", "settle_window", "is_cancelable_extension"):
+    for name in ("mode", "algorithm", "scope", "max_concurrent", "settle_window", "is_cancelable_extension"):
         value = settings[name]
         shown = f"{value:g}" if isinstance(value, (int, float)) else f"`{value}`"
         (row,) = re.findall(rf"^\| `{name}` \|([^|]+)\|", README, re.MULTILINE)
@@ -470,7 +470,7 @@ def test_the_readmes_example_settings_load(tmp_path, monkeypatch):
         (BY_TOKEN + 'is_cancelable_extension = "is"', "is_cancelable_extension: must be an absolute URI"),
         (BY_TOKEN + 'code_systems = {cancelationReason = "urn:x"}', "code_systems.cancelationReason: unknown key"),
         (BY_TOKEN + 'scope = ""', "sources.fhir.scope: must be scopes, a space between two"),
-        (BY_TOKEN + "concurrent_calls = 0", "sources.fhir.concurrent_calls: must be 1 to 1000"),
+        (BY_TOKEN + "max_concurrent = 0", "sources.fhir.max_concurrent: must be 1 to 1000"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_in_one_sentence(fhir_facade, settings, problem):
@@ -508,17 +508,17 @@ MODIFIERS = pytest.mark.parametrize(
 @MODIFIERS
 def test_an_appointment_with_a_modifier_is_not_written_to_nor_shown(fhir_facade, fhir, mode, modifier):
     fhir.patch("apt-1", modifier)
-    caller = fhir_facade(mode)
-    answer = cancel(caller, "apt-1")
+    client = fhir_facade(mode)
+    answer = cancel(client, "apt-1")
     assert (answer["status"], why(answer)) == ("proposed", "processing")
     assert fhir.writes() == 0
-    assert caller.read("apt-1", source="fhir").status_code == 503
+    assert client.read("apt-1", source="fhir").status_code == 503
 
 
 @MODIFIERS
 def test_a_modifier_that_comes_between_two_reads_is_not_written_over(fhir_facade, fhir, monkeypatch, modifier):
-    caller = fhir_facade('mode = "update"')
-    adapter = caller.facade.sources["fhir"].adapter
+    client = fhir_facade('mode = "update"')
+    adapter = client.facade.sources["fhir"].adapter
     read = adapter.read
 
     def changed_afterwards(appointment_id):
@@ -527,17 +527,17 @@ def test_a_modifier_that_comes_between_two_reads_is_not_written_over(fhir_facade
         return found
 
     monkeypatch.setattr(adapter, "read", changed_afterwards)
-    assert cancel(caller, "apt-1")["status"] == "proposed"
+    assert cancel(client, "apt-1")["status"] == "proposed"
     assert fhir.writes() == 0
-    assert caller.facade.ledger.find(("fhir", "apt-1")).state == "refused"
+    assert client.facade.ledger.find(("fhir", "apt-1")).state == "refused"
 
 
 @MODIFIERS
 def test_a_cancelled_status_under_a_modifier_is_no_evidence(fhir_facade, fhir, modifier):
     fhir.patch("apt-1", {"status": "cancelled", **modifier})
-    caller = fhir_facade()
-    assert cancel(caller, "apt-1")["status"] == "proposed"
-    assert caller.facade.ledger.find(("fhir", "apt-1")).state == "refused"
+    client = fhir_facade()
+    assert cancel(client, "apt-1")["status"] == "proposed"
+    assert client.facade.ledger.find(("fhir", "apt-1")).state == "refused"
 
 
 @MODES
@@ -559,7 +559,7 @@ def test_a_no_show_keeps_its_reason_on_a_read(fhir_facade, fhir):
 
 @pytest.mark.parametrize("code", reasons.hl7_codes())
 def test_a_read_after_the_cancel_tells_the_recorded_reason(fhir_facade, fhir, code):
-    caller = fhir_facade()
+    client = fhir_facade()
     reason = {"coding": [{"system": reasons.SYSTEM, "code": code}], "text": "the text"}
-    cancelled = cancel(caller, "apt-1", {**MOVED, "cancelationReason": reason})
-    assert caller.read("apt-1", source="fhir").json["cancelationReason"] == cancelled["cancelationReason"]
+    cancelled = cancel(client, "apt-1", {**MOVED, "cancelationReason": reason})
+    assert client.read("apt-1", source="fhir").json["cancelationReason"] == cancelled["cancelationReason"]

@@ -1,4 +1,4 @@
-"""The fhir_r4 plugin against a FHIR server that nobody here wrote: Medplum's engine, over a real socket."""
+"""The fhir_r4 plugin against a FHIR server that no one here wrote: Medplum's engine, over a real socket."""
 
 import json
 import subprocess
@@ -72,8 +72,8 @@ def facade(make, engine, monkeypatch):
     return build
 
 
-def cancel(caller, appointment_id):
-    return caller.cancel(appointment_id, MOVED, source="fhir")
+def cancel(client, appointment_id):
+    return client.cancel(appointment_id, MOVED, source="fhir")
 
 
 @RICH
@@ -118,8 +118,8 @@ def test_what_is_compared_would_be_missed(engine):
 
 @MODES
 def test_a_change_between_read_and_write_is_refused_there_and_written_once_more(facade, engine, mode, monkeypatch):
-    caller = facade(mode)
-    adapter = caller.facade.sources["fhir"].adapter
+    client = facade(mode)
+    adapter = client.facade.sources["fhir"].adapter
     write, edits = adapter._write, iter([{**APPOINTMENTS["scan-review"], "description": "Edited meanwhile"}])
 
     def edited_just_before(*args):
@@ -129,19 +129,19 @@ def test_a_change_between_read_and_write_is_refused_there_and_written_once_more(
         return write(*args)
 
     monkeypatch.setattr(adapter, "_write", edited_just_before)
-    answer = cancel(caller, "scan-review").json
+    answer = cancel(client, "scan-review").json
     assert (answer["status"], answer["description"]) == ("cancelled", "Edited meanwhile")
     assert engine.held("scan-review")["description"] == "Edited meanwhile"
-    events = [line["event"] for line in caller.facade.ledger.timeline(("fhir", "scan-review"))]
-    assert events == ["claim", "send", "stale-version", "send", "proof"]
+    events = [line["event"] for line in client.facade.ledger.timeline(("fhir", "scan-review"))]
+    assert events == ["claim", "send", "version-conflict", "send", "proof"]
 
 
 @MODES
 def test_a_second_cancel_is_answered_from_the_record_and_writes_nothing(facade, engine, mode):
-    caller = facade(mode)
-    first = cancel(caller, "scan-review")
+    client = facade(mode)
+    first = cancel(client, "scan-review")
     version = engine.held("scan-review")["meta"]["versionId"]
-    assert cancel(caller, "scan-review").data == first.data
+    assert cancel(client, "scan-review").data == first.data
     assert engine.held("scan-review")["meta"]["versionId"] == version
 
 
@@ -156,16 +156,16 @@ def test_what_somebody_else_cancelled_is_told_and_writes_nothing(facade, engine,
 
 
 def test_an_id_the_engine_does_not_know_is_404(facade, engine):
-    assert cancel(facade(), "nobody").status_code == 404
+    assert cancel(facade(), "no one").status_code == 404
 
 
 @MODES
 def test_what_the_engine_finds_invalid_stays_as_it_is_and_is_said_to_be_refused(facade, engine, mode):
     engine.put_unchecked({**APPOINTMENTS["asked-for"], "id": "old", "participant": []})
     version = engine.held("old")["meta"]["versionId"]
-    caller = facade(mode)
-    answer = cancel(caller, "old").json
+    client = facade(mode)
+    answer = cancel(client, "old").json
     assert answer["status"] == "proposed"
     assert answer["contained"][-1]["issue"][0]["code"] == "business-rule"
     assert engine.held("old")["meta"]["versionId"] == version
-    assert caller.facade.ledger.find(("fhir", "old")).state == "refused"
+    assert client.facade.ledger.find(("fhir", "old")).state == "refused"

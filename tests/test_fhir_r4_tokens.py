@@ -15,7 +15,7 @@ from facade_fhir_r4.settings import FhirR4Settings
 from structlog.testing import capture_logs
 from werkzeug.wrappers import Response
 
-from facade import ConfigurationError, NotDone, SourceConfig, deadline, remaining
+from facade import ConfigurationError, NotExecuted, SourceConfig, deadline, remaining
 from facade.errors import Cause
 from tests.support.hang_detection import give_up_once_reached
 from tests.support.keys import CLIENT, KEY_ID, key_pair
@@ -65,8 +65,8 @@ def tokens(fhir):
     return fhir.methods().count("POST")
 
 
-def cancel(caller, appointment_id="apt-1"):
-    return caller.cancel(appointment_id, source="fhir").json
+def cancel(client, appointment_id="apt-1"):
+    return client.cancel(appointment_id, source="fhir").json
 
 
 def why(answer):
@@ -105,10 +105,10 @@ def test_the_key_may_be_a_jwk_that_names_itself(fhir_facade, fhir, client):
 
 
 def test_a_token_is_kept_until_near_its_end(fhir_facade, fhir, client, clock):
-    caller = fhir_facade(access=client())
+    client = fhir_facade(access=client())
     for seconds, fetched in ((0, 1), (269, 1), (2, 2), (269, 2)):
         clock.seconds += seconds
-        assert caller.read("apt-1", source="fhir").status_code == 200
+        assert client.read("apt-1", source="fhir").status_code == 200
         assert tokens(fhir) == fetched
 
 
@@ -153,10 +153,10 @@ def test_many_that_need_a_token_wait_for_one_request(fhir, client, tmp_path):
 
 
 def test_a_token_that_comes_too_late_for_whoever_asked_is_there_for_the_next(gate, fhir, client, tmp_path):
-    found = adapter(fhir, tmp_path, client(concurrent_calls=1))._credentials
+    found = adapter(fhir, tmp_path, client(max_concurrent=1))._credentials
     fhir.before["POST"] = gate.wait
     for _ in range(2):
-        with deadline(0.05), pytest.raises(NotDone) as raised:
+        with deadline(0.05), pytest.raises(NotExecuted) as raised:
             found.token()
         assert raised.value.cause is Cause.TIMEOUT
     gate.open()
@@ -165,7 +165,7 @@ def test_a_token_that_comes_too_late_for_whoever_asked_is_there_for_the_next(gat
 
 
 def test_one_more_than_may_wait_for_a_token_is_refused_at_once(gate, fhir, client, tmp_path):
-    found = adapter(fhir, tmp_path, client(concurrent_calls=2))._credentials
+    found = adapter(fhir, tmp_path, client(max_concurrent=2))._credentials
     fhir.before["POST"] = gate.wait
     with ThreadPoolExecutor(3) as pool, gate:
         asked = [pool.submit(found.token) for _ in range(3)]
@@ -180,7 +180,7 @@ def test_a_hung_token_endpoint_is_given_up_and_asked_anew(gate, fhir, client, tm
     fhir.before["POST"] = gate.wait
     with monkeypatch.context() as patched:
         give_up_once_reached(patched, gate)
-        with pytest.raises(NotDone, match="no token: the deadline passed") as raised:
+        with pytest.raises(NotExecuted, match="no token: the deadline passed") as raised:
             found.token()
     assert raised.value.cause is Cause.TIMEOUT
     gate.open()
@@ -188,10 +188,10 @@ def test_a_hung_token_endpoint_is_given_up_and_asked_anew(gate, fhir, client, tm
 
 
 def test_a_401_to_a_read_fetches_a_fresh_token_and_reads_once_more(fhir_facade, fhir, client):
-    caller = fhir_facade(access=client())
-    caller.read("apt-1", source="fhir")
+    client = fhir_facade(access=client())
+    client.read("apt-1", source="fhir")
     fhir.expire_tokens()
-    assert caller.read("apt-1", source="fhir").json["status"] == "booked"
+    assert client.read("apt-1", source="fhir").json["status"] == "booked"
     assert fhir.methods() == ["POST", "GET", "GET", "POST", "GET"]
 
 
@@ -208,12 +208,12 @@ def test_a_static_token_that_is_refused_is_not_tried_again(fhir_facade, fhir, mo
 
 
 def test_a_401_to_the_write_drops_the_token_and_the_write_is_never_sent_again(fhir_facade, fhir, client):
-    caller = fhir_facade(access=client())
+    client = fhir_facade(access=client())
     fhir.before["PATCH"] = fhir.expire_tokens
-    assert why(cancel(caller)) == "security"
+    assert why(cancel(client)) == "security"
     assert fhir.methods() == ["POST", "GET", "PATCH", "POST", "GET"]
     fhir.before.clear()
-    assert cancel(caller)["status"] == "cancelled"
+    assert cancel(client)["status"] == "cancelled"
     assert fhir.writes() == 2
 
 
@@ -248,20 +248,20 @@ def test_a_token_that_was_refused_late_does_not_cost_the_one_that_took_its_place
 def test_without_a_token_the_server_is_asked_nothing_and_nothing_secret_is_told(
     fhir_facade, fhir, client, answer, issue
 ):
-    caller = fhir_facade(access=client())
+    client = fhir_facade(access=client())
     fhir.canned["POST"] = answer
     with capture_logs() as logs:
-        told = cancel(caller)
+        told = cancel(client)
     assert (told["status"], why(told)) == ("proposed", issue)
     assert fhir.log.count("read") == fhir.writes() == 0
     assert "CANARY" not in json.dumps([told, logs], default=str)
     assert "eyJ" not in json.dumps(logs, default=str)  # what a JWT begins with
     fhir.canned.clear()
-    assert cancel(caller)["status"] == "cancelled"
+    assert cancel(client)["status"] == "cancelled"
 
 
 def test_oauths_word_for_what_is_wrong_is_told_to_operators(fhir, client, tmp_path):
-    with pytest.raises(NotDone) as raised:
+    with pytest.raises(NotExecuted) as raised:
         adapter(fhir, tmp_path, client(register=False)).read("apt-1")
     assert raised.value.cause is Cause.CREDENTIALS
     assert raised.value.detail == "no token: the token endpoint answered HTTP 401 invalid_client"
@@ -275,19 +275,19 @@ def test_a_token_endpoint_that_cannot_be_reached_is_said_to_be_unreachable(fhir_
 def test_a_token_endpoint_that_is_slow_costs_no_more_than_the_answers_time_and_the_next_cancel_is_made(
     gate, fhir_facade, fhir, client, monkeypatch
 ):
-    caller = fhir_facade(access=client())
+    client = fhir_facade(access=client())
     fhir.before["POST"] = gate.wait
     with monkeypatch.context() as patched:
         patched.setattr(credentials, "remaining", lambda: 0.05)  # what is left of the answer's time
-        assert why(cancel(caller)) == "timeout"
+        assert why(cancel(client)) == "timeout"
     gate.open()
-    assert cancel(caller)["status"] == "cancelled"
+    assert cancel(client)["status"] == "cancelled"
     assert fhir.methods() == ["POST", "GET", "PATCH"]
 
 
 def test_the_token_endpoint_is_called_with_its_final_slash_where_it_has_one(fhir, client, tmp_path):
     found = adapter(fhir, tmp_path, client(token_url=f"{fhir.url}/token/"))
-    with pytest.raises(NotDone):
+    with pytest.raises(NotExecuted):
         found.read("apt-1")  # the simulator has none there
     (entry,) = fhir.log.entries()
     assert entry.path == "/token/"

@@ -54,8 +54,8 @@ def test_the_table_names_every_hl7_code():
 
 
 @pytest.mark.parametrize(("code", "native", "causing"), list(rows()))
-def test_each_hl7_code_reaches_heim_as_mapped(caller, simulator, code, native, causing):
-    answer = caller.cancel("apt_1", with_codings((reasons.SYSTEM, code))).json
+def test_each_hl7_code_reaches_heim_as_mapped(client, simulator, code, native, causing):
+    answer = client.cancel("apt_1", with_codings((reasons.SYSTEM, code))).json
     sent = simulator.log.entries("apt_1")[-1].body
     assert (sent["reasonCode"], sent["causingEntity"]) == (native, causing)
     assert sent["cancellingEntity"] == ("patient" if code in {"pat-cpp", "pat-crs"} else "organisation")
@@ -65,23 +65,23 @@ def test_each_hl7_code_reaches_heim_as_mapped(caller, simulator, code, native, c
 
 
 @pytest.mark.parametrize("code", list(codes.REASONS))
-def test_each_native_code_is_reachable_with_its_default_cause(caller, simulator, code):
+def test_each_native_code_is_reachable_with_its_default_cause(client, simulator, code):
     expected = {"patient": "patient", "practitioner": "practitioner", "platform": "platform"}.get(code.split("_")[0])
     expected = "patient" if code == "incorrect_patient_information" else expected or "organisation"
-    assert caller.cancel("apt_1", with_codings((NATIVE, code))).json["status"] == "cancelled"
+    assert client.cancel("apt_1", with_codings((NATIVE, code))).json["status"] == "cancelled"
     sent = simulator.log.entries("apt_1")[-1].body
     assert (sent["reasonCode"], sent["causingEntity"], sent["cancellingEntity"]) == (code, expected, "organisation")
 
 
 @pytest.mark.parametrize("cause", list(codes.CAUSING_ENTITIES))
-def test_a_second_coding_gives_the_causing_entity(caller, simulator, cause):
-    caller.cancel("apt_1", with_codings((NATIVE, "no_longer_required"), (CAUSING, cause), (CANCELLING, "patient")))
+def test_a_second_coding_gives_the_causing_entity(client, simulator, cause):
+    client.cancel("apt_1", with_codings((NATIVE, "no_longer_required"), (CAUSING, cause), (CANCELLING, "patient")))
     sent = simulator.log.entries("apt_1")[-1].body
     assert (sent["causingEntity"], sent["cancellingEntity"]) == (cause, "patient")
 
 
-def test_a_code_mapped_nowhere_falls_back_to_its_parent_then_to_the_fallback(caller, make, tmp_path, simulator):
-    resource = dict(caller.facade.sources["heim"].mapping.resource)
+def test_a_code_mapped_nowhere_falls_back_to_its_parent_then_to_the_fallback(client, make, tmp_path, simulator):
+    resource = dict(client.facade.sources["heim"].mapping.resource)
     element = next(e for e in resource["group"][0]["element"] if e["code"] == "pat")
     import json
 
@@ -95,22 +95,22 @@ def test_a_code_mapped_nowhere_falls_back_to_its_parent_then_to_the_fallback(cal
 
 
 @pytest.mark.parametrize("coding", [(NATIVE, "bogus"), (reasons.SYSTEM, "PAT"), ("urn:other", "pat"), ("", "pat")])
-def test_a_reason_of_no_use_costs_the_reason_not_the_cancel(caller, simulator, coding):
-    assert caller.cancel("apt_1", with_codings(coding)).json["status"] == "cancelled"
+def test_a_reason_of_no_use_costs_the_reason_not_the_cancel(client, simulator, coding):
+    assert client.cancel("apt_1", with_codings(coding)).json["status"] == "cancelled"
     sent = simulator.log.entries("apt_1")[-1].body
     assert (sent["reasonCode"], sent["causingEntity"]) == ("organisation_cancelled", "organisation")
     assert sent["note"] == coding[1]
 
 
 def test_a_fallback_of_refuse_refuses_and_sends_nothing(make, simulator):
-    caller = make(settings='fallback_reason = "refuse"')
-    answer = caller.cancel("apt_1", with_codings(("urn:other", "x"))).json
+    client = make(settings='fallback_reason = "refuse"')
+    answer = client.cancel("apt_1", with_codings(("urn:other", "x"))).json
     assert answer["status"] == "proposed"
     assert answer["contained"][0]["issue"][0]["code"] == "business-rule"
     assert "reason" in answer["contained"][0]["issue"][0]["details"]["text"]
     assert simulator.log.count("cancel") == 0
-    assert caller.cancel("apt_1", with_codings((reasons.SYSTEM, "pat"))).json["status"] == "cancelled"
-    assert caller.cancel("apt_cancelled", with_codings(("urn:other", "x"))).json["status"] == "cancelled"
+    assert client.cancel("apt_1", with_codings((reasons.SYSTEM, "pat"))).json["status"] == "cancelled"
+    assert client.cancel("apt_cancelled", with_codings(("urn:other", "x"))).json["status"] == "cancelled"
 
 
 def test_the_cancelling_entity_can_be_set_for_a_source(make, simulator):
@@ -213,22 +213,22 @@ def test_without_an_eta_there_is_no_charge(eta):
 
 
 @pytest.mark.parametrize(("appointment_id", "may_be"), [("apt_eta-in-2h", True), ("apt_eta-in-25h", False)])
-def test_a_cancelled_answer_says_whether_it_may_be_chargeable(caller, appointment_id, may_be):
-    answer = caller.cancel(appointment_id).json
+def test_a_cancelled_answer_says_whether_it_may_be_chargeable(client, appointment_id, may_be):
+    answer = client.cancel(appointment_id).json
     assert answer["status"] == "cancelled"
     parts = {part["url"]: part for part in answer["extension"][0]["extension"]}
     assert parts["mayBeChargeable"]["valueBoolean"] is may_be
 
 
-def test_a_cancel_proven_by_a_later_read_says_so_too(caller, simulator):
+def test_a_cancel_proven_by_a_later_read_says_so_too(client, simulator):
     simulator.patch("apt_reset-after-commit", {"estimatedTimeOfArrival": datetime.now(UTC).isoformat()})
-    answer = caller.cancel("apt_reset-after-commit").json
+    answer = client.cancel("apt_reset-after-commit").json
     assert answer["status"] == "cancelled"
     assert answer["extension"][0]["extension"][0] == {"url": "mayBeChargeable", "valueBoolean": True}
 
 
-def test_nothing_is_said_about_the_charges_of_a_cancel_whose_time_is_not_known(caller):
-    urls = [extension["url"] for extension in caller.cancel("apt_cancelled").json["extension"]]
+def test_nothing_is_said_about_the_charges_of_a_cancel_whose_time_is_not_known(client):
+    urls = [extension["url"] for extension in client.cancel("apt_cancelled").json["extension"]]
     assert urls == [translate.ENTITIES]
 
 
@@ -295,9 +295,9 @@ def test_an_operator_who_learns_the_real_shape_edits_places_not_code():
     assert (parsed.id, parsed.status, parsed.patient) == ("7", "scheduled", "p_7")
 
 
-def test_task_type_window_and_external_reference_have_their_places_in_fhir(caller, simulator):
+def test_task_type_window_and_external_reference_have_their_places_in_fhir(client, simulator):
     native = simulator.get("apt_1")
-    answer = caller.read("apt_1").json
+    answer = client.read("apt_1").json
     assert answer["serviceType"][0]["coding"][0]["code"] == native["taskId"]
     assert answer["appointmentType"]["coding"][0]["code"] == native["appointmentType"]
     assert answer["slot"][0]["identifier"]["value"] == native["windowId"]
@@ -311,28 +311,28 @@ def test_task_type_window_and_external_reference_have_their_places_in_fhir(calle
 # An unexpected Heim
 
 
-def test_an_answer_that_names_another_appointment_is_not_used(caller, simulator):
+def test_an_answer_that_names_another_appointment_is_not_used(client, simulator):
     simulator.put("apt_1", {**simulator.get("apt_2"), "id": "apt_2"})
-    answer = caller.cancel("apt_1").json
+    answer = client.cancel("apt_1").json
     assert answer["status"] == "proposed"
     assert answer["contained"][0]["issue"][0]["code"] == "processing"
     assert simulator.log.count("cancel") == 0
-    assert caller.read("apt_1").status_code == 503
+    assert client.read("apt_1").status_code == 503
 
 
-def test_completed_is_over_and_nothing_is_sent(caller, simulator):
-    answer = caller.cancel("apt_completed").json
+def test_completed_is_over_and_nothing_is_sent(client, simulator):
+    answer = client.cancel("apt_completed").json
     assert answer["status"] == "proposed"
     assert answer["contained"][0]["issue"][0]["code"] == "business-rule"
     assert simulator.log.count("cancel") == 0
 
 
-def test_a_status_word_that_is_not_in_the_map_is_not_cancelled(caller, simulator):
-    assert caller.cancel("apt_unknown-status").json["status"] == "cancelled"
+def test_a_status_word_that_is_not_in_the_map_is_not_cancelled(client, simulator):
+    assert client.cancel("apt_unknown-status").json["status"] == "cancelled"
     assert simulator.log.count("cancel") == 1
 
 
-def test_already_cancelled_between_read_and_write_is_good_news_once_read(caller, simulator):
+def test_already_cancelled_between_read_and_write_is_good_news_once_read(client, simulator):
     original = simulator.operation
 
     def cancelled_meanwhile(method, path):
@@ -343,7 +343,7 @@ def test_already_cancelled_between_read_and_write_is_good_news_once_read(caller,
 
     simulator.operation = cancelled_meanwhile
     try:
-        answer = caller.cancel("apt_1", SEED.replace("1839594", "apt_1")).json
+        answer = client.cancel("apt_1", SEED.replace("1839594", "apt_1")).json
     finally:
         del simulator.operation
     assert answer["status"] == "cancelled"
@@ -352,8 +352,8 @@ def test_already_cancelled_between_read_and_write_is_good_news_once_read(caller,
 
 
 def test_the_cancellation_is_read_where_the_appointment_does_not_hold_it(make, simulator):
-    caller = make(settings='places = {cancellation_reason = "nowhere"}')
-    reason = caller.read("apt_cancelled").json["cancelationReason"]
+    client = make(settings='places = {cancellation_reason = "nowhere"}')
+    reason = client.read("apt_cancelled").json["cancelationReason"]
     assert reason["coding"][-1]["code"] == "patient_unwell"
     assert [entry.path for entry in simulator.log.entries()] == [
         "/v1/appointments/apt_cancelled",
@@ -361,10 +361,10 @@ def test_the_cancellation_is_read_where_the_appointment_does_not_hold_it(make, s
     ]
 
 
-def test_an_operations_edit_is_seen_by_the_next_read(caller, simulator):
-    caller.cancel("apt_1", SEED.replace("1839594", "apt_1"))
+def test_an_operations_edit_is_seen_by_the_next_read(client, simulator):
+    client.cancel("apt_1", SEED.replace("1839594", "apt_1"))
     simulator.patch("apt_1", {"cancellation": {"reasonCode": "platform_service_issue"}})
-    reason = caller.read("apt_1").json["cancelationReason"]
+    reason = client.read("apt_1").json["cancelationReason"]
     assert reason["coding"][-1]["code"] == "platform_service_issue"
 
 

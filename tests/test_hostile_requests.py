@@ -35,8 +35,8 @@ FRAME = '{"resourceType": "Appointment", "status": "cancelled", "comment": %s}'
         ((FRAME % ("[" * 64 + "]" * 64)).encode(), "nested"),
     ],
 )
-def test_json_that_is_ambiguous_malformed_or_monstrous_is_400(caller, simulator, body, word):
-    response = caller.cancel("apt_1", body)
+def test_json_that_is_ambiguous_malformed_or_monstrous_is_400(client, simulator, body, word):
+    response = client.cancel("apt_1", body)
     assert response.status_code == 400
     assert word in response.json["issue"][0]["details"]["text"]
     assert simulator.log.entries() == []
@@ -53,8 +53,8 @@ def test_json_that_is_ambiguous_malformed_or_monstrous_is_400(caller, simulator,
         '"\\u0000\\u0007"',
     ],
 )
-def test_json_that_only_looks_monstrous_is_read(caller, comment):
-    assert caller.cancel("apt_1", FRAME % comment).json["status"] == "cancelled"
+def test_json_that_only_looks_monstrous_is_read(client, comment):
+    assert client.cancel("apt_1", FRAME % comment).json["status"] == "cancelled"
 
 
 @pytest.mark.parametrize("depth", [64, 65])
@@ -84,26 +84,26 @@ def test_an_id_the_source_cannot_have_is_not_found(raw):
 
 @pytest.mark.parametrize("path", ["..", "%2e%2e", "a%00b", "a%0d%0aX", "x" * 65, "%252e%252e", "a%5Cb", "a b", "x-."])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_hostile_id_in_the_path_is_404_with_no_byte_to_the_source(caller, simulator, path, method):
+def test_a_hostile_id_in_the_path_is_404_with_no_byte_to_the_source(client, simulator, path, method):
     body = json.dumps({"resourceType": "Appointment", "status": "cancelled"})
-    response = caller.request(method, f"/Appointment/heim/{path}", data=body if method == "POST" else None)
+    response = client.request(method, f"/Appointment/heim/{path}", data=body if method == "POST" else None)
     assert response.status_code == 404
     assert response.json["resourceType"] == "OperationOutcome"
     assert simulator.log.entries() == []
 
 
 @pytest.mark.parametrize("path", ["/Appointment/heim%2Fapt_1", "/Appointment/heim/a%2Fb", "/Appointment/heim/apt_1%2f"])
-def test_an_encoded_slash_is_404_and_no_other_route(caller, simulator, path):
-    assert caller.request("POST", path, data=json.dumps({})).status_code == 404
+def test_an_encoded_slash_is_404_and_no_other_route(client, simulator, path):
+    assert client.request("POST", path, data=json.dumps({})).status_code == 404
     assert simulator.log.entries() == []
 
 
 @pytest.mark.parametrize(
     "path", ["//Appointment/heim/apt_1", "/Appointment//apt_1", "/Appointment/heim/apt_1/", "/Appointment"]
 )
-def test_a_path_that_is_almost_a_route_is_404_and_never_a_redirect(caller, simulator, path):
+def test_a_path_that_is_almost_a_route_is_404_and_never_a_redirect(client, simulator, path):
     body = json.dumps({"resourceType": "Appointment", "status": "cancelled"})
-    assert caller.request("POST", path, data=body).status_code == 404
+    assert client.request("POST", path, data=body).status_code == 404
     assert simulator.log.entries() == []
 
 

@@ -22,8 +22,8 @@ import requests.adapters
 
 from facade import http_client, strict_json
 from facade.deadline import deadline, remaining
-from facade.errors import AppointmentNotFound, Cause, NotDone, SourceError, Unknown
-from facade.http_client import CAUSES, MAX_BODY, HttpAnswer, HttpClient, classify
+from facade.errors import AppointmentNotFound, Cause, NotExecuted, OutcomeUnknown, SourceError
+from facade.http_client import CAUSES, MAX_BODY, HttpClient, HttpResponse, classify
 from tests.support.hang_detection import give_up_once_reached
 from tests.support.waiting import LIMIT, Gate, eventually, join
 
@@ -148,7 +148,7 @@ def stalls_after(start):
 
 
 def drips(start, end=b"\r\n\r\n", drop=b"x"):
-    """``start`` at once, then a drop at a time; if nobody hangs up it ends, as a complete answer."""
+    """``start`` at once, then a drop at a time; if no one hangs up it ends, as a complete answer."""
 
     def behave(connection):
         connection.sendall(start)
@@ -243,7 +243,7 @@ def ended_by_the_deadline(call, behave, **options):
         with Source(behave, **options) as source:
             with deadline(seconds), pytest.raises(SourceError) as raised:
                 call(source.url)
-            if isinstance(raised.value, Unknown):
+            if isinstance(raised.value, OutcomeUnknown):
                 return raised.value, source.heard()
     pytest.fail(f"the request did not leave within {seconds} s: {raised.value}")
 
@@ -253,7 +253,7 @@ def ended(call, behave, cause):
     if cause is Cause.TIMEOUT:
         return ended_by_the_deadline(call, behave)
     with Source(behave) as source:
-        with pytest.raises(Unknown) as raised:
+        with pytest.raises(OutcomeUnknown) as raised:
             call(source.url)
         return raised.value, source.heard()
 
@@ -332,20 +332,20 @@ def test_an_answer_cut_inside_its_headers_is_unreadable():
     with Source(answers(b"HTTP/1.1 200 OK\r\nContent-Ty")) as source:
         answer = post(source.url)
     assert (answer.status, answer.body) == (200, b"")
-    with pytest.raises(Unknown) as raised:
+    with pytest.raises(OutcomeUnknown) as raised:
         answer.json()
     assert raised.value.cause is Cause.UNREADABLE
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"<html>", b'{"id": "a"', b'{"a": 1, "a": 2}', b"\xff", b"[" * 401])
 def test_a_body_that_does_not_mean_one_thing_is_unknown_and_is_not_quoted(body):
-    with pytest.raises(Unknown) as raised:
-        HttpAnswer(200, {}, body).json()
+    with pytest.raises(OutcomeUnknown) as raised:
+        HttpResponse(200, {}, body).json()
     assert raised.value.cause is Cause.UNREADABLE
 
 
 def test_an_answer_shows_neither_headers_nor_body_in_its_repr():
-    assert "CANARY" not in repr(HttpAnswer(200, {"X": "CANARY"}, b"CANARY"))
+    assert "CANARY" not in repr(HttpResponse(200, {"X": "CANARY"}, b"CANARY"))
 
 
 # Before the request has left
@@ -356,13 +356,13 @@ def test_a_name_that_does_not_resolve_is_not_done(monkeypatch, never):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(NotDone) as raised:
+    with pytest.raises(NotExecuted) as raised:
         post("http://heim.invalid", permit=never)
     assert raised.value.cause is Cause.UNREACHABLE
 
 
 def test_a_name_that_cannot_be_one_is_not_done(never):
-    with pytest.raises(NotDone) as raised:
+    with pytest.raises(NotExecuted) as raised:
         post(f"http://{'a' * 64}.invalid", permit=never)
     assert raised.value.cause is Cause.UNREACHABLE
 
@@ -370,7 +370,7 @@ def test_a_name_that_cannot_be_one_is_not_done(never):
 def test_a_refused_connection_is_not_done(never):
     with socket.socket() as bound:  # and not listening
         bound.bind(("127.0.0.1", 0))
-        with pytest.raises(NotDone) as raised:
+        with pytest.raises(NotExecuted) as raised:
             post(f"http://127.0.0.1:{bound.getsockname()[1]}", permit=never)
     assert raised.value.cause is Cause.UNREACHABLE
     assert not re.search(r"CANARY|/|\d", f"{raised.value!r}")  # neither path nor address
@@ -390,7 +390,7 @@ def test_a_connection_that_nobody_takes_is_not_done(never):
                 break
         if not full:
             pytest.skip("this system's queue of connections does not fill")
-        with pytest.raises(NotDone) as raised:
+        with pytest.raises(NotExecuted) as raised:
             post(f"http://127.0.0.1:{listener.getsockname()[1]}", permit=never, connect_timeout=0.2)
     assert raised.value.cause is Cause.UNREACHABLE
 
@@ -409,7 +409,7 @@ def test_a_connection_that_nobody_takes_is_not_done(never):
 def test_a_failed_tls_handshake_is_not_done(behave, cause, never):
     with Source(behave, impatient=True) as source:
         patience = 0.5 if cause is Cause.TIMEOUT else LIMIT
-        with pytest.raises(NotDone) as raised:
+        with pytest.raises(NotExecuted) as raised:
             post(source.url.replace("http:", "https:"), permit=never, connect_timeout=patience)
         assert raised.value.cause is cause
         assert all(b"POST" not in brought for brought in source.heard())
@@ -418,7 +418,7 @@ def test_a_failed_tls_handshake_is_not_done(behave, cause, never):
 def test_a_certificate_nobody_vouches_for_is_not_done(trusting, monkeypatch, never):
     monkeypatch.undo()
     with Source(answers(http()), tls=trusting) as source:
-        with pytest.raises(NotDone) as raised:
+        with pytest.raises(NotExecuted) as raised:
             post(source.url, permit=never)
         assert raised.value.cause is Cause.UNREACHABLE
         assert source.heard() == [b""]
@@ -452,7 +452,7 @@ def test_an_abandoned_tls_connection_still_encrypts(trusting):
 def test_no_time_left_is_not_done_and_opens_no_connection(never):
     with Source(answers(http())) as source:
         for call in (lambda: post(source.url, permit=never), lambda: client(source.url).get("/{id}", id="a")):
-            with deadline(0), pytest.raises(NotDone) as raised:
+            with deadline(0), pytest.raises(NotExecuted) as raised:
                 call()
             assert raised.value.cause is Cause.TIMEOUT
         assert source.heard() == []
@@ -463,7 +463,7 @@ def test_no_time_left_is_not_done_and_opens_no_connection(never):
 )
 def test_a_request_that_cannot_be_written_is_not_done(headers, body, never):
     with Source(answers(http())) as source:
-        with pytest.raises(NotDone) as raised:
+        with pytest.raises(NotExecuted) as raised:
             post(source.url, permit=never, json=body, headers=headers)
         assert raised.value.cause is Cause.INTERNAL
         assert source.heard() == []
@@ -521,9 +521,9 @@ def test_a_text_that_looks_like_a_marked_number_is_written_back_as_a_text(text):
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_what_no_json_can_say_is_null_to_a_reader_and_unreadable_to_one_that_writes_it_back(constant):
-    answer = HttpAnswer(200, {}, b'{"n": %s}' % constant.encode())
+    answer = HttpResponse(200, {}, b'{"n": %s}' % constant.encode())
     assert answer.json() == {"n": None}
-    with pytest.raises(Unknown, match="NaN and infinities") as raised:
+    with pytest.raises(OutcomeUnknown, match="NaN and infinities") as raised:
         answer.json(exact=True)
     assert raised.value.cause is Cause.UNREADABLE
 
@@ -550,7 +550,9 @@ def test_the_permit_is_taken_after_the_tls_handshake(trusting):
         assert post(source.url, permit=lambda: eventually(lambda: source.shaken)).status == 200
 
 
-@pytest.mark.parametrize("error", [NotDone(Cause.INTERNAL), Unknown(Cause.INTERNAL), ZeroDivisionError(), KeyError()])
+@pytest.mark.parametrize(
+    "error", [NotExecuted(Cause.INTERNAL), OutcomeUnknown(Cause.INTERNAL), ZeroDivisionError(), KeyError()]
+)
 def test_what_the_permit_raises_reaches_the_caller_and_no_byte_reaches_the_source(error):
     assert raised_through(error) is error
 
@@ -590,7 +592,7 @@ def test_a_deadline_that_passes_while_the_permit_is_taken_sends_nothing_ever(mon
 
     with Source(answers(http())) as source, Gate() as gate:
         give_up_once_reached(monkeypatch, gate)
-        with pytest.raises(NotDone) as raised:
+        with pytest.raises(NotExecuted) as raised:
             post(source.url, permit=permit)
         assert raised.value.cause is Cause.TIMEOUT
         assert not taken.is_set()
@@ -612,7 +614,7 @@ def test_a_deadline_that_passes_while_a_name_is_resolved_sends_nothing_ever(monk
             patched.setattr(socket, "getaddrinfo", slow)
             give_up_once_reached(patched, gate)
             for call in (lambda: post(source.url, permit=never), lambda: client(source.url).get("/{id}", id="a")):
-                with pytest.raises(NotDone) as raised:
+                with pytest.raises(NotExecuted) as raised:
                     call()
                 assert raised.value.cause is Cause.TIMEOUT
             gate.open()
@@ -631,7 +633,7 @@ def test_without_a_deadline_of_the_callers_the_default_ends_it_and_sends_nothing
         with monkeypatch.context() as patched:
             patched.setattr(http_client, "remaining", lambda: 0.2)  # what it is when no deadline was set
             patched.setattr(socket, "getaddrinfo", slow)
-            with pytest.raises(NotDone):
+            with pytest.raises(NotExecuted):
                 post(source.url, permit=never)
             gate.open()
             eventually(lambda: not exchanges())
@@ -646,7 +648,7 @@ def test_a_thread_that_wakes_before_its_waiter_sees_by_the_clock_that_the_time_i
         eventually(lambda: not remaining())
 
     with Source(answers(http())) as source:
-        with deadline(0.3), pytest.raises(NotDone) as raised:
+        with deadline(0.3), pytest.raises(NotExecuted) as raised:
             post(source.url, permit=permit)
         assert raised.value.cause is Cause.TIMEOUT
         assert not any(source.heard())
@@ -663,7 +665,7 @@ def test_one_call_more_than_allowed_is_refused_at_once_and_the_slots_are_freed()
         gate.wait()
 
     with Source(answers(http())) as source, ThreadPoolExecutor(2) as pool, Gate() as gate:
-        http_source = client(source.url, concurrent_calls=2)
+        http_source = client(source.url, max_concurrent=2)
 
         def send():
             with deadline(LIMIT):  # a thread begins without one
@@ -673,7 +675,7 @@ def test_one_call_more_than_allowed_is_refused_at_once_and_the_slots_are_freed()
         assert inside.acquire(timeout=LIMIT)
         assert inside.acquire(timeout=LIMIT)
         for call in (send, lambda: http_source.get("/{id}", id="a")):
-            with pytest.raises(NotDone) as raised:
+            with pytest.raises(NotExecuted) as raised:
                 call()
             assert raised.value.cause is Cause.THROTTLED
         gate.open()
@@ -684,13 +686,13 @@ def test_one_call_more_than_allowed_is_refused_at_once_and_the_slots_are_freed()
 
 def test_a_slot_is_free_when_the_caller_hears_of_the_end():
     with Source(answers(http())) as source:
-        http_source = client(source.url, concurrent_calls=1)
+        http_source = client(source.url, max_concurrent=1)
         assert [http_source.get("/{id}", id="a").status for _ in range(20)] == [200] * 20
 
 
 def test_an_abandoned_call_keeps_its_slot_until_its_thread_has_ended():
     with Source(keeps_silent, answers(http())) as source:
-        http_source = client(source.url, concurrent_calls=1)
+        http_source = client(source.url, max_concurrent=1)
         with deadline(0.5), pytest.raises(SourceError):
             http_source.get("/{id}", id="a")
         eventually(lambda: not exchanges())
@@ -713,7 +715,7 @@ def test_what_is_abandoned_hangs_up():
             for seconds in (0.5, 2.0, 8.0):  # more for a machine that does not get the request out in time
                 with deadline(seconds), pytest.raises(SourceError) as raised:
                     post(source.url)
-                if isinstance(raised.value, Unknown):
+                if isinstance(raised.value, OutcomeUnknown):
                     break
             eventually(hung_up.is_set)
         finally:
@@ -725,10 +727,10 @@ def test_a_process_out_of_threads_refuses_and_loses_no_slot(monkeypatch, never):
         raise RuntimeError("can't start new thread")
 
     with Source(answers(http())) as source:
-        http_source = client(source.url, concurrent_calls=1)
+        http_source = client(source.url, max_concurrent=1)
         with monkeypatch.context() as patched:
             patched.setattr(threading.Thread, "start", start)
-            with pytest.raises(NotDone) as raised:
+            with pytest.raises(NotExecuted) as raised:
                 http_source.send("POST", PATH, permit=never, id="a", json={})
         assert raised.value.cause is Cause.THROTTLED
         assert http_source.get("/{id}", id="a").status == 200
@@ -770,7 +772,7 @@ def test_a_read_has_no_body():
 def test_an_id_that_cannot_be_one_segment_of_a_path_sends_no_byte(id_, never):
     with Source(answers(http())) as source:
         for call in (lambda: post(source.url, id=id_, permit=never), lambda: client(source.url).get("/{id}", id=id_)):
-            with pytest.raises(NotDone) as raised:
+            with pytest.raises(NotExecuted) as raised:
                 call()
             assert raised.value.cause is Cause.INTERNAL
         assert source.heard() == []
@@ -797,7 +799,7 @@ def test_a_redirect_is_not_followed_and_is_unknown(status):
     with Source(answers(http())) as other, Source(answers(http(status, f"Location: {other.url}/x"))) as source:
         for answer in (post(source.url), client(source.url).get("/{id}", id="a")):
             assert answer.status == int(status[:3])
-            with pytest.raises(Unknown):
+            with pytest.raises(OutcomeUnknown):
                 classify(answer, own_error=lambda _: True)
         assert len(source.heard()) == 2
         assert other.heard() == []
@@ -857,7 +859,7 @@ def test_a_bomb_inside_a_bomb_takes_little_memory():
     with Source(answers(http("200 OK", "Content-Encoding: gzip, gzip", body=bomb))) as source:
         tracemalloc.start()
         try:
-            with pytest.raises(Unknown) as raised:
+            with pytest.raises(OutcomeUnknown) as raised:
                 post(source.url)
             _, peak = tracemalloc.get_traced_memory()
         finally:
@@ -903,16 +905,16 @@ UNCLEAR = {
     599: Cause.SERVER_ERROR,
 }
 OWN_REFUSALS = {
-    400: (NotDone, Cause.REFUSED),
-    401: (NotDone, Cause.CREDENTIALS),
-    403: (NotDone, Cause.CREDENTIALS),
+    400: (NotExecuted, Cause.REFUSED),
+    401: (NotExecuted, Cause.CREDENTIALS),
+    403: (NotExecuted, Cause.CREDENTIALS),
     404: (AppointmentNotFound, Cause.REFUSED),
-    422: (NotDone, Cause.REFUSED),
+    422: (NotExecuted, Cause.REFUSED),
 }
 
 
 def classified(status, *, own, **options):
-    answer = HttpAnswer(status, {}, b"CANARY")
+    answer = HttpResponse(status, {}, b"CANARY")
     with pytest.raises(SourceError) as raised:
         classify(answer, own_error=lambda given: given is answer and own, **options)
     assert str(status) in raised.value.detail
@@ -923,20 +925,20 @@ def classified(status, *, own, **options):
 @pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("status", [200, 201, 204])
 def test_a_plain_success_is_passed_on(status, own):
-    answer = HttpAnswer(status, {}, b"")
+    answer = HttpResponse(status, {}, b"")
     assert classify(answer, own_error=lambda _: own) is answer
 
 
 @pytest.mark.parametrize("status", UNCLEAR)
 def test_any_other_status_in_a_strangers_shape_is_unknown(status):
-    assert classified(status, own=False) == (Unknown, UNCLEAR[status])
-    assert classified(status, own=False, throttles_before_execution=True) == (Unknown, UNCLEAR[status])
+    assert classified(status, own=False) == (OutcomeUnknown, UNCLEAR[status])
+    assert classified(status, own=False, throttles_before_execution=True) == (OutcomeUnknown, UNCLEAR[status])
 
 
 @pytest.mark.parametrize("status", UNCLEAR)
 def test_the_sources_own_shape_proves_a_refusal_for_five_statuses_only(status):
-    assert classified(status, own=True) == OWN_REFUSALS.get(status, (Unknown, UNCLEAR[status]))
+    assert classified(status, own=True) == OWN_REFUSALS.get(status, (OutcomeUnknown, UNCLEAR[status]))
 
 
 def test_a_429_in_the_sources_own_shape_is_a_refusal_where_it_documents_that():
-    assert classified(429, own=True, throttles_before_execution=True) == (NotDone, Cause.THROTTLED)
+    assert classified(429, own=True, throttles_before_execution=True) == (NotExecuted, Cause.THROTTLED)

@@ -69,7 +69,7 @@ def test_help_is_help():
 
 
 @pytest.mark.parametrize("options_first", [True, False])
-def test_the_ledger_is_asked_about_such_an_id(caller, tmp_path, options_first):
+def test_the_ledger_is_asked_about_such_an_id(client, tmp_path, options_first):
     at = ["--config", str(tmp_path / "facade.toml")]
     for name, more in (("show", []), ("resolve", ["--as", "cancelled", "--because", "told"])):
         words = ["heim", "-a"]

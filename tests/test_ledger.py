@@ -14,15 +14,15 @@ from facade.ledger import engine as engines
 from facade.ledger import migrate
 from facade.ledger.engine import connect
 from facade.ledger.maintenance import KnownSource, Maintenance
-from facade.ledger.store import Audit, Entry, Ledger
+from facade.ledger.store import AuditRecord, JournalEntry, Ledger
 from facade.ledger.tables import ROW_FORMAT, cancellations, metadata
 from tests.support.process import eventually
 from tests.support.stores import store_url
 from tests.support.waiting import LIMIT, join
 
 KEY = ("heim", "apt_1")
-FIRST = {"state": "claimed", "wish": {"text": "ü"}, "read_before": False}
-CLAIM = Entry(event="claim", state="claimed", request_id="r-1", detail={"codes": []})
+FIRST = {"state": "claimed", "cancel_request": {"text": "ü"}, "read_before": False}
+CLAIM = JournalEntry(event="claim", state="claimed", request_id="r-1", detail={"codes": []})
 
 
 class Still(Clock):
@@ -51,17 +51,17 @@ def test_a_row_is_created_once_and_comes_back_as_it_was_given(ledger):
     created = ledger.claim(KEY, None, FIRST, CLAIM)
     assert ledger.claim(KEY, None, FIRST, CLAIM) is None
     assert ledger.find(KEY) == created
-    assert (created.state, created.version, created.wish) == ("claimed", 0, {"text": "ü"})
+    assert (created.state, created.version, created.cancel_request) == ("claimed", 0, {"text": "ü"})
     assert ledger.find(("heim", "apt_2")) is None
     assert [line["event"] for line in ledger.timeline(KEY)] == ["claim"]
 
 
 def test_a_change_needs_the_row_to_be_as_expected_and_is_journalled_and_audited_with_it(ledger):
     ledger.claim(KEY, None, FIRST, CLAIM)
-    entry = Entry(event="send", state="sending", epoch=1)
-    done = Audit(who="scheduler", action="cancel", outcome="cancelled", request_id="r-1")
+    entry = JournalEntry(event="send", state="sending", attempt_number=1)
+    done = AuditRecord(who="scheduler", action="cancel", outcome="cancelled", request_id="r-1")
     assert not ledger.change(KEY, {"state": "sending"}, {"state": "cancelled"}, entry, done)
-    assert not ledger.change(KEY, {"state": "claimed", "epoch": 2}, {"state": "cancelled"}, entry, done)
+    assert not ledger.change(KEY, {"state": "claimed", "attempt_number": 2}, {"state": "cancelled"}, entry, done)
     assert ledger.audits(KEY) == []
     assert ledger.change(
         KEY, {"state": "claimed", "read_due": None}, {"state": "sending", "read_due": 3.5}, entry, done
@@ -73,7 +73,7 @@ def test_a_change_needs_the_row_to_be_as_expected_and_is_journalled_and_audited_
 
 def test_a_claim_needs_the_row_to_be_as_it_was_seen(ledger):
     row = ledger.claim(KEY, None, {**FIRST, "state": "refused"}, CLAIM)
-    for other in (replace(row, state="not-applied"), replace(row, epoch=row.epoch + 1)):
+    for other in (replace(row, state="not-applied"), replace(row, attempt_number=row.attempt_number + 1)):
         assert ledger.claim(KEY, other, {"state": "claimed"}, CLAIM) is None
     assert ledger.find(KEY) == row
     assert len(ledger.timeline(KEY)) == 1
@@ -125,9 +125,9 @@ def test_an_attempt_number_is_never_given_twice(ledger):
         row = ledger.claim(KEY, None, {**FIRST, "state": "refused"}, CLAIM)
         again = ledger.claim(KEY, row, {"state": "refused"}, CLAIM)
         assert ledger.claim(KEY, row, {"state": "refused"}, CLAIM) is None  # not as it was seen
-        numbers += [row.epoch, again.epoch, ledger.claim(("heim", "apt_2"), None, FIRST, CLAIM)]
-        numbers[-1] = numbers[-1].epoch if numbers[-1] else None
-        assert [line["epoch"] for line in ledger.timeline(KEY)] == [row.epoch, again.epoch]
+        numbers += [row.attempt_number, again.attempt_number, ledger.claim(("heim", "apt_2"), None, FIRST, CLAIM)]
+        numbers[-1] = numbers[-1].attempt_number if numbers[-1] else None
+        assert [line["attempt_number"] for line in ledger.timeline(KEY)] == [row.attempt_number, again.attempt_number]
         ledger.clock.at += 1.0
         assert Maintenance(ledger).purge(["refused"], before=ledger.clock.at) == 1
     numbers = [number for number in numbers if number is not None]
@@ -167,18 +167,19 @@ def test_a_source_with_very_many_due_rows_hides_no_others(ledger):
 
 def test_scheduled_rows_are_gone_through_in_turn_and_without_their_answers(ledger):
     for source, name in (("b", "1"), ("a", "2"), ("a", "1"), ("c", "1")):
-        values = {**FIRST, "state": "in-doubt", "read_due": 1e9, "answer": "{}"}
+        values = {**FIRST, "state": "in-doubt", "read_due": 1e9, "response": "{}"}
         ledger.claim((source, name), None, values, CLAIM)
     ledger.claim(("a", "3"), None, FIRST, CLAIM)
     assert [row.key for row in ledger.scheduled(("", ""), limit=3)] == [("a", "1"), ("a", "2"), ("b", "1")]
     (last,) = ledger.scheduled(("b", "1"))
-    assert (last.key, last.answer) == (("c", "1"), None)
+    assert (last.key, last.response) == (("c", "1"), None)
 
 
 def test_of_more_than_ten_thousand_rows_in_doubt_none_is_left_out(ledger):
-    columns = "source, appointment_id, format, state, epoch, read_before, wish, changed_at, read_due, read_in"
-    values = "'heim', :id, 1, 'in-doubt', :epoch, :read, '{}', 1.0, 1e9, 60.0"
-    rows = [{"id": f"{number:06}", "epoch": number, "read": False} for number in range(10_500)]
+    columns = "source, appointment_id, format, state, attempt_number, read_before, cancel_request, changed_at"
+    columns += ", read_due, read_in"
+    values = "'heim', :id, 1, 'in-doubt', :attempt_number, :read, '{}', 1.0, 1e9, 60.0"
+    rows = [{"id": f"{number:06}", "attempt_number": number, "read": False} for number in range(10_500)]
     with ledger.engine.begin() as connection:
         connection.execute(text(f"INSERT INTO cancellations ({columns}) VALUES ({values})"), rows)
     seen, at = set(), ("", "")
@@ -222,7 +223,7 @@ def test_a_row_of_a_newer_version_is_left_untouched(ledger):
 
 
 def test_purging_deletes_old_settled_rows_with_all_that_belongs_to_them(ledger):
-    done = Audit(who="x", action="cancel", outcome="cancelled")
+    done = AuditRecord(who="x", action="cancel", outcome="cancelled")
     for name, state in (("old", "cancelled"), ("open", "in-doubt")):
         ledger.claim(("heim", name), None, {**FIRST, "state": state}, CLAIM)
         ledger.note(("heim", name), done=done)
@@ -245,18 +246,18 @@ def test_the_migrations_make_the_tables_that_the_code_has(url):
         assert columns == {column.name: column.nullable for column in table.columns}
         indexes = {index["name"] for index in found.get_indexes(table.name, schema=schema)}
         assert {index.name for index in table.indexes} <= indexes
-    assert migrate.upgrade(engine) == "0002"
+    assert migrate.upgrade(engine) == "0003"
     migrate.check(engine)
     engine.dispose()
 
 
-def test_a_store_upgraded_by_a_newer_version_is_used_and_not_upgraded(url):
+@pytest.mark.parametrize("use", [migrate.check, migrate.exists, migrate.make_ready, migrate.upgrade])
+def test_a_store_of_a_newer_version_is_refused_by_every_command(url, use):
     engine = connect(url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    migrate.check(engine)
-    with pytest.raises(ConfigurationError, match="newer version"):
-        migrate.upgrade(engine)
+    with pytest.raises(ConfigurationError, match="was upgraded by a newer version; upgrade this facade"):
+        use(engine)
     engine.dispose()
 
 
@@ -274,7 +275,7 @@ def test_many_who_upgrade_at_once_make_one_ledger(tmp_path):
     for thread in threads:
         thread.start()
     join(*threads)
-    assert found == ["0002"] * 4
+    assert found == ["0003"] * 4
 
 
 def test_who_upgrades_a_postgresql_waits_for_another_who_does(tmp_path, monkeypatch):
@@ -327,7 +328,7 @@ def test_sqlite_runs_in_wal_mode_and_flushes_what_must_last(tmp_path):
         assert not flushed(lambda: ledger.claim(KEY, None, FIRST, CLAIM))
         assert flushed(lambda: ledger.change(KEY, {}, {"state": "sending"}, CLAIM))
         assert flushed(lambda: ledger.note(KEY, CLAIM))
-        assert flushed(lambda: ledger.note(KEY, done=Audit(who="x", action="cancel", outcome="cancelled")))
+        assert flushed(lambda: ledger.note(KEY, done=AuditRecord(who="x", action="cancel", outcome="cancelled")))
         assert flushed(lambda: Maintenance(ledger).purge(["sending"], before=1e12))
         engine.dispose()
 
@@ -422,7 +423,7 @@ def test_a_full_store_is_unavailable_and_what_it_holds_can_be_read(tmp_path):
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
             connection.rollback()
-        big = {**FIRST, "wish": {"text": "x" * 100_000}}
+        big = {**FIRST, "cancel_request": {"text": "x" * 100_000}}
         with pytest.raises(Unavailable):
             ledger.claim(("heim", "big"), None, big, CLAIM)
         assert ledger.find(KEY).state == "claimed"

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from facade import CanonicalId, SourceAdapter, Unknown
+from facade import CanonicalId, OutcomeUnknown, SourceAdapter
 from facade.app import assemble, compose
 from facade.cancellation.known_sources import check_sources
 from facade.cancellation.timers import Timers
@@ -18,11 +18,11 @@ from facade.cli import main
 from facade.errors import Cause, ConfigurationError
 from facade.ledger.engine import connect
 from facade.ledger.maintenance import KnownSource, Maintenance
-from facade.ledger.store import Entry, Ledger
+from facade.ledger.store import JournalEntry, Ledger
 from facade.plugin import registry
 from facade.testing.simulator.faults import FAULTS
 from facade.web import create_app
-from tests.conftest import Caller, remember
+from tests.conftest import FacadeClient, remember
 from tests.support.stores import store_url
 
 DOUBT = {
@@ -51,15 +51,15 @@ def store(request, tmp_path):
 
 
 @pytest.fixture
-def caller(store, make):
+def client(store, make):
     """A facade on each kind of store, with an appointment in doubt."""
     return make(facade=f'store = "{store}"', answer_within=2.0)
 
 
 @pytest.fixture
-def in_doubt(caller, simulator):
+def in_doubt(client, simulator):
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
-    assert caller.cancel("apt_1", DOUBT).json["status"] == "proposed"
+    assert client.cancel("apt_1", DOUBT).json["status"] == "proposed"
 
 
 @pytest.fixture
@@ -80,14 +80,14 @@ def resolve(store, *arguments, code=0):
     )
 
 
-def row_of(caller):
-    return caller.facade.ledger.find(("heim", "apt_1"))
+def row_of(client):
+    return client.facade.ledger.find(("heim", "apt_1"))
 
 
 # Only the store is needed
 
 
-def test_every_command_works_without_secrets_and_plugins(in_doubt, caller, store, night, tmp_path):
+def test_every_command_works_without_secrets_and_plugins(in_doubt, client, store, night, tmp_path):
     night()
     with pytest.raises(ConfigurationError):
         assemble(tmp_path / "facade.toml")
@@ -102,7 +102,7 @@ def test_every_command_works_without_secrets_and_plugins(in_doubt, caller, store
         run("ledger", "rename", "clinic", "heim", *ledger)
 
 
-def test_of_the_configuration_only_the_store_is_read(in_doubt, caller, store, tmp_path):
+def test_of_the_configuration_only_the_store_is_read(in_doubt, client, store, tmp_path):
     other = tmp_path / "other.toml"
     other.write_text(f'[facade]\nstore = "{store}"\nanswer_within = "long"\nunknown = 1\n[sources]\nx = 5\n')
     assert "heim apt_1" in run("ledger", "list", "--config", other)
@@ -124,7 +124,7 @@ def test_a_rekey_needs_the_one_plugin_and_no_secret(in_doubt, store, monkeypatch
     assert 'plugin "hiem" is not installed' in run("ledger", "rekey", "x", "--plugin", "hiem", "--store", store, code=2)
 
 
-def test_the_commands_that_a_refused_start_names_can_be_pasted(in_doubt, caller, store, night, tmp_path):
+def test_the_commands_that_a_refused_start_names_can_be_pasted(in_doubt, client, store, night, tmp_path):
     """Of an unconfigured source, and of another form of ids; from a start with --config, and with --store."""
     path = tmp_path / "facade.toml"
     path.write_text(path.read_text().replace("[sources.heim]", "[sources.clinic]"))
@@ -134,10 +134,10 @@ def test_the_commands_that_a_refused_start_names_can_be_pasted(in_doubt, caller,
         commands = re.findall(r"facade (ledger (?:list|rename) [^;]+)", str(refused.value))
         facade.ledger.engine.dispose()
         assert len(commands) == 2, str(refused.value)
-    Maintenance(caller.facade.ledger).remember("heim", KnownSource(7, True, None))
+    Maintenance(client.facade.ledger).remember("heim", KnownSource(7, True, None))
     path.write_text(path.read_text().replace("[sources.clinic]", "[sources.heim]"))
     with pytest.raises(ConfigurationError) as refused:
-        check_sources(caller.facade.ledger, caller.facade.sources.values())
+        check_sources(client.facade.ledger, client.facade.sources.values())
     (rekey,) = re.findall(r"facade (ledger rekey .+)", str(refused.value))
     assert run(*shlex.split(rekey)) == "heim: 0 records moved, 0 merged\n"
     night()
@@ -163,16 +163,16 @@ def test_a_password_of_the_store_is_in_no_printed_command(url):
 # check says what a start would be refused for
 
 
-def test_check_reports_what_a_start_would_be_refused_for(in_doubt, caller, tmp_path, store):
+def test_check_reports_what_a_start_would_be_refused_for(in_doubt, client, tmp_path, store):
     path = tmp_path / "facade.toml"
     assert "ledger        store       is there, at this version\n" in run("check", "--config", path)
-    before = Maintenance(caller.facade.ledger).sources()
+    before = Maintenance(client.facade.ledger).sources()
     path.write_text(path.read_text().replace("[sources.heim]", "[sources.clinic]"))
     shown = run("check", "--config", path, code=2)
     assert "ledger        sources     problem: sources.heim: is not configured, and the ledger has 1 unsettled" in shown
     assert f"facade ledger list --source heim --config {path}" in shown
-    assert Maintenance(caller.facade.ledger).sources() == before, "a check remembers nothing"
-    Maintenance(caller.facade.ledger).remember("heim", KnownSource(7, True, None))
+    assert Maintenance(client.facade.ledger).sources() == before, "a check remembers nothing"
+    Maintenance(client.facade.ledger).remember("heim", KnownSource(7, True, None))
     path.write_text(path.read_text().replace("[sources.clinic]", "[sources.heim]"))
     assert f"facade ledger rekey heim --plugin heim --config {path}" in run("check", "--config", path, code=2)
 
@@ -193,11 +193,11 @@ def test_check_creates_no_ledger_and_reports_one_that_cannot_be_opened(make, tmp
 # Verdicts from the row alone
 
 
-def test_a_verdict_is_answered_from_what_the_row_holds(in_doubt, caller, store, night, simulator):
-    read = caller.read("apt_1").json
+def test_a_verdict_is_answered_from_what_the_row_holds(in_doubt, client, store, night, simulator):
+    read = client.read("apt_1").json
     night()
     assert resolve(store, "--as", "cancelled", "--by", "Night Shift") == "heim apt_1 is cancelled now\n"
-    recorded = json.loads(row_of(caller).answer)
+    recorded = json.loads(row_of(client).response)
     remember(recorded)
     assert recorded["status"] == "cancelled"
     for element in ("id", "identifier", "slot", "participant", "serviceType", "start"):
@@ -208,21 +208,27 @@ def test_a_verdict_is_answered_from_what_the_row_holds(in_doubt, caller, store, 
     assert "contained" not in recorded
     assert "supportingInformation" not in recorded
     assert "operator Night Shift: resolve → cancelled" in run("ledger", "show", "heim", "apt_1", "--store", store)
-    assert caller.cancel("apt_1").json == recorded
+    assert client.cancel("apt_1").json == recorded
     assert simulator.log.count("cancel", "apt_1") == 1
 
 
-def test_a_verdict_about_a_row_without_an_answer_is_a_whole_appointment(in_doubt, caller, store, night):
+def test_a_verdict_about_a_row_without_an_answer_is_a_whole_appointment(in_doubt, client, store, night):
     """As where the owner was lost, and as an older version wrote it."""
     night()
-    for wish in (row_of(caller).wish, {"codings": [], "text": "Moved", "native": ["patient_cancelled", {}]}):
-        with caller.facade.ledger.engine.begin() as connection:
+    for cancel_request in (
+        row_of(client).cancel_request,
+        {"codings": [], "text": "Moved", "native": ["patient_cancelled", {}]},
+    ):
+        with client.facade.ledger.engine.begin() as connection:
             connection.execute(
-                text("UPDATE cancellations SET answer = NULL, wish = :wish, state = 'operator', judged = false"),
-                {"wish": json.dumps(wish)},
+                text(
+                    "UPDATE cancellations SET response = NULL, cancel_request = :cancel_request, "
+                    "state = 'operator', by_operator = false"
+                ),
+                {"cancel_request": json.dumps(cancel_request)},
             )
         resolve(store, "--as", "cancelled")
-        recorded = json.loads(row_of(caller).answer)
+        recorded = json.loads(row_of(client).response)
         remember(recorded)
         assert recorded["status"] == "cancelled"
         assert [identifier["value"] for identifier in recorded["identifier"]] == ["heim", "apt_1"]
@@ -230,13 +236,13 @@ def test_a_verdict_about_a_row_without_an_answer_is_a_whole_appointment(in_doubt
         resolve(store, "--undo")
 
 
-def test_not_applied_lets_the_next_request_try_again(in_doubt, caller, store, simulator):
+def test_not_applied_lets_the_next_request_try_again(in_doubt, client, store, simulator):
     resolve(store, "--as", "not-applied")
-    answered = json.loads(row_of(caller).answer)
+    answered = json.loads(row_of(client).response)
     remember(answered)
     assert answered["status"] == "proposed"
     assert len(answered["contained"]) == len(answered["supportingInformation"]) == 1
-    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    assert client.cancel("apt_1").json["status"] == "cancelled"
     assert simulator.log.count("cancel", "apt_1") == 2
 
 
@@ -244,12 +250,12 @@ def test_not_applied_lets_the_next_request_try_again(in_doubt, caller, store, si
 
 
 @pytest.mark.parametrize("verdict", ["cancelled", "not-applied"])
-def test_a_verdict_without_consequences_is_taken_back(in_doubt, caller, store, verdict, night):
+def test_a_verdict_without_consequences_is_taken_back(in_doubt, client, store, verdict, night):
     night()
     resolve(store, "--as", verdict)
     assert resolve(store, "--undo", "--by", "Day Shift") == "heim apt_1 is operator again\n"
-    row = row_of(caller)
-    assert (row.state, row.judged, row.answer) == ("operator", False, None)
+    row = row_of(client)
+    assert (row.state, row.by_operator, row.response) == ("operator", False, None)
     assert row.read_due is not None
     shown = run("ledger", "show", "heim", "apt_1", "--store", store)
     assert re.search(r"undo +→ operator +because Heim says so", shown)
@@ -258,37 +264,37 @@ def test_a_verdict_without_consequences_is_taken_back(in_doubt, caller, store, v
     resolve(store, "--as", "cancelled")
 
 
-def test_a_source_that_cannot_be_read_is_not_scheduled_by_an_undo(in_doubt, caller, store):
-    Maintenance(caller.facade.ledger).remember("heim", KnownSource(0, False, None))
+def test_a_source_that_cannot_be_read_is_not_scheduled_by_an_undo(in_doubt, client, store):
+    Maintenance(client.facade.ledger).remember("heim", KnownSource(0, False, None))
     resolve(store, "--as", "cancelled")
     resolve(store, "--undo")
-    assert row_of(caller).read_due is None
+    assert row_of(client).read_due is None
 
 
-def test_what_a_client_was_told_is_not_undone(in_doubt, caller, store):
+def test_what_a_client_was_told_is_not_undone(in_doubt, client, store):
     resolve(store, "--as", "cancelled")
-    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    assert client.cancel("apt_1").json["status"] == "cancelled"
     assert resolve(store, "--undo", code=1) == (
         'Error: heim apt_1: nothing was undone; a client was told "cancelled" since the verdict, and cancelled never '
         "becomes anything else\n"
     )
-    assert row_of(caller).state == "cancelled"
+    assert row_of(client).state == "cancelled"
 
 
-def test_a_verdict_is_not_undone_once_a_new_request_has_begun(in_doubt, caller, store, simulator):
+def test_a_verdict_is_not_undone_once_a_new_request_has_begun(in_doubt, client, store, simulator):
     resolve(store, "--as", "not-applied")
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
-    caller.cancel("apt_1")
+    client.cancel("apt_1")
     assert "a new request has begun since the verdict; it is in-doubt" in resolve(store, "--undo", code=1)
-    assert row_of(caller).state == "in-doubt"
+    assert row_of(client).state == "in-doubt"
 
 
-def test_evidence_that_came_after_a_verdict_is_not_undone(in_doubt, caller, store, simulator):
+def test_evidence_that_came_after_a_verdict_is_not_undone(in_doubt, client, store, simulator):
     resolve(store, "--as", "not-applied")
     simulator.patch("apt_1", {"status": "cancelled"})
-    assert caller.read("apt_1").json["status"] == "cancelled"
+    assert client.read("apt_1").json["status"] == "cancelled"
     assert "the source system itself has shown" in resolve(store, "--undo", code=1)
-    assert row_of(caller).state == "cancelled"
+    assert row_of(client).state == "cancelled"
 
 
 @pytest.mark.parametrize(
@@ -299,16 +305,16 @@ def test_evidence_that_came_after_a_verdict_is_not_undone(in_doubt, caller, stor
         (["--as", "cancelled", "--by", " "], "say who you are"),
     ],
 )
-def test_a_wrong_resolve_says_what_is_wrong(in_doubt, caller, store, arguments, told):
+def test_a_wrong_resolve_says_what_is_wrong(in_doubt, client, store, arguments, told):
     assert told in resolve(store, *arguments, code=2)
-    assert row_of(caller).state == "in-doubt"
+    assert row_of(client).state == "in-doubt"
 
 
-def test_a_user_without_a_name_is_asked_for_one(in_doubt, caller, store, monkeypatch):
-    def nobody():
+def test_a_user_without_a_name_is_asked_for_one(in_doubt, client, store, monkeypatch):
+    def no_one():
         raise KeyError("getpwuid(): uid not found: 12345")
 
-    monkeypatch.setattr(getpass, "getuser", nobody)
+    monkeypatch.setattr(getpass, "getuser", no_one)
     assert "say who you are" in resolve(store, "--as", "cancelled", code=2)
     assert resolve(store, "--as", "cancelled", "--by", "Me") == "heim apt_1 is cancelled now\n"
 
@@ -324,20 +330,20 @@ class Spelled(SourceAdapter):
 
     def cancel(self, request, current, permit):
         permit()
-        raise Unknown(Cause.TIMEOUT)
+        raise OutcomeUnknown(Cause.TIMEOUT)
 
 
 @pytest.fixture
-def spelled(caller):
+def spelled(client):
     """The same facade before such a source; its appointment 7 is in doubt."""
-    built = caller.facade
+    built = client.facade
     source = built.sources["heim"]
     form = CanonicalId(version=1, form=lambda spelling: spelling.lstrip("0") or "0")
-    declared = replace(source.system, canonical_id=form, id_pattern=r"[0-9]{1,9}")
-    source = replace(source, adapter=Spelled(), system=declared)
+    declared = replace(source.plugin, canonical_id=form, id_pattern=r"[0-9]{1,9}")
+    source = replace(source, adapter=Spelled(), plugin=declared)
     facade = compose(built.config, {"heim": source}, built.ledger, Timers.for_answers_within(2.0))
     facade.check_sources()
-    before = Caller(create_app(facade), facade)
+    before = FacadeClient(create_app(facade), facade)
     answer = before.cancel("007").json
     assert [each["value"] for each in answer["identifier"]] == ["heim", "00007"]
     return before
@@ -359,17 +365,17 @@ def test_of_another_spelling_nobody_says_that_it_was_never_cancelled(store, spel
     assert "facade ledger list --source heim --store" in said
 
 
-def answered(caller, appointment_id, answer):
+def answered(client, appointment_id, answer):
     """Cancel, and put this in the place of the recorded answer."""
-    caller.cancel(appointment_id)
-    values = {"answer": json.dumps(answer)}
+    client.cancel(appointment_id)
+    values = {"response": json.dumps(answer)}
     key = ("heim", appointment_id)
-    assert caller.facade.ledger.change(key, {"state": "cancelled"}, values, Entry(event="revised"))
+    assert client.facade.ledger.change(key, {"state": "cancelled"}, values, JournalEntry(event="revised"))
 
 
-def test_a_record_is_found_by_the_id_of_its_answer_and_by_nothing_else_in_it(store, caller, night):
+def test_a_record_is_found_by_the_id_of_its_answer_and_by_nothing_else_in_it(store, client, night):
     official = {"use": "official", "value": "a b"}
-    answered(caller, "apt_1", {"id": "_Encoded", "identifier": [{"value": "heim"}, official], "comment": "apt_9"})
+    answered(client, "apt_1", {"id": "_Encoded", "identifier": [{"value": "heim"}, official], "comment": "apt_9"})
     night()
     for seen in ("_Encoded", "a b"):
         assert "heim apt_1: cancelled" in run("ledger", "show", "heim", seen, "--store", store)
@@ -377,9 +383,9 @@ def test_a_record_is_found_by_the_id_of_its_answer_and_by_nothing_else_in_it(sto
         assert "has no record" in run("ledger", "show", "heim", other, "--store", store, code=1)
 
 
-def test_where_several_records_are_seen_under_one_id_none_is_chosen(store, caller, night):
+def test_where_several_records_are_seen_under_one_id_none_is_chosen(store, client, night):
     for key in ("apt_1", "apt_2"):
-        answered(caller, key, {"identifier": [{"use": "official", "value": "X"}]})
+        answered(client, key, {"identifier": [{"use": "official", "value": "X"}]})
     night()
     said = run("ledger", "show", "heim", "X", "--store", store, code=1)
     assert "apt_1" in said

@@ -15,7 +15,7 @@ from facade.testing.simulator.faults import FAULTS
 
 
 @pytest.fixture
-def facade(caller, tmp_path):
+def facade(client, tmp_path):
     def run(*arguments):
         return CliRunner().invoke(main, [*arguments, "--config", str(tmp_path / "facade.toml")])
 
@@ -23,10 +23,10 @@ def facade(caller, tmp_path):
 
 
 @pytest.fixture
-def in_doubt(caller, simulator):
+def in_doubt(client, simulator):
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
-    assert caller.cancel("apt_1", headers={"X-Request-Id": "call-7"}).json["status"] == "proposed"
-    caller.cancel("apt_2")
+    assert client.cancel("apt_1", headers={"X-Request-Id": "call-7"}).json["status"] == "proposed"
+    client.cancel("apt_2")
 
 
 def test_list_shows_what_is_there_and_what_is_in_a_state(facade, in_doubt):
@@ -54,21 +54,21 @@ def test_show_tells_the_journal_as_a_timeline(facade, in_doubt):
     assert "scheduler: cancel → in-doubt (connection-lost)" in shown
 
 
-def test_not_applied_lets_the_next_request_try_again(facade, in_doubt, caller, simulator):
+def test_not_applied_lets_the_next_request_try_again(facade, in_doubt, client, simulator):
     done = facade("ledger", "resolve", "heim", "apt_1", "--as", "not-applied", "--because", "Heim says so")
     assert (done.exit_code, done.output) == (0, "heim apt_1 is not-applied now\n")
     shown = facade("ledger", "show", "heim", "apt_1").output
     assert "because Heim says so" in shown
     assert "operator " in shown
-    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    assert client.cancel("apt_1").json["status"] == "cancelled"
     assert simulator.log.count("cancel", "apt_1") == 2
 
 
-def test_a_verdict_of_cancelled_answers_every_request_so_from_then_on(facade, in_doubt, caller, simulator):
+def test_a_verdict_of_cancelled_answers_every_request_so_from_then_on(facade, in_doubt, client, simulator):
     assert (
         facade("ledger", "resolve", "heim", "apt_1", "--as", "cancelled", "--because", "told by phone").exit_code == 0
     )
-    assert caller.cancel("apt_1").json["status"] == "cancelled"
+    assert client.cancel("apt_1").json["status"] == "cancelled"
     assert simulator.log.count("cancel", "apt_1") == 1
 
 
@@ -85,27 +85,27 @@ def test_only_doubt_is_resolved_and_for_a_reason(facade, in_doubt):
     )
 
 
-def test_purge_deletes_old_settled_rows_only(facade, in_doubt, caller):
+def test_purge_deletes_old_settled_rows_only(facade, in_doubt, client):
     assert facade("ledger", "purge", "--older-than", "365d").output == "0 cancellations deleted\n"
     for young in ("0d", "23h", "1h"):
         refused = facade("ledger", "purge", "--older-than", young)
         assert refused.exit_code == 2
         assert f"--older-than {young} is less than a day; write 1d or more" in refused.output
     assert "is not an age" in facade("ledger", "purge", "--older-than", "a year").output
-    now = caller.facade.ledger.clock.now
-    caller.facade.ledger.clock.now = lambda: now() - 90_000
-    caller.cancel("apt_3")
-    del caller.facade.ledger.clock.now
+    now = client.facade.ledger.clock.now
+    client.facade.ledger.clock.now = lambda: now() - 90_000
+    client.cancel("apt_3")
+    del client.facade.ledger.clock.now
     assert facade("ledger", "purge", "--older-than", "24h", "--source", "other").output == "0 cancellations deleted\n"
     assert facade("ledger", "purge", "--older-than", "24h", "--source", "heim").output == "1 cancellations deleted\n"
     assert len(facade("ledger", "list").output.splitlines()) == 2
 
 
 def test_db_upgrade_says_where_the_store_is(facade):
-    assert facade("db", "upgrade").output == "the ledger is at revision 0002\n"
+    assert facade("db", "upgrade").output == "the ledger is at revision 0003\n"
 
 
-def test_a_store_that_cannot_be_opened_is_one_sentence(facade, caller, tmp_path):
+def test_a_store_that_cannot_be_opened_is_one_sentence(facade, client, tmp_path):
     path = tmp_path / "facade.toml"
     path.write_text(path.read_text().replace("[facade]", '[facade]\nstore = "postgresql+psycopg://127.0.0.1:1/x"'))
     shown = facade("ledger", "list")
@@ -152,11 +152,11 @@ def test_another_ledger_is_named_as_for_serve(facade, in_doubt, tmp_path):
     assert "heim apt_1" in facade("ledger", "list", "--store", f"sqlite:///{tmp_path}/other.db").output
 
 
-def test_rekey_moves_the_records_of_a_source_to_the_canonical_form(facade, in_doubt, caller, monkeypatch):
+def test_rekey_moves_the_records_of_a_source_to_the_canonical_form(facade, in_doubt, client, monkeypatch):
     declared = registry.load_plugin("heim")
     form = CanonicalId(version=2, form=lambda spelling: spelling.replace("apt_", "apt-"))
-    system = replace(declared.system, canonical_id=form)
-    monkeypatch.setattr(registry, "load_plugin", lambda _: replace(declared, system=system))
+    system = replace(declared.plugin, canonical_id=form)
+    monkeypatch.setattr(registry, "load_plugin", lambda _: replace(declared, plugin=system))
     monkeypatch.setattr(registry.build, "__defaults__", (registry.load_plugin,))
     done = facade("ledger", "rekey", "heim")
     assert (done.exit_code, done.output) == (0, "heim: 2 records moved, 0 merged\n")
@@ -165,8 +165,8 @@ def test_rekey_moves_the_records_of_a_source_to_the_canonical_form(facade, in_do
     assert "nowhere is not configured" in facade("ledger", "rekey", "nowhere").output
 
 
-def test_a_start_with_another_form_of_ids_is_refused_with_the_next_step(facade, in_doubt, caller):
-    Maintenance(caller.facade.ledger).remember("heim", KnownSource(1, True, None))
+def test_a_start_with_another_form_of_ids_is_refused_with_the_next_step(facade, in_doubt, client):
+    Maintenance(client.facade.ledger).remember("heim", KnownSource(1, True, None))
     for arguments in (["serve", "--port", "0"], ["reconcile"]):
         refused = facade(*arguments)
         assert refused.exit_code == 2

@@ -15,12 +15,12 @@ from sqlalchemy import create_engine, make_url
 
 from facade import SourceAdapter
 from facade.app import compose
-from facade.cancellation.stored_request import Caller
+from facade.cancellation.stored_request import Requester
 from facade.cancellation.timers import Timers
 from facade.errors import Unavailable
 from facade.ledger import migrate
 from facade.ledger.engine import CONNECTIONS, connect
-from facade.ledger.store import Audit, Entry, Ledger
+from facade.ledger.store import AuditRecord, JournalEntry, Ledger
 from facade.plugin.contract import CancelRequest
 from facade.testing.conformance.harness import Shares
 from tests.support.postgresql_wire import wire
@@ -63,7 +63,9 @@ def before(make):
 
 def cancel(facade, appointment_id="apt_1"):
     source = facade.sources["heim"]
-    return facade.cancellations.cancel(source, CancelRequest(appointment_id=appointment_id), Caller("x", "r")).outcome
+    return facade.cancellations.cancel(
+        source, CancelRequest(appointment_id=appointment_id), Requester("x", "r")
+    ).outcome
 
 
 def counted(found, act):
@@ -129,13 +131,13 @@ def test_what_must_last_is_flushed_where_somebody_has_turned_that_off(tmp_path):
 
         on, off = "SELECT set_config('synchronous_commit', 'on', true) WHERE", "SET LOCAL synchronous_commit = off"
         ledger.check()
-        entry = Entry(event="claim", state="claimed")
-        values = {"state": "claimed", "wish": {}, "read_before": False}
+        entry = JournalEntry(event="claim", state="claimed")
+        values = {"state": "claimed", "cancel_request": {}, "read_before": False}
         acts = [
             lambda: ledger.claim(KEY, None, values, entry),
             lambda: ledger.change(KEY, {}, {"state": "sending"}, entry),
             lambda: ledger.note(KEY, entry),
-            lambda: ledger.note(KEY, done=Audit(who="x", action="cancel", outcome="cancelled")),
+            lambda: ledger.note(KEY, done=AuditRecord(who="x", action="cancel", outcome="cancelled")),
         ]
         messages = [sent(act) for act in acts]
         taken = sent(lambda: ledger.take_due(ledger.find(KEY), {"read_due": 1.0}))

@@ -14,14 +14,14 @@ from facade.clock import Clock
 from facade.errors import Unavailable
 from facade.ledger.engine import connect
 from facade.ledger.maintenance import Maintenance
-from facade.ledger.store import Audit, Entry, Ledger
+from facade.ledger.store import AuditRecord, JournalEntry, Ledger
 from facade.ledger.tables import audit, cancellations, journal
 from tests.explorer.memory import MemoryLedger, Store
 from tests.support.stores import store_url
 
 KEYS = (("heim", "1"), ("heim", "2"), ("other", "1"))
-ENTRY = Entry(event="done", request_id="r", detail={"why": "ü"})
-DONE = Audit(who="x", action="cancel", outcome="cancelled")
+ENTRY = JournalEntry(event="done", request_id="r", detail={"why": "ü"})
+DONE = AuditRecord(who="x", action="cancel", outcome="cancelled")
 
 keys = st.sampled_from(KEYS)
 values = st.fixed_dictionaries(
@@ -32,15 +32,25 @@ values = st.fixed_dictionaries(
         "sending_at": st.sampled_from([None, 10.5]),
         "version": st.integers(0, 2),
         "negative_reads": st.integers(0, 3),
-        "judged": st.booleans(),
+        "by_operator": st.booleans(),
         "read_before": st.booleans(),
-        "told": st.sampled_from([{}, {"status": "cancelled"}]),
-        "answer": st.sampled_from(["{}", '{"a": "ü"}']),
+        "reported": st.sampled_from([{}, {"status": "cancelled"}]),
+        "response": st.sampled_from(["{}", '{"a": "ü"}']),
     },
 )
 names = st.sets(
     st.sampled_from(
-        ["state", "epoch", "read_due", "version", "negative_reads", "judged", "read_before", "sending_at", "changed_at"]
+        [
+            "state",
+            "attempt_number",
+            "read_due",
+            "version",
+            "negative_reads",
+            "by_operator",
+            "read_before",
+            "sending_at",
+            "changed_at",
+        ]
     )
 )
 
@@ -74,7 +84,7 @@ class Ledgers(RuleBasedStateMachine):
         if real is None or model is None:
             assert real is model is None
             return
-        assert replace(real, epoch=self.numbers[real.epoch]) == model
+        assert replace(real, attempt_number=self.numbers[real.attempt_number]) == model
 
     @rule(seconds=st.sampled_from([1.0, 600.0]))
     def time_passes(self, seconds):
@@ -88,7 +98,7 @@ class Ledgers(RuleBasedStateMachine):
 
     @rule(target=seen, key=keys, new=values)
     def claim_the_first_time(self, key, new):
-        return self.claimed(key, (None, None), {"wish": {}, "read_before": False, **new})
+        return self.claimed(key, (None, None), {"cancel_request": {}, "read_before": False, **new})
 
     @rule(target=seen, pair=seen, new=values)
     def claim_again(self, pair, new):
@@ -97,8 +107,8 @@ class Ledgers(RuleBasedStateMachine):
     def claimed(self, key, pair, new):
         real, model = self.real.claim(key, pair[0], new, ENTRY), self.model.claim(key, pair[1], new, ENTRY)
         if real is not None and model is not None:
-            assert real.epoch not in self.numbers
-            self.numbers[real.epoch] = model.epoch
+            assert real.attempt_number not in self.numbers
+            self.numbers[real.attempt_number] = model.attempt_number
         self.same(real, model)
         return multiple((real, model)) if real is not None else multiple()
 
@@ -138,7 +148,7 @@ class Ledgers(RuleBasedStateMachine):
 
     @rule(pair=seen, new=values)
     def purge_with_a_claim_in_between(self, pair, new):
-        """After the rows were found, before they are deleted: SQLite lets nobody in (tests/test_maintenance.py)."""
+        """After the rows were found, before they are deleted: SQLite lets no one in (tests/test_maintenance.py)."""
         if self.engine.dialect.name == "sqlite":
             return
         claims = []
@@ -158,7 +168,7 @@ class Ledgers(RuleBasedStateMachine):
         if len(claims) == 2:
             model = self.model.claim(pair[1].key, pair[1], new, ENTRY)
             if claims[1] is not None and model is not None:
-                self.numbers[claims[1].epoch] = model.epoch
+                self.numbers[claims[1].attempt_number] = model.attempt_number
             self.same(claims[1], model)
         self.model.purge(tuple(SETTLED), before=self.clock.at)
 

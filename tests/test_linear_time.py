@@ -15,7 +15,7 @@ from facade_heim import schemas, translate
 from facade_heim.settings import HeimSettings
 from werkzeug.test import EnvironBuilder
 
-from facade import HttpAnswer, SourceConfig
+from facade import HttpResponse, SourceConfig
 from facade.cancellation import native
 from facade.errors import RequestError, SourceError
 from facade.fhir import ids
@@ -166,7 +166,7 @@ BYTES = {
     "loads_native": loads_native,
     "loads_native exactly": lambda body: loads_native(body, exact=True),
     "dumps": lambda body: dumps(loads_native(body, exact=True)),
-    "an answer": lambda body: HttpAnswer(200, {}, body).json(),
+    "an answer": lambda body: HttpResponse(200, {}, body).json(),
     "an id": lambda body: ids.resolve(body.decode("latin-1"), r"[A-Za-z0-9_.-]{1,64}"),
 }
 DOCUMENTS = {

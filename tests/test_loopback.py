@@ -65,7 +65,7 @@ FOREIGN = {
 
 
 @pytest.fixture
-def caller(make):
+def client(make):
     """A facade without authentication."""
     edits = {'mode = "api-key"': f'mode = "none"\nallowed_origins = ["{ALLOWED}"]'}
     return make(answer_within=2.0, **edits)
@@ -89,34 +89,34 @@ def refused(response, header):
 
 
 @pytest.mark.parametrize("headers", LOCAL.values(), ids=LOCAL)
-def test_a_program_on_this_machine_and_an_allowed_page_are_served(caller, headers):
-    assert caller.cancel("apt_1", key=None, headers=headers).json["status"] == "cancelled"
+def test_a_program_on_this_machine_and_an_allowed_page_are_served(client, headers):
+    assert client.cancel("apt_1", key=None, headers=headers).json["status"] == "cancelled"
 
 
 @pytest.mark.parametrize(("header", "headers"), FOREIGN.values(), ids=FOREIGN)
-def test_a_foreign_page_and_a_proxy_are_refused_and_no_byte_goes_to_the_source(caller, simulator, header, headers):
-    refused(caller.cancel("apt_1", key=None, headers=headers), header)
-    refused(caller.read("apt_1", key=None, headers=headers), header)
+def test_a_foreign_page_and_a_proxy_are_refused_and_no_byte_goes_to_the_source(client, simulator, header, headers):
+    refused(client.cancel("apt_1", key=None, headers=headers), header)
+    refused(client.read("apt_1", key=None, headers=headers), header)
     assert simulator.log.entries() == []
 
 
 @pytest.mark.parametrize("path", OPEN)
-def test_no_path_is_served_to_a_foreign_page(caller, path):
-    refused(caller.request("GET", path, key=None, headers={"Host": "rebind.example"}), "Host")
-    refused(caller.request("OPTIONS", path, key=None, headers={"Origin": "https://evil.example"}), "Origin")
+def test_no_path_is_served_to_a_foreign_page(client, path):
+    refused(client.request("GET", path, key=None, headers={"Host": "rebind.example"}), "Host")
+    refused(client.request("OPTIONS", path, key=None, headers={"Origin": "https://evil.example"}), "Origin")
 
 
-def test_a_request_without_a_host_is_refused(caller):
-    refused(caller.request("GET", "/metadata", key=None, environ_overrides={"HTTP_HOST": ""}), "Host")
+def test_a_request_without_a_host_is_refused(client):
+    refused(client.request("GET", "/metadata", key=None, environ_overrides={"HTTP_HOST": ""}), "Host")
     missing = loopback.refusal([("Accept", "*/*")], target="/", allowed_origins=(), setting="x")
     assert missing == "The header Host is missing; send the name that was asked: 127.0.0.1, [::1] or localhost."
 
 
-def test_the_host_in_the_requests_target_counts_too(caller):
+def test_the_host_in_the_requests_target_counts_too(client):
     other = {"RAW_URI": "http://rebind.example/metadata"}
-    refused(caller.request("GET", "/metadata", key=None, environ_overrides=other), "Host")
+    refused(client.request("GET", "/metadata", key=None, environ_overrides=other), "Host")
     ours = {"RAW_URI": "http://localhost:8080/metadata"}
-    assert caller.request("GET", "/metadata", key=None, environ_overrides=ours).status_code == 200
+    assert client.request("GET", "/metadata", key=None, environ_overrides=ours).status_code == 200
 
 
 def test_with_keys_a_name_and_a_proxy_are_nobodys_business(make):
@@ -124,8 +124,8 @@ def test_with_keys_a_name_and_a_proxy_are_nobodys_business(make):
     assert make(answer_within=2.0).cancel("apt_1", headers=headers).json["status"] == "cancelled"
 
 
-def test_the_description_has_the_refusal_where_it_can_happen(caller, make):
-    described = caller.request("GET", "/openapi.json", key=None).json
+def test_the_description_has_the_refusal_where_it_can_happen(client, make):
+    described = client.request("GET", "/openapi.json", key=None).json
     for path in described["paths"].values():
         for operation in path.values():
             assert operation["responses"]["403"] == {"$ref": "#/components/responses/NotLocal"}
@@ -136,8 +136,8 @@ def test_the_description_has_the_refusal_where_it_can_happen(caller, make):
 # The setting
 
 
-def test_an_allowed_origin_is_written_one_way(caller):
-    assert caller.facade.config.allowed_origins == {ALLOWED}
+def test_an_allowed_origin_is_written_one_way(client):
+    assert client.facade.config.allowed_origins == {ALLOWED}
     assert loopback.origin("HTTP://Host:80") == "http://host"
     assert loopback.origin("http://[::1]:3000") == "http://[::1]:3000"
 

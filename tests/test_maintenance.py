@@ -15,11 +15,11 @@ from facade.ledger import engine as engines
 from facade.ledger.engine import connect
 from facade.ledger.maintenance import SILENT, KnownSource, Maintenance, Presence
 from facade.ledger.statements import UNFINISHED
-from facade.ledger.store import Audit, Entry, Ledger
+from facade.ledger.store import AuditRecord, JournalEntry, Ledger
 from tests.support.stores import store_url
 
 KEY = ("heim", "apt_1")
-DONE = Audit(who="scheduler", action="cancel", outcome="not-done")
+DONE = AuditRecord(who="scheduler", action="cancel", outcome="not-executed")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -44,7 +44,9 @@ def another(url):
 
 
 def add(ledger, key, state, **values):
-    ledger.claim(key, None, {"state": state, "wish": {}, "read_before": False, **values}, Entry(event="claim"))
+    ledger.claim(
+        key, None, {"state": state, "cancel_request": {}, "read_before": False, **values}, JournalEntry(event="claim")
+    )
     ledger.note(key, done=DONE)
 
 
@@ -64,7 +66,7 @@ def test_a_row_that_is_claimed_during_a_purge_stays_with_all_that_is_its_own(url
     def claim(connection, cursor, statement, *_):
         if statement.startswith(at) and not claimed:
             with suppress(Unavailable):  # the purge holds the store, or the row, already
-                claimed.append(another.claim(KEY, seen, {"state": "sending"}, Entry(event="claim")))
+                claimed.append(another.claim(KEY, seen, {"state": "sending"}, JournalEntry(event="claim")))
 
     if ledger.engine.dialect.name == "sqlite":
         monkeypatch.setattr(engines, "LOCK_WAIT", 0.1)
@@ -85,21 +87,21 @@ def test_a_row_that_is_claimed_during_a_purge_stays_with_all_that_is_its_own(url
 def test_a_row_that_was_purged_and_claimed_anew_is_not_taken_for_the_old_one(ledger):
     add(ledger, KEY, "claimed")
     frozen = ledger.find(KEY)
-    ledger.change(KEY, {"state": "claimed"}, {"state": "refused"}, Entry(event="not-done"))
+    ledger.change(KEY, {"state": "claimed"}, {"state": "refused"}, JournalEntry(event="not-executed"))
     assert Maintenance(ledger).purge(list(SETTLED), before=1e12) == 1
     add(ledger, KEY, "claimed")
-    expected = {"state": "claimed", "epoch": frozen.epoch}
-    assert not ledger.change(KEY, expected, {"state": "refused"}, Entry(event="not-done"))
+    expected = {"state": "claimed", "attempt_number": frozen.attempt_number}
+    assert not ledger.change(KEY, expected, {"state": "refused"}, JournalEntry(event="not-executed"))
     assert ledger.find(KEY).state == "claimed"
 
 
 def test_many_batches_are_purged_and_what_is_unsettled_stays(ledger):
-    columns = "source, appointment_id, format, state, epoch, read_before, wish, changed_at"
+    columns = "source, appointment_id, format, state, attempt_number, read_before, cancel_request, changed_at"
     rows = [
-        {"id": f"{number:05}", "state": ("cancelled", "refused", "in-doubt")[number % 3], "epoch": number}
+        {"id": f"{number:05}", "state": ("cancelled", "refused", "in-doubt")[number % 3], "attempt_number": number}
         for number in range(1800)
     ]
-    values = "'heim', :id, 1, :state, :epoch, :read, '{}', 1.0"
+    values = "'heim', :id, 1, :state, :attempt_number, :read, '{}', 1.0"
     with ledger.engine.begin() as connection:
         connection.execute(
             text(f"INSERT INTO cancellations ({columns}) VALUES ({values})"), [{**row, "read": False} for row in rows]
@@ -161,7 +163,7 @@ def test_a_row_is_not_moved_over_another(ledger):
     add(ledger, KEY, "in-doubt")
     add(ledger, ("other", "apt_1"), "cancelled")
     before = kept(ledger, KEY), kept(ledger, ("other", "apt_1"))
-    assert not Maintenance(ledger).move(KEY, ("other", "apt_1"), Entry(event="renamed"))
+    assert not Maintenance(ledger).move(KEY, ("other", "apt_1"), JournalEntry(event="renamed"))
     assert (kept(ledger, KEY), kept(ledger, ("other", "apt_1"))) == before
 
 
@@ -198,9 +200,9 @@ def test_who_said_nothing_for_long_is_gone_by_the_stores_clock_alone(ledger, ano
     assert Presence(ledger).others() == []
 
 
-def test_a_facade_that_runs_is_on_the_list_until_it_stops(caller):
-    watching = Presence(caller.facade.ledger)
-    reconciler = caller.facade.reconciler
+def test_a_facade_that_runs_is_on_the_list_until_it_stops(client):
+    watching = Presence(client.facade.ledger)
+    reconciler = client.facade.reconciler
     told = reconciler._presence.tell
     begun = threading.Event()
     reconciler._presence.tell = lambda: (told(), begun.set())
@@ -214,19 +216,19 @@ def test_a_facade_that_runs_is_on_the_list_until_it_stops(caller):
     assert watching.others() == []
 
 
-def test_a_cancel_under_a_name_that_was_moved_ends_at_once(caller):
-    facade = caller.facade
+def test_a_cancel_under_a_name_that_was_moved_ends_at_once(client):
+    facade = client.facade
     facade.check_sources()
     rename(facade.ledger, "heim", "heim-live")
-    refused = caller.cancel("apt_1")
+    refused = client.cancel("apt_1")
     assert (refused.status_code, refused.headers["Retry-After"] != "") == (503, True)
     assert facade.ledger.find(("heim", "apt_1")) is None
 
 
 def test_no_first_claim_is_made_while_a_sources_keys_are_being_moved(ledger):
     Maintenance(ledger).remember("heim", KnownSource(UNFINISHED, True, None))
-    first = {"state": "claimed", "wish": {}, "read_before": False}
-    assert ledger.claim(KEY, None, first, Entry(event="claim")) is None
+    first = {"state": "claimed", "cancel_request": {}, "read_before": False}
+    assert ledger.claim(KEY, None, first, JournalEntry(event="claim")) is None
 
 
 def test_a_source_is_not_renamed_to_itself_or_into_one_whose_ids_have_another_form(ledger):

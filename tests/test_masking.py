@@ -25,12 +25,12 @@ MASKED = {
 
 
 @pytest.fixture
-def caller(make):
+def client(make):
     return make(clients=CLIENT)
 
 
-def cancel(caller, appointment_id):
-    response = caller.cancel(appointment_id, SEED.replace("1839594", appointment_id), key=KEY)
+def cancel(client, appointment_id):
+    response = client.cancel(appointment_id, SEED.replace("1839594", appointment_id), key=KEY)
     assert response.status_code == 200
     assert check.problems(response.json) == []
     return response
@@ -40,8 +40,8 @@ def shown(answer):
     return {name: value for name, value in answer.items() if name not in {"id", "meta", "identifier"}}
 
 
-def test_a_cancelled_answer_tells_that_and_no_more(caller):
-    response = cancel(caller, "apt_1")
+def test_a_cancelled_answer_tells_that_and_no_more(client):
+    response = cancel(client, "apt_1")
     answer = response.json
     reason = {"cancelationReason": data_absent.concept("masked")}
     assert shown(answer) == {"resourceType": "Appointment", "status": "cancelled", **reason, **MASKED}
@@ -51,8 +51,8 @@ def test_a_cancelled_answer_tells_that_and_no_more(caller):
 
 
 @pytest.mark.parametrize("appointment_id", ["apt_completed", "apt_refused", "apt_reset-before-commit", "apt_read-500"])
-def test_a_proposed_answer_tells_why_and_no_more(caller, appointment_id):
-    answer = cancel(caller, appointment_id).json
+def test_a_proposed_answer_tells_why_and_no_more(client, appointment_id):
+    answer = cancel(client, appointment_id).json
     (why,) = answer.pop("contained")
     assert why["issue"][0]["details"]["text"]
     assert answer.pop("supportingInformation") == [{"reference": f"#{why['id']}"}]
@@ -63,7 +63,7 @@ def test_a_proposed_answer_tells_why_and_no_more(caller, appointment_id):
 def test_nothing_of_what_a_source_contains_is_taken_for_the_facades_own(make, fhir, explain):
     more = SOURCE.format(url=fhir.url, settings=BY_TOKEN)
     clients = CLIENT.replace('"heim"', '"fhir"')
-    caller = make(clients=clients, facade=f'explain_proposed = {explain}\ndefault_source = "fhir"', more=more)
+    client = make(clients=clients, facade=f'explain_proposed = {explain}\ndefault_source = "fhir"', more=more)
     theirs = {"resourceType": "OperationOutcome", "id": "why", "issue": [{"severity": "error", "code": "exception"}]}
     theirs["issue"][0]["details"] = {"text": "CANARY"}
     fhir.patch(
@@ -76,19 +76,19 @@ def test_nothing_of_what_a_source_contains_is_taken_for_the_facades_own(make, fh
     )
     fhir.patch("apt-fulfilled", {"contained": [theirs], "supportingInformation": [{"reference": "#why"}]})
     for appointment_id in ("apt-1", "apt-fulfilled"):
-        answer = caller.cancel(appointment_id, SEED.replace("1839594", appointment_id), source="fhir", key=KEY).json
+        answer = client.cancel(appointment_id, SEED.replace("1839594", appointment_id), source="fhir", key=KEY).json
         assert "CANARY" not in json.dumps(answer)
         assert answer["meta"]["security"]
 
 
-def test_who_may_read_gets_all_of_the_same_recorded_answer(caller):
-    cancel(caller, "apt_1")
-    whole = caller.cancel("apt_1").json
+def test_who_may_read_gets_all_of_the_same_recorded_answer(client):
+    cancel(client, "apt_1")
+    whole = client.cancel("apt_1").json
     assert whole["cancelationReason"]["coding"][0]["code"] == "pat-mv"
     assert whole["participant"][0]["actor"]["reference"].startswith("Patient/")
-    assert cancel(caller, "apt_1").json["participant"] == MASKED["participant"]
+    assert cancel(client, "apt_1").json["participant"] == MASKED["participant"]
 
 
 def test_explanations_that_are_off_stay_off(make):
-    caller = make(clients=CLIENT, facade="explain_proposed = false")
-    assert shown(cancel(caller, "apt_refused").json) == {"resourceType": "Appointment", "status": "proposed", **MASKED}
+    client = make(clients=CLIENT, facade="explain_proposed = false")
+    assert shown(cancel(client, "apt_refused").json) == {"resourceType": "Appointment", "status": "proposed", **MASKED}

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from facade.fhir import check
-from facade.plugin.configured_source import Source
+from facade.plugin.configured_source import ConfiguredSource
 from facade.testing.simulator.host import serve
 from facade.testing.simulator.transport import Timings
 from facade.web.openapi import views
@@ -40,13 +40,13 @@ WEBHOOK = 'webhook_secret_env = "HEIM_WEBHOOK_SECRET"'
 
 
 @pytest.fixture
-def caller(make, monkeypatch):
+def client(make, monkeypatch):
     monkeypatch.setenv("HEIM_WEBHOOK_SECRET", SECRET)
     return make(clients=CLIENTS, settings=WEBHOOK)
 
 
-def described(caller):
-    return caller.request("GET", "/openapi.json", key=None).json
+def described(client):
+    return client.request("GET", "/openapi.json", key=None).json
 
 
 def followed(document, value):
@@ -81,12 +81,12 @@ def test_the_document_is_valid_openapi_3_1(make, base_path):
     OpenAPIV31SpecValidator(document).validate()
 
 
-def test_every_route_is_described_with_its_methods_or_is_a_page_for_people(caller):
+def test_every_route_is_described_with_its_methods_or_is_a_page_for_people(client):
     from facade.web import create_app
 
-    document = described(caller)
+    document = described(client)
     paths = {(re.sub(r"\{\w+\}", "{}", path), method) for path, method, _ in operations(document)}
-    rules = list(create_app(caller.facade).url_map.iter_rules())
+    rules = list(create_app(client.facade).url_map.iter_rules())
     served = {
         (re.sub(r"<\w+>", "{}", rule.rule), method)
         for rule in rules
@@ -97,9 +97,9 @@ def test_every_route_is_described_with_its_methods_or_is_a_page_for_people(calle
     assert {rule.endpoint for rule in rules} >= FOR_PEOPLE
 
 
-def test_every_route_is_in_the_readme(caller):
+def test_every_route_is_in_the_readme(client):
     readme = (ROOT / "README.md").read_text("utf-8")
-    for path, method, _ in operations(described(caller)):
+    for path, method, _ in operations(described(client)):
         assert f"`{method} {path}`" in readme
 
 
@@ -127,19 +127,19 @@ def test_single_source_routes_are_described_only_where_they_are_served(make):
 
 
 def test_no_configured_source_is_named_and_no_key_is_needed(make):
-    caller = make(more=NORTH, facade='default_source = "north"')
-    answer = caller.request("GET", "/openapi.json", key=None)
+    client = make(more=NORTH, facade='default_source = "north"')
+    answer = client.request("GET", "/openapi.json", key=None)
     assert answer.status_code == 200
     assert not re.search("heim|north", answer.text, re.IGNORECASE)
-    assert answer.data == caller.request("GET", "/openapi.json").data
+    assert answer.data == client.request("GET", "/openapi.json").data
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["X-Request-Id"]
 
 
-def test_a_key_is_asked_for_where_one_is_needed_and_nowhere_else(caller, make):
-    secured = {(path, method): operation["security"] for path, method, operation in operations(described(caller))}
+def test_a_key_is_asked_for_where_one_is_needed_and_nowhere_else(client, make):
+    secured = {(path, method): operation["security"] for path, method, operation in operations(described(client))}
     for (path, method), security in secured.items():
-        status = caller.request(method, path.replace("{sourceSystem}", "heim"), key=None, data=BARE).status_code
+        status = client.request(method, path.replace("{sourceSystem}", "heim"), key=None, data=BARE).status_code
         assert (status == 401) == bool(security), path
     anybody = make(**{'mode = "api-key"': 'mode = "none"'})
     for path, _, operation in operations(described(anybody)):
@@ -149,19 +149,19 @@ def test_a_key_is_asked_for_where_one_is_needed_and_nowhere_else(caller, make):
 # Examples
 
 
-def test_every_request_example_cancels_as_it_stands(caller):
-    document = described(caller)
+def test_every_request_example_cancels_as_it_stands(client):
+    document = described(client)
     content = document["paths"]["/Appointment/{id}"]["post"]["requestBody"]["content"]
     assert set(content) == {"application/fhir+json", "application/json"}
     for media_type, shown in content.items():
         for example in shown["examples"].values():
             assert problems(document, shown["schema"], example["value"]) == []
-            answer = caller.cancel("apt_1", example["value"], headers={"Content-Type": media_type})
+            answer = client.cancel("apt_1", example["value"], headers={"Content-Type": media_type})
             assert answer.json["status"] == "cancelled"
 
 
-def test_every_status_of_every_operation_has_examples_that_are_what_they_say(caller):
-    document = described(caller)
+def test_every_status_of_every_operation_has_examples_that_are_what_they_say(client):
+    document = described(client)
     seen = []
     for path, _, operation in operations(document):
         for status, response in operation["responses"].items():
@@ -192,7 +192,7 @@ class Late(io.RawIOBase):
         raise TimeoutError
 
 
-def provoked(caller, path, method, status):
+def provoked(client, path, method, status):
     """The answer of this status, from a request that asks for it."""
     appointment = "Appointment" in path
     target = path.replace("{sourceSystem}", "heim").replace("{id}", "apt_1")
@@ -211,7 +211,7 @@ def provoked(caller, path, method, status):
     if status == "404":
         target = target.replace("apt_1", "apt_nobody") if appointment else target.replace("heim", "nowhere")
     if status == "405":
-        return caller.request("DELETE", target)
+        return client.request("DELETE", target)
     if status == "406":
         request["headers"] = {"Accept": "text/html"}
     if status == "408":
@@ -227,34 +227,34 @@ def provoked(caller, path, method, status):
     if status == "503" and method == "GET":
         target = target.replace("apt_1", "apt_read-500")
     if status == "500":
-        return broken(caller, method, target, request)
+        return broken(client, method, target, request)
     if status == "501":
-        with mock.patch.object(Source, "readable", False):
-            return caller.request(method, target.replace("apt_1", "apt_9"), **request)
-    with locked(caller.facade.ledger) if status == "503" else contextlib.nullcontext():
-        return caller.request(method, target, **request)
+        with mock.patch.object(ConfiguredSource, "readable", False):
+            return client.request(method, target.replace("apt_1", "apt_9"), **request)
+    with locked(client.facade.ledger) if status == "503" else contextlib.nullcontext():
+        return client.request(method, target, **request)
 
 
-def broken(caller, method, target, request):
+def broken(client, method, target, request):
     """What any view's bug is answered with."""
-    app = caller.app
+    app = client.app
     views = dict(app.view_functions)
     app.view_functions.update(dict.fromkeys(views, lambda **_: 1 / 0))
     try:
-        return caller.request(method, target, **request)
+        return client.request(method, target, **request)
     finally:
         app.view_functions.update(views)
 
 
-def test_every_status_of_every_operation_can_be_had_and_is_as_described(caller):
-    document = described(caller)
-    caller.cancel("apt_3")  # the first hint about it is worth a line in the ledger
+def test_every_status_of_every_operation_can_be_had_and_is_as_described(client):
+    document = described(client)
+    client.cancel("apt_3")  # the first hint about it is worth a line in the ledger
     count = 0
     for path, method, operation in operations(document):
         for status, response in operation["responses"].items():
             where = (method, path, status)
             response = followed(document, response)
-            answer = provoked(caller, path, method, status)
+            answer = provoked(client, path, method, status)
             assert str(answer.status_code) == status, where
             count += 1
             for name, header in response["headers"].items():
@@ -277,30 +277,30 @@ def test_every_status_of_every_operation_can_be_had_and_is_as_described(caller):
 # What Schemathesis found
 
 
-def test_another_method_on_a_path_that_needs_no_key_is_405_without_one(caller):
+def test_another_method_on_a_path_that_needs_no_key_is_405_without_one(client):
     for path in ("/metadata", "/health/live", "/health/ready", "/openapi.json", "/docs/", "/webhooks/heim"):
-        answer = caller.request("DELETE", path, key=None)
+        answer = client.request("DELETE", path, key=None)
         assert answer.status_code == 405, path
         assert "DELETE" not in answer.headers["Allow"]
-    unknown = caller.request("DELETE", "/webhooks/nowhere", key=None)
-    assert unknown.data == caller.request("DELETE", "/webhooks/heim", key=None).data
-    assert caller.request("DELETE", "/Appointment/heim/apt_1", key=None).status_code == 401
+    unknown = client.request("DELETE", "/webhooks/nowhere", key=None)
+    assert unknown.data == client.request("DELETE", "/webhooks/heim", key=None).data
+    assert client.request("DELETE", "/Appointment/heim/apt_1", key=None).status_code == 401
 
 
-def test_an_empty_format_asks_for_none(caller):
-    document = described(caller)
+def test_an_empty_format_asks_for_none(client):
+    document = described(client)
     assert "" in document["components"]["parameters"]["format"]["schema"]["enum"]
-    assert caller.request("GET", "/metadata?_format=").status_code == 200
+    assert client.request("GET", "/metadata?_format=").status_code == 200
 
 
-def test_a_version_in_if_match_is_described_as_it_is_read(caller):
-    schema = described(caller)["components"]["parameters"]["ifMatch"]["schema"]
-    for value in ("*", 'W/"0"', '"0"', 'W/"7", W/"0"', caller.read("apt_1").headers["ETag"]):
+def test_a_version_in_if_match_is_described_as_it_is_read(client):
+    schema = described(client)["components"]["parameters"]["ifMatch"]["schema"]
+    for value in ("*", 'W/"0"', '"0"', 'W/"7", W/"0"', client.read("apt_1").headers["ETag"]):
         assert Draft202012Validator(schema).is_valid(value)
-        assert caller.cancel("apt_1", headers={"If-Match": value}).status_code == 200
+        assert client.cancel("apt_1", headers={"If-Match": value}).status_code == 200
     for value in ("0", 'W/"0', ""):
         assert not Draft202012Validator(schema).is_valid(value)
-        assert caller.cancel("apt_2", headers={"If-Match": value}).status_code == 400
+        assert client.cancel("apt_2", headers={"If-Match": value}).status_code == 400
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +315,7 @@ def process(tmp_path_factory):
             yield found
 
 
-@pytest.mark.parametrize(("who", "key"), [("the scheduler", KEY), ("nobody", "key-that-nobody-has")])
+@pytest.mark.parametrize(("who", "key"), [("the scheduler", KEY), ("no one", "key-that-no one-has")])
 def test_schemathesis_finds_nothing_with_all_its_checks(process, tmp_path, who, key):
     config = ROOT / "tests" / "schemathesis.toml"
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run"]
@@ -341,8 +341,8 @@ def test_schemathesis_finds_nothing_with_all_its_checks(process, tmp_path, who, 
 
 
 def test_swagger_ui_is_served_from_packaged_files_and_loads_nothing_from_elsewhere(make):
-    caller = make(facade='base_path = "/fhir/r4"')
-    with caller.request("GET", "/docs/", key=None) as page:
+    client = make(facade='base_path = "/fhir/r4"')
+    with client.request("GET", "/docs/", key=None) as page:
         html, policy = page.text, page.headers["Content-Security-Policy"]
     assert page.mimetype == "text/html"
     assert "default-src 'none'" in policy
@@ -350,38 +350,38 @@ def test_swagger_ui_is_served_from_packaged_files_and_loads_nothing_from_elsewhe
     names = re.findall(r'(?:src|href)="([^"]*)"', html)
     assert {"swagger-ui.css", "swagger-ui-bundle.js", "start.js"} < set(names)
     for name in names:
-        with caller.request("GET", f"/docs/{name}", key=None) as asset:
+        with client.request("GET", f"/docs/{name}", key=None) as asset:
             assert asset.status_code == 200, name
             assert asset.headers["Cache-Control"] == "no-store"
             assert asset.headers["Content-Security-Policy"] == policy
             assert asset.headers["X-Request-Id"]
-    with caller.request("GET", "/docs/start.js", key=None) as script:
+    with client.request("GET", "/docs/start.js", key=None) as script:
         start = script.text
     assert 'url: "../openapi.json"' in start
     assert "validatorUrl: null" in start
     assert "://" not in start + html
 
 
-def test_docs_without_its_slash_leads_to_the_page_behind_any_proxy(caller):
-    answer = caller.request("GET", "/docs", key=None)
+def test_docs_without_its_slash_leads_to_the_page_behind_any_proxy(client):
+    answer = client.request("GET", "/docs", key=None)
     assert (answer.status_code, answer.headers["Location"]) == (308, "docs/")
 
 
 @pytest.mark.parametrize("name", ["swagger-ui.js", "nothing", "..", "%2e%2e", "..%5croutes.py", "__init__.py"])
-def test_no_other_file_is_served(caller, name):
-    answer = caller.request("GET", f"/docs/{name}", key=None)
+def test_no_other_file_is_served(client, name):
+    answer = client.request("GET", f"/docs/{name}", key=None)
     assert answer.status_code == 404
     assert answer.json["resourceType"] == "OperationOutcome"
 
 
-def test_a_part_of_a_file_that_does_not_exist_is_no_bug(caller):
-    with caller.request("GET", "/docs/start.js", key=None, headers={"Range": "bytes=999999-"}) as answer:
+def test_a_part_of_a_file_that_does_not_exist_is_no_bug(client):
+    with client.request("GET", "/docs/start.js", key=None, headers={"Range": "bytes=999999-"}) as answer:
         assert answer.status_code == 200
 
 
-def test_without_the_package_docs_names_the_extra_and_the_document_is_served(caller, monkeypatch):
+def test_without_the_package_docs_names_the_extra_and_the_document_is_served(client, monkeypatch):
     monkeypatch.setattr(views, "find_spec", lambda _: None)
-    answer = caller.request("GET", "/docs/", key=None)
+    answer = client.request("GET", "/docs/", key=None)
     assert answer.status_code == 404
     assert "fhir-facade[docs]" in answer.json["issue"][0]["details"]["text"]
-    assert caller.request("GET", "/openapi.json", key=None).status_code == 200
+    assert client.request("GET", "/openapi.json", key=None).status_code == 200

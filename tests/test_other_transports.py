@@ -17,7 +17,7 @@ from tests.support.line_source import LineSimulator
 from tests.support.process import call, running
 from tests.support.temporary_plugins import installed, on_the_path
 
-SHOWN = [name for name, fault in FAULTS.items() if fault.answer in LineSimulator.answers]
+SHOWN = [name for name, fault in FAULTS.items() if fault.behaviour in LineSimulator.behaviours]
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 
 from facade.cancellation.budget import Budget
-from facade.cancellation.write_permit import OncePermit
-from facade.errors import Cause, NotDone, Unavailable
+from facade.cancellation.write_permit import LedgerWritePermit
+from facade.errors import Cause, NotExecuted, Unavailable
 from tests.support.in_memory import Settable
 
 
@@ -14,14 +14,14 @@ def clock():
 
 
 def refused(permit, cause):
-    with pytest.raises(NotDone) as raised:
+    with pytest.raises(NotExecuted) as raised:
         permit()
     assert raised.value.cause is cause
 
 
 def test_it_is_granted_once_and_after_the_write_is_recorded(clock):
     seen = []
-    permit = OncePermit(lambda: seen.append(permit.granted) or True, 1.0, clock)
+    permit = LedgerWritePermit(lambda: seen.append(permit.granted) or True, 1.0, clock)
     assert (permit.taken, permit.granted) == (False, False)
     permit()
     assert (permit.taken, permit.granted, seen) == (True, True, [False])
@@ -33,9 +33,9 @@ def test_without_a_record_it_is_not_granted(clock):
     def gone():
         raise Unavailable("gone")
 
-    lost = OncePermit(lambda: False, 1.0, clock)
+    lost = LedgerWritePermit(lambda: False, 1.0, clock)
     refused(lost, Cause.CONFLICT)
-    unrecorded = OncePermit(gone, 1.0, clock)
+    unrecorded = LedgerWritePermit(gone, 1.0, clock)
     with pytest.raises(Unavailable):
         unrecorded()
     for permit in (lost, unrecorded):
@@ -49,7 +49,7 @@ def test_an_owner_that_was_frozen_while_it_recorded_does_not_write(clock, second
         clock.at += seconds
         return True
 
-    permit = OncePermit(slow, 1.0, clock)
+    permit = LedgerWritePermit(slow, 1.0, clock)
     if granted:
         permit()
     else:

@@ -15,7 +15,7 @@ from facade.app import assemble
 from facade.errors import ConfigurationError
 from facade.plugin import hookspec, registry
 from facade.web import create_app
-from tests.conftest import Caller
+from tests.conftest import FacadeClient
 
 CONFIG = """
 [auth]
@@ -24,7 +24,7 @@ mode = "none"
 plugin = "{plugin}"
 {settings}
 """
-NEXT_STEP = r"; (mend|add|write|yield|give|take|reinstall|look)|must |did you mean|known are|look at|has no group from"
+NEXT_STEP = r"; (fix|add|write|yield|give|take|reinstall|look)|must |did you mean|known are|look at|has no group from"
 GOOD = textwrap.dedent(hookspec.__doc__.split("::\n", 1)[1])
 """The complete plugin that the hook's docstring shows: the entry point is called paper, the module facade_paper."""
 
@@ -106,16 +106,16 @@ def test_the_complete_plugin_in_the_hooks_docstring_works_as_printed(install, st
     install()
     built = start()
     built.open_store()
-    caller = Caller(create_app(built), built)
-    assert caller.read("7", source="desk").json["status"] == "booked"
-    answer = caller.cancel("7", source="desk")
+    client = FacadeClient(create_app(built), built)
+    assert client.read("7", source="desk").json["status"] == "booked"
+    answer = client.cancel("7", source="desk")
     assert answer.status_code == 200
     assert answer.json["status"] == "cancelled"
     assert answer.json["identifier"][0]["value"] == "desk"
     assert answer.json["identifier"][1]["value"] == "7"
-    assert caller.read("7", source="desk").json["status"] == "cancelled"
-    assert caller.cancel("not-a-number", source="desk").status_code == 404
-    assert caller.request("GET", "/ConceptMap/desk").status_code == 404
+    assert client.read("7", source="desk").json["status"] == "cancelled"
+    assert client.cancel("not-a-number", source="desk").status_code == 404
+    assert client.request("GET", "/ConceptMap/desk").status_code == 404
     assert GOOD.index("permit()") < GOOD.index("self.cancelled.add(")
 
 
@@ -126,16 +126,16 @@ def test_the_docstrings_entry_point_is_the_group_that_is_looked_up():
 
 def test_an_entry_point_may_name_an_object_of_a_module(install, start):
     code = GOOD.replace("@hookimpl\ndef", "class Plugin:\n    @staticmethod\n    @hookimpl\n    def").replace(
-        "    yield SourceSystem", "        yield SourceSystem"
+        "    yield SourcePlugin", "        yield SourcePlugin"
     )
     install(code, entry="facade_paper:Plugin")
     assert list(start().sources) == ["desk"]
 
 
 def test_a_hook_may_return_a_list_and_declare_what_other_entry_points_name(install, start):
-    other = edited("yield SourceSystem(", "one = SourceSystem(")
+    other = edited("yield SourcePlugin(", "one = SourcePlugin(")
     install(f"{other}\n    from dataclasses import replace\n\n    return [replace(one, name='slips'), one]\n")
-    assert start().sources["desk"].system.name == "paper"
+    assert start().sources["desk"].plugin.name == "paper"
 
 
 # Which plugins are looked at
@@ -205,34 +205,34 @@ def test_a_name_claimed_by_two_distributions_is_refused_naming_both(install, sta
 def test_a_plugin_that_cannot_be_imported_is_refused(refused, code, told):
     found = only(refused(code))
     assert found.startswith(f"cannot be imported ({told}")
-    assert found.endswith("; reinstall or mend it")
+    assert found.endswith("; reinstall or fix it")
 
 
 def test_an_entry_point_to_a_module_that_is_not_there_is_refused(refused):
     found = only(refused(GOOD, entry="facade_papyrus"))
-    assert found == ("cannot be imported (ModuleNotFoundError: No module named 'facade_papyrus'); reinstall or mend it")
+    assert found == ("cannot be imported (ModuleNotFoundError: No module named 'facade_papyrus'); reinstall or fix it")
 
 
 def test_a_plugin_without_hook_is_refused(refused):
-    expected = "has no hook; add @hookimpl def facade_source_systems() to its module"
+    expected = "has no hook; add @hookimpl def facade_source_plugin() to its module"
     assert only(refused("")) == expected
 
 
 def test_a_hook_without_its_mark_is_refused(refused):
-    expected = "has no hook; add @hookimpl def facade_source_systems() to its module"
+    expected = "has no hook; add @hookimpl def facade_source_plugin() to its module"
     assert only(refused(edited("@hookimpl\n", ""))) == expected
 
 
 def test_a_misspelt_hook_is_refused(refused):
-    found = only(refused(edited("def facade_source_systems", "def facade_source_system")))
+    found = only(refused(edited("def facade_source_plugin", "def facade_source_system")))
     assert found.startswith("has a wrong hook (PluginValidationError: unknown hook 'facade_source_system'")
-    assert found.endswith("; write it as @hookimpl def facade_source_systems()")
+    assert found.endswith("; write it as @hookimpl def facade_source_plugin()")
 
 
 def test_a_hook_with_a_parameter_is_refused(refused):
-    found = only(refused(edited("facade_source_systems()", "facade_source_systems(config)")))
+    found = only(refused(edited("facade_source_plugin()", "facade_source_plugin(config)")))
     assert found.startswith("has a wrong hook (PluginValidationError: ")
-    assert found.endswith("; write it as @hookimpl def facade_source_systems()")
+    assert found.endswith("; write it as @hookimpl def facade_source_plugin()")
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_a_hook_with_a_parameter_is_refused(refused):
     [
         ("raise KeyError('paper')", "KeyError: 'paper'"),
         ("raise SystemExit(1)", "SystemExit: 1"),
-        ("yield SourceSystem(name='paper')", "TypeError: "),
+        ("yield SourcePlugin(name='paper')", "TypeError: "),
         ("return 5", "TypeError: 'int' object is not iterable"),
     ],
 )
@@ -248,30 +248,30 @@ def test_a_hook_that_raises_is_refused(refused, body, told):
     code = GOOD[: GOOD.index("    yield")] + f"    {body}\n"
     found = only(refused(code))
     assert found.startswith(f"fails when asked what it declares ({told}")
-    assert found.endswith("; mend its facade_source_systems")
+    assert found.endswith("; fix its facade_source_plugin")
 
 
-@pytest.mark.parametrize("body", ["SourceSystem", "return", "yield from ()"])
+@pytest.mark.parametrize("body", ["SourcePlugin", "return", "yield from ()"])
 def test_a_forgotten_yield_or_return_is_refused(refused, body):
-    code = edited("yield SourceSystem(", "SourceSystem(") if body == "SourceSystem" else None
+    code = edited("yield SourcePlugin(", "SourcePlugin(") if body == "SourcePlugin" else None
     code = code or GOOD[: GOOD.index("    yield")] + f"    {body}\n"
-    expected = 'declares nothing; yield one SourceSystem named "paper" as its entry point is, and nothing else'
+    expected = 'declares nothing; yield one SourcePlugin named "paper" as its entry point is, and nothing else'
     assert only(refused(code)) == expected
 
 
 def test_a_returned_declaration_that_is_no_list_is_refused(refused):
-    found = only(refused(edited("yield SourceSystem(", "return SourceSystem(")))
-    assert found.startswith("fails when asked what it declares (TypeError: 'SourceSystem' object is not iterable)")
+    found = only(refused(edited("yield SourcePlugin(", "return SourcePlugin(")))
+    assert found.startswith("fails when asked what it declares (TypeError: 'SourcePlugin' object is not iterable)")
 
 
 def test_a_declaration_under_another_name_is_refused(refused):
-    expected = 'declares "papyrus"; yield one SourceSystem named "paper" as its entry point is, and nothing else'
+    expected = 'declares "papyrus"; yield one SourcePlugin named "paper" as its entry point is, and nothing else'
     assert only(refused(edited('name="paper"', 'name="papyrus"'))) == expected
 
 
 def test_a_declaration_made_twice_is_refused(refused):
     twice = GOOD + GOOD[GOOD.index("    yield") :]
-    expected = 'declares "paper" and "paper"; yield one SourceSystem named "paper" as its entry point is, and nothing'
+    expected = 'declares "paper" and "paper"; yield one SourcePlugin named "paper" as its entry point is, and nothing'
     assert only(refused(twice)).startswith(expected)
 
 
@@ -313,9 +313,9 @@ WRONG = {
     "repeat that is no word": ({"repeat": "[]"}, 'repeat must be "errors", "idempotent" or "harmful"'),
     "reasons of another type": ({"reasons": "{}"}, "reasons must be a facade.NativeReasons, or None"),
     "capabilities of another type": ({"capabilities": '{"read": True}'}, "capabilities must be a facade.Capabilities"),
-    "a capability that is no Can": (
+    "a capability that is no Support": (
         {"capabilities": "Capabilities(read=True)"},
-        "capabilities.read must be a facade.Can",
+        "capabilities.read must be a facade.Support",
     ),
     "lacks that is one word": (
         {"capabilities": 'Capabilities(lacks="slot")'},
@@ -358,7 +358,7 @@ def test_each_field_of_a_declaration_is_checked(refused, case):
 
 def test_every_field_of_a_declaration_is_among_those_that_are_tried_wrong():
     tried = {name for fields, _ in WRONG.values() for name in fields}
-    assert tried | {"name"} == set(inspect.signature(facade.SourceSystem).parameters)
+    assert tried | {"name"} == set(inspect.signature(facade.SourcePlugin).parameters)
 
 
 def test_a_declaration_that_is_wrong_in_several_fields_is_refused_for_all_of_them(refused):
@@ -409,8 +409,8 @@ def test_a_plugins_own_map_is_checked_even_where_a_source_replaces_it(refused, t
 def test_a_plugins_own_map_is_in_force_where_no_source_replaces_it(install, start):
     install(with_reasons())
     built = start(settings='code_systems = {why = "https://desk.example/why"}')
-    caller = Caller(create_app(built), built)
-    assert caller.request("GET", "/ConceptMap/desk").json["group"][0]["target"] == "https://desk.example/why"
+    client = FacadeClient(create_app(built), built)
+    assert client.request("GET", "/ConceptMap/desk").json["group"][0]["target"] == "https://desk.example/why"
 
 
 def test_reason_settings_of_a_plugin_without_reasons_are_refused(install, start):
@@ -433,7 +433,7 @@ def test_a_settings_schema_that_fails_is_refused_without_its_text(refused):
     )
     found = only(refused(code))
     assert re.fullmatch(
-        r"fails while it checks its settings \(KeyError in load .*facade_paper\.py:\d+\); mend its schema", found
+        r"fails while it checks its settings \(KeyError in load .*facade_paper\.py:\d+\); fix its schema", found
     )
 
 
@@ -442,18 +442,18 @@ def test_a_settings_schema_that_loads_no_dict_is_refused(refused):
         "\n\nfrom marshmallow import post_load\n\n\nclass Failing(SourceSettings):\n    @post_load\n"
         "    def none(self, data, **_):\n        return 5\n"
     )
-    assert only(refused(code)) == "loads settings that are no dict; mend its schema's post_load"
+    assert only(refused(code)) == "loads settings that are no dict; fix its schema's post_load"
 
 
 def test_an_adapter_factory_that_fails_is_refused_without_its_text(refused):
     found = only(refused(edited("self.config = config", "raise ValueError('CANARY')")))
     assert re.fullmatch(
-        r"cannot build its adapter \(ValueError in __init__ .*facade_paper\.py:\d+\); mend its adapter factory", found
+        r"cannot build its adapter \(ValueError in __init__ .*facade_paper\.py:\d+\); fix its adapter factory", found
     )
 
 
 def test_an_adapter_factory_that_builds_no_adapter_is_refused(refused):
-    expected = "builds no facade.SourceAdapter; mend its adapter factory"
+    expected = "builds no facade.SourceAdapter; fix its adapter factory"
     assert only(refused(declared(adapter="lambda config: object()"))) == expected
     assert only(refused(declared(adapter="lambda config: None"), module="facade_paper_again")) == expected
 

@@ -7,10 +7,10 @@ import pytest
 from facade_heim.simulator import HeimSimulator
 from werkzeug.wrappers import Response
 
-from facade import HttpAnswer, NotDone, Unknown, classify
+from facade import HttpResponse, NotExecuted, OutcomeUnknown, classify
 from facade.cancellation.timers import HOUR, Timers
-from facade.errors import MAX_RETRY_AFTER, AppointmentNotFound, Cause, StaleVersion, Unavailable
-from facade.testing.simulator.faults import FAULTS, RETRY_AFTER, Answer
+from facade.errors import MAX_RETRY_AFTER, AppointmentNotFound, Cause, Unavailable, VersionConflict
+from facade.testing.simulator.faults import FAULTS, RETRY_AFTER, Behaviour
 from facade.testing.simulator.host import serve
 from tests.support.process import call
 from tests.test_doubt import Time
@@ -19,7 +19,7 @@ OUTCOME = '{"resourceType": "OperationOutcome", "issue": [{"severity": "error", 
 
 
 def told(value):
-    return HttpAnswer(429, {"Retry-After": value}, b"").retry_after()
+    return HttpResponse(429, {"Retry-After": value}, b"").retry_after()
 
 
 def test_seconds_and_dates_are_read():
@@ -28,7 +28,7 @@ def test_seconds_and_dates_are_read():
     in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     assert told(in_an_hour) == pytest.approx(3600, abs=120)
     assert told("Sun Nov  6 08:49:37 1994") == 0.0
-    assert HttpAnswer(429, {}, b"").retry_after() is None
+    assert HttpResponse(429, {}, b"").retry_after() is None
 
 
 @pytest.mark.parametrize("value", ["", "soon", "-1", "1.5", "1e3", "٣", "Wed, 21 Oct 99999 07:28:00 GMT", "\x00"])
@@ -38,15 +38,15 @@ def test_what_is_neither_is_nothing(value):
 
 def test_a_number_of_any_length_is_bounded():
     assert told("9" * 5000) < 1e10
-    assert NotDone(Cause.THROTTLED, retry_after=1e12).retry_after == MAX_RETRY_AFTER
-    assert Unknown(Cause.THROTTLED, retry_after=-5).retry_after == 0.0
-    assert StaleVersion(retry_after=2.0).retry_after == AppointmentNotFound(retry_after=2.0).retry_after == 2.0
+    assert NotExecuted(Cause.THROTTLED, retry_after=1e12).retry_after == MAX_RETRY_AFTER
+    assert OutcomeUnknown(Cause.THROTTLED, retry_after=-5).retry_after == 0.0
+    assert VersionConflict(retry_after=2.0).retry_after == AppointmentNotFound(retry_after=2.0).retry_after == 2.0
 
 
 @pytest.mark.parametrize(("status", "own"), [(429, True), (429, False), (503, False), (400, True), (403, True)])
 def test_classify_gives_it_to_the_error(status, own):
-    answer = HttpAnswer(status, {"Retry-After": "7"}, b"{}")
-    with pytest.raises((NotDone, Unknown)) as raised:
+    answer = HttpResponse(status, {"Retry-After": "7"}, b"{}")
+    with pytest.raises((NotExecuted, OutcomeUnknown)) as raised:
         classify(answer, own_error=lambda _: own, throttles_before_execution=True)
     assert raised.value.retry_after == 7.0
 
@@ -58,9 +58,9 @@ def test_a_read_that_fails_tells_the_client_how_long(fhir_facade, fhir):
     assert Unavailable("x", retry_after=0.2).headers["Retry-After"] == "1"
 
 
-def test_a_simulator_says_how_long_and_the_client_is_told(caller, fhir_facade):
+def test_a_simulator_says_how_long_and_the_client_is_told(client, fhir_facade):
     for asked in (
-        caller.read("apt_read-throttled-retry-after"),
+        client.read("apt_read-throttled-retry-after"),
         fhir_facade().read("apt-read-throttled-retry-after", source="fhir"),
     ):
         assert (asked.status_code, asked.headers["Retry-After"]) == (503, str(RETRY_AFTER))
@@ -70,7 +70,9 @@ def test_a_simulators_own_headers_are_sent_and_take_the_place_of_retry_after():
     class Cliniko(HeimSimulator):
         def refusal(self, answer):
             status, body = super().refusal(answer)
-            return (status, body, {"X-RateLimit-Reset": "1893456000"}) if answer is Answer.THROTTLED else (status, body)
+            return (
+                (status, body, {"X-RateLimit-Reset": "1893456000"}) if answer is Behaviour.THROTTLED else (status, body)
+            )
 
     for simulator, headers in ((Cliniko(), ("1893456000", None)), (HeimSimulator(), (None, str(RETRY_AFTER)))):
         with serve({"heim": simulator}) as host:
@@ -82,10 +84,10 @@ def test_a_simulators_own_headers_are_sent_and_take_the_place_of_retry_after():
                 assert (answer.headers.get("X-RateLimit-Reset"), answer.headers.get("Retry-After")) == headers
 
 
-def test_after_a_throttled_cancel_the_source_is_left_alone_as_long_as_it_asked(caller, simulator):
+def test_after_a_throttled_cancel_the_source_is_left_alone_as_long_as_it_asked(client, simulator):
     """Heim does not say whether it throttles before it executes, so there is doubt, and the read is put off."""
-    assert caller.cancel("apt_throttled-retry-after").json["status"] == "proposed"
-    row = caller.facade.ledger.find(("heim", "apt_throttled-retry-after"))
+    assert client.cancel("apt_throttled-retry-after").json["status"] == "proposed"
+    row = client.facade.ledger.find(("heim", "apt_throttled-retry-after"))
     reads = [entry for entry in simulator.log.entries("apt_throttled-retry-after") if entry.operation == "read"]
     assert len(reads) == 1, row
 
@@ -94,17 +96,17 @@ def test_after_doubt_the_source_is_left_alone_as_long_as_it_asked(fhir_facade, f
     def reads():
         return fhir.methods().count("GET")
 
-    caller = fhir_facade()
-    time = Time(caller.facade.ledger.clock, monkeypatch)
+    client = fhir_facade()
+    time = Time(client.facade.ledger.clock, monkeypatch)
     fhir.canned["PATCH"] = Response(OUTCOME, 503, {"Retry-After": "600"})
-    assert caller.cancel("apt-1", source="fhir").json["status"] == "proposed"
+    assert client.cancel("apt-1", source="fhir").json["status"] == "proposed"
     assert reads() == 1  # before the write; the one after it would have been too soon
-    source = caller.facade.sources["fhir"]
+    source = client.facade.sources["fhir"]
 
     def pass_time(seconds):
         for _ in range(int(seconds)):
             time.passed += 1.0
-            while caller.facade.reconciler.tick(source):
+            while client.facade.reconciler.tick(source):
                 pass
 
     pass_time(590)

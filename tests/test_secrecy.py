@@ -250,7 +250,7 @@ def test_no_answer_holds_a_key_native_data_a_native_error_or_a_url_of_the_source
     keys = [KEY, HEIM_KEY]
     words = [*keys, "CANARY", "/v1/", traffic.source, traffic.source.removeprefix("http://"), *NATIVE_WORDS]
     for what, _, head, body in traffic.answers:
-        # The server's parser tells a caller what it could not read; that was the caller's own.
+        # The server's parser tells a client what it could not read; that was the client's own.
         sought = keys if what in NO_REQUESTS else words
         assert [word for word in sought if word in head + body] == [], what
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from facade.cancellation.operator_resolution import judge
-from facade.errors import AppointmentNotFound, Cause, NotDone, Unavailable, Unknown
-from facade.plugin.contract import Can
+from facade.errors import AppointmentNotFound, Cause, NotExecuted, OutcomeUnknown, Unavailable
+from facade.plugin.contract import Support
 from tests.support.in_memory import BOOKED, CANCELLED, KEY, SEEN, Bench
 
 HOUR = 3600.0
@@ -16,7 +16,7 @@ WINDOW = 900.0
 @pytest.fixture
 def bench():
     found = Bench()
-    found.records.watch.steady()
+    found.repository.observed.steady()
     found.clock.at += 100.0  # for so long the clock has not been set
     return found
 
@@ -24,7 +24,7 @@ def bench():
 def in_doubt(bench, **values):
     """A row whose doubt begins now, and that is watched from now on."""
     row = bench.put(**{"doubt_since": bench.clock.at, "read_due": bench.clock.at, "read_in": 1.0, **values})
-    bench.records.watch.in_state(row)
+    bench.repository.observed.in_state(row)
     return row
 
 
@@ -66,7 +66,9 @@ def test_a_read_that_began_before_the_window_was_over_settles_nothing(bench):
     assert look(bench).state == "not-applied"
 
 
-@pytest.mark.parametrize("error", [Unknown(Cause.TIMEOUT), NotDone(Cause.UNREACHABLE), AppointmentNotFound("404")])
+@pytest.mark.parametrize(
+    "error", [OutcomeUnknown(Cause.TIMEOUT), NotExecuted(Cause.UNREACHABLE), AppointmentNotFound("404")]
+)
 @pytest.mark.parametrize("reads", [0, 2, 3, 10])
 def test_a_read_that_failed_is_not_negative_and_settles_nothing(bench, error, reads):
     in_doubt(bench, negative_reads=reads)
@@ -77,7 +79,7 @@ def test_a_read_that_failed_is_not_negative_and_settles_nothing(bench, error, re
 
 
 def test_where_a_repeat_does_harm_the_window_settles_nothing_for_a_retry(bench):
-    bench.source = replace(bench.source, system=replace(bench.source.system, repeat="harmful"))
+    bench.source = replace(bench.source, plugin=replace(bench.source.plugin, repeat="harmful"))
     in_doubt(bench, negative_reads=2)
     bench.clock.at += WINDOW
     assert look(bench).state == "operator"
@@ -115,7 +117,7 @@ def test_a_clock_that_was_just_set_sends_nothing_to_a_person(bench):
     monotonic = bench.clock.at
     bench.clock.at += 84 * HOUR
     bench.clock.monotonic = lambda: monotonic
-    bench.records.watch.steady()
+    bench.repository.observed.steady()
     monotonic += bench.timers.steady - 1
     bench.clock.at += bench.timers.steady - 1
     assert look(bench).state == "in-doubt"
@@ -139,9 +141,9 @@ def test_what_is_a_persons_is_read_daily_and_only_evidence_moves_it(bench):
 def test_only_doubt_is_judged(bench, state):
     row = bench.put(state=state)
     for verdict in ("cancelled", "not-applied"):
-        assert not judge(bench.records, row, verdict, "because", "ann")
+        assert not judge(bench.repository, row, verdict, "because", "ann")
         # Nor by somebody who saw it in doubt before.
-        assert not judge(bench.records, replace(row, state="in-doubt", epoch=6), verdict, "x", "ann")
+        assert not judge(bench.repository, replace(row, state="in-doubt", attempt_number=6), verdict, "x", "ann")
     assert bench.row == row
 
 
@@ -150,14 +152,14 @@ def test_only_doubt_is_judged(bench, state):
 
 @pytest.mark.parametrize("state", ["cancelled", "refused", "not-applied"])
 def test_a_read_of_what_is_settled_ends_its_schedule_and_no_more(bench, state):
-    in_doubt(bench, state=state, negative_reads=2, told={}, answer="{}")
+    in_doubt(bench, state=state, negative_reads=2, reported={}, response="{}")
     bench.clock.at += 2 * WINDOW
     row = look(bench)
     assert (row.state, row.negative_reads, row.read_due) == (state, 2, None)
 
 
 def test_a_source_that_cannot_be_read_is_not_asked():
-    bench = Bench(read=Can.CANNOT)
+    bench = Bench(read=Support.NONE)
     in_doubt(bench)
     assert bench.doubt.look(bench.source, bench.row, 1.0, "x") is None
     assert bench.calls.reads == 0
@@ -171,17 +173,17 @@ def test_a_clients_read_leaves_the_schedule_alone(bench):
 
 def test_another_story_of_the_cancellation_is_a_new_version(bench):
     bench.cancel()
-    assert (bench.row.version, bench.row.told) == (1, {})
+    assert (bench.row.version, bench.row.reported) == (1, {})
     bench.calls.native = {**CANCELLED, "cancelationReason": {"text": "patient ill"}}
     row = look(bench)
-    assert (row.version, row.told) == (2, {"cancelationReason": {"text": "patient ill"}})
+    assert (row.version, row.reported) == (2, {"cancelationReason": {"text": "patient ill"}})
     assert look(bench).version == 2
 
 
-@pytest.mark.parametrize("there", [None, replace(SEEN, state="refused", epoch=9)])
+@pytest.mark.parametrize("there", [None, replace(SEEN, state="refused", attempt_number=9)])
 def test_evidence_that_could_not_be_recorded_is_not_told(bench, monkeypatch, there):
     row = bench.put()
-    monkeypatch.setattr(bench.records, "proof", lambda *_: False)
+    monkeypatch.setattr(bench.repository, "proof", lambda *_: False)
     monkeypatch.setattr(bench.ledger, "find", lambda _: there)
     with pytest.raises(Unavailable):
         bench.doubt.prove(bench.source, row, CANCELLED, "reader")
@@ -213,14 +215,14 @@ def test_a_silence_is_ended_once_this_process_has_watched_it_long_enough(bench, 
 def test_a_locked_row_keeps_no_other_waiting(bench, monkeypatch):
     locked = bench.put(state="claimed")
     other = bench.put(state="claimed", appointment_id="2")
-    abandoned = bench.records.abandoned
+    abandoned = bench.repository.abandoned
 
     def unless_locked(row):
         if row.key == KEY:
             raise Unavailable("locked")
         return abandoned(row)
 
-    monkeypatch.setattr(bench.records, "abandoned", unless_locked)
+    monkeypatch.setattr(bench.repository, "abandoned", unless_locked)
     bench.reconciler.tick(bench.source)
     bench.clock.at += 20.0
     bench.reconciler.tick(bench.source)

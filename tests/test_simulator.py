@@ -21,7 +21,7 @@ from facade_heim.simulator import HeimSimulator
 
 from facade.errors import ConfigurationError
 from facade.testing.simulator import BareSimulator
-from facade.testing.simulator.faults import FAULTS, Answer, ArmedFaults, Chance, Commit
+from facade.testing.simulator.faults import FAULTS, ArmedFaults, Behaviour, Chance, Commit
 from facade.testing.simulator.host import SimulatorHost, serve
 from facade.testing.simulator.native_records import renamed
 from facade.testing.simulator.transport import Timings
@@ -142,7 +142,7 @@ def test_a_live_key_is_let_in_too(host: SimulatorHost) -> None:
     "change",
     [
         {"note": 5},
-        {"causingEntity": "nobody"},
+        {"causingEntity": "no one"},
         {"cancellingEntity": "platform"},
         {"reasonCode": "pat-mv"},
         {"reasonCode": None},
@@ -215,7 +215,7 @@ def test_the_fault_names_are_the_published_ones() -> None:
         "timeout-before-commit timeout-after-commit reset-before-commit reset-after-commit 500-before-commit "
         "500-after-commit html-404 json-404 html-502 unauthorized refused throttled throttled-retry-after "
         "accepted-202 empty-200 html-200 garbage-200 other-json-200 unchanged-200 error-200 success-about-another "
-        "cut-headers cut-body slow-drip endless answer-twice redirect late-commit"
+        "cut-headers cut-body slow-drip endless response-twice redirect late-commit"
     )
     assert " ".join(READ_FAULTS) == (
         "read-timeout read-reset read-500 read-html-404 read-json-404 read-html-502 read-unauthorized read-refused "
@@ -240,50 +240,50 @@ def observe(send: Callable[[], requests.Response]) -> str:
 
 
 SEEN = {
-    Answer.SILENCE: "silence",
-    Answer.RESET: "reset",
-    Answer.SERVER_ERROR: r"500 text/plain \d+",
-    Answer.HTML_404: r"404 text/html \d+",
-    Answer.JSON_404: r"404 application/json \d+",
-    Answer.HTML_502: r"502 text/html \d+",
-    Answer.UNAUTHORIZED: r"401 application/json \d+",
-    Answer.REFUSED: r"422 application/json \d+",
-    Answer.THROTTLED: r"429 application/json \d+",
-    Answer.THROTTLED_FOR: r"429 application/json \d+",
-    Answer.ACCEPTED_202: "202 application/json 2",
-    Answer.EMPTY_200: "200 application/json 0",
-    Answer.HTML_200: r"200 text/html \d+",
-    Answer.GARBAGE_200: r"200 application/json \d+",
-    Answer.OTHER_JSON_200: r"200 application/json \d+",
-    Answer.UNCHANGED_200: r"200 application/json \d+",
-    Answer.ERROR_200: r"200 application/json \d+",
-    Answer.ABOUT_ANOTHER: r"200 application/json \d+",
-    Answer.CUT_HEADERS: "200 .* 0",
-    Answer.CUT_BODY: "cut body",
-    Answer.SLOW_DRIP: "silence",
-    Answer.TWICE: r"200 application/json \d+",
-    Answer.REDIRECT: "302 .*",
+    Behaviour.SILENCE: "silence",
+    Behaviour.RESET: "reset",
+    Behaviour.SERVER_ERROR: r"500 text/plain \d+",
+    Behaviour.HTML_404: r"404 text/html \d+",
+    Behaviour.JSON_404: r"404 application/json \d+",
+    Behaviour.HTML_502: r"502 text/html \d+",
+    Behaviour.UNAUTHORIZED: r"401 application/json \d+",
+    Behaviour.REFUSED: r"422 application/json \d+",
+    Behaviour.THROTTLED: r"429 application/json \d+",
+    Behaviour.THROTTLED_FOR: r"429 application/json \d+",
+    Behaviour.ACCEPTED_202: "202 application/json 2",
+    Behaviour.EMPTY_200: "200 application/json 0",
+    Behaviour.HTML_200: r"200 text/html \d+",
+    Behaviour.GARBAGE_200: r"200 application/json \d+",
+    Behaviour.OTHER_JSON_200: r"200 application/json \d+",
+    Behaviour.UNCHANGED_200: r"200 application/json \d+",
+    Behaviour.ERROR_200: r"200 application/json \d+",
+    Behaviour.ABOUT_ANOTHER: r"200 application/json \d+",
+    Behaviour.CUT_HEADERS: "200 .* 0",
+    Behaviour.CUT_BODY: "cut body",
+    Behaviour.SLOW_DRIP: "silence",
+    Behaviour.TWICE: r"200 application/json \d+",
+    Behaviour.REDIRECT: "302 .*",
 }
-QUICK = [name for name, fault in FAULTS.items() if fault.answer is not Answer.ENDLESS]
+QUICK = [name for name, fault in FAULTS.items() if fault.behaviour is not Behaviour.ENDLESS]
 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_a_seeded_fault_is_seen_and_commits_as_the_table_says(host: SimulatorHost, name: str) -> None:
     fault, appointment_id = FAULTS[name], f"apt_{name}"
-    timeout = 0.1 if fault.answer in (Answer.SILENCE, Answer.SLOW_DRIP) else 5
+    timeout = 0.1 if fault.behaviour in (Behaviour.SILENCE, Behaviour.SLOW_DRIP) else 5
     if fault.operation == "read":
         seen = observe(lambda: heim(host, "GET", appointment_id, timeout=timeout))
     else:
         seen = observe(lambda: cancel(host, appointment_id, timeout=timeout))
     eventually(lambda: bool(host.simulators["heim"].log.entries()))
-    assert re.fullmatch(SEEN[fault.answer], seen)
+    assert re.fullmatch(SEEN[fault.behaviour], seen)
     committed = fault.commit is Commit.YES
     assert native(host, appointment_id)["status"] == ("cancelled" if committed else "scheduled")
     assert fault.ends_in == ("cancelled" if committed else "proposed")
     log = control(host, "GET", f"/heim/log?appointment={appointment_id}")
     entry = log["entries"][0]
     assert (entry["operation"], entry["fault"], entry["changed"]) == (fault.operation, name, committed)
-    assert (entry["status"] is None) == (fault.answer in (Answer.SILENCE, Answer.RESET))
+    assert (entry["status"] is None) == (fault.behaviour in (Behaviour.SILENCE, Behaviour.RESET))
     assert (log["cancels"], log["reads"]) == ((1, 0) if fault.operation == "cancel" else (0, 1))
 
 
@@ -495,9 +495,9 @@ def test_faults_by_chance_are_the_same_for_the_same_seed_and_requests() -> None:
 
 
 def test_chance_draws_only_what_the_transport_can_show() -> None:
-    chance = Chance(7, 1.0, frozenset({Answer.SILENCE}))
+    chance = Chance(7, 1.0, frozenset({Behaviour.SILENCE}))
     drawn = {chance.draw("apt_1", "cancel", number) for number in range(50)}
-    assert {fault.answer for fault in drawn if fault} == {Answer.SILENCE}
+    assert {fault.behaviour for fault in drawn if fault} == {Behaviour.SILENCE}
     assert Chance(7, 1.0, frozenset()).draw("apt_1", "read", 1) is None
 
 

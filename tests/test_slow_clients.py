@@ -36,7 +36,7 @@ def patient(source, tmp_path_factory):
     folder = tmp_path_factory.mktemp("patient")
     path = configuration(folder, source.source_url("heim"), facade=LONG)
     text = path.read_text("utf-8").replace(
-        "concurrent_calls = 64", 'concurrent_calls = 64\nwebhook_secret_env = "HEIM_API_KEY"'
+        "max_concurrent = 64", 'max_concurrent = 64\nwebhook_secret_env = "HEIM_API_KEY"'
     )
     path.write_text(text, "utf-8")
     with process.facade(path) as found:
@@ -280,7 +280,7 @@ def test_probes_are_answered_when_every_thread_is_busy(tmp_path):
                 assert not other.done()
             finally:
                 held.go_on.set()
-            assert wait([*busy, other], timeout=120).not_done == set()
+            assert wait([*busy, other], timeout=120).not_executed == set()
             assert other.result().status_code == 200
 
 

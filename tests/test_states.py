@@ -6,7 +6,7 @@ import pytest
 
 from facade.cancellation.states import CLAIMABLE, TRANSITIONS, Event, State
 
-JUDGED = (Event.JUDGED_CANCELLED, Event.JUDGED_NOT_APPLIED)
+JUDGED = (Event.RESOLVED_CANCELLED, Event.RESOLVED_NOT_APPLIED)
 
 # Every pair of state and event that is not a transition, with the reason. Together with the table: all there are.
 NEVER = {
@@ -26,13 +26,13 @@ NEVER = {
     "nothing was sent, so there is nothing to doubt": [
         (state, event)
         for state in (State.CLAIMED, State.REFUSED)
-        for event in (Event.STALE, Event.DOUBT, Event.SETTLE, Event.ESCALATE, *JUDGED)
+        for event in (Event.VERSION_CONFLICT, Event.DOUBT, Event.SETTLE, Event.ESCALATE, *JUDGED)
     ],
     "it was taken for doubt meanwhile, and is not taken back": [
-        (state, Event.STALE) for state in (State.IN_DOUBT, State.OPERATOR)
+        (state, Event.VERSION_CONFLICT) for state in (State.IN_DOUBT, State.OPERATOR)
     ],
     "it is settled": [
-        *((State.REFUSED, event) for event in (Event.NOT_DONE,)),
+        *((State.REFUSED, event) for event in (Event.NOT_EXECUTED,)),
         *(
             (State.NOT_APPLIED, event)
             for event in Event

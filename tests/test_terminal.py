@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from facade.cli import main
 from facade.cli.terminal import show, show_json
 from facade.fhir.appointment import ELEMENTS
-from facade.ledger.store import Entry
+from facade.ledger.store import JournalEntry
 from facade.observability import logs as logging
 from facade.observability.logs import LONGEST, MOST
 from tests.support.process import call
@@ -115,14 +115,14 @@ def test_no_log_holds_what_a_terminal_would_obey(logged):
     assert "\N{REPLACEMENT CHARACTER}" in line["text"]
 
 
-def test_names_that_a_source_chose_are_counted_and_not_logged(caller, simulator, monkeypatch):
+def test_names_that_a_source_chose_are_counted_and_not_logged(client, simulator, monkeypatch):
     from facade_heim.adapter import HeimAdapter
 
     read = HeimAdapter.read
     strange = {"Jane Doe, born 1970": 1, HOSTILE: 2, "x" * 100_000: 3, "comment": 5, "slot": "no list"}
     monkeypatch.setattr(HeimAdapter, "read", lambda self, id_: {**read(self, id_), **strange})
     with capture_logs() as lines:
-        caller.read("apt_1")
+        client.read("apt_1")
     (line,) = [line for line in lines if line["event"] == "native-elements-left-out"]
     assert (line["elements"], line["others"]) == (["comment", "slot"], 3)
     assert set(line["elements"]) <= ELEMENTS
@@ -147,11 +147,15 @@ def test_json_stays_the_same_json(capsys):
     assert "ü—日b" in shown
 
 
-def test_ledger_list_and_show(caller, tmp_path):
+def test_ledger_list_and_show(client, tmp_path):
     key, who = ("heim", HOSTILE.replace("\0", "")), f"told by {HOSTILE}"
-    ledger = caller.facade.ledger
-    row = ledger.claim(key, None, FIRST, Entry(event="claim", state="claimed", detail={"codes": [[HOSTILE, "x"]]}))
-    ledger.change(key, {"state": "claimed"}, {"state": "operator", "cause": "\x9b2J\u202e"}, Entry(event="escalate"))
+    ledger = client.facade.ledger
+    row = ledger.claim(
+        key, None, FIRST, JournalEntry(event="claim", state="claimed", detail={"codes": [[HOSTILE, "x"]]})
+    )
+    ledger.change(
+        key, {"state": "claimed"}, {"state": "operator", "cause": "\x9b2J\u202e"}, JournalEntry(event="escalate")
+    )
     assert row is not None
     store = ["--store", f"sqlite:///{tmp_path}/var/facade.db"]
     verdict = ["ledger", "resolve", *key, "--as", "cancelled", "--because", who, "--by", who]

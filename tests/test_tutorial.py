@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import pytest
 
 import facade
-from facade import AppointmentNotFound, Cause, HttpAnswer, SourceError, SourceSettings, SourceSystem, classify
+from facade import AppointmentNotFound, Cause, HttpResponse, SourceError, SourcePlugin, SourceSettings, classify
 from facade.cli import main
 from facade.plugin import hookspec
 from facade.testing.conformance import SourceConformance
@@ -209,13 +209,13 @@ def test_the_written_files_are_all_listed():
 
 
 def test_the_hooks_signature_is_the_hooks():
-    name = hookspec.facade_source_systems.__name__
-    annotation = inspect.signature(hookspec.facade_source_systems).return_annotation
+    name = hookspec.facade_source_plugin.__name__
+    annotation = inspect.signature(hookspec.facade_source_plugin).return_annotation
     assert f"`{name}() -> {str(annotation).replace('collections.abc.', '').replace('facade.contract.', '')}`" in PAGE
 
 
 @pytest.mark.parametrize(
-    ("heading", "kind"), [("field", SourceSystem), ("capability", facade.Capabilities)], ids=["field", "capability"]
+    ("heading", "kind"), [("field", SourcePlugin), ("capability", facade.Capabilities)], ids=["field", "capability"]
 )
 def test_every_field_has_its_row_and_no_row_is_left_over(heading, kind):
     assert sorted(names(heading)) == sorted(field.name for field in fields(kind))
@@ -247,7 +247,7 @@ def test_every_cause_is_an_adapters_or_the_facades_own():
 def proven(status, own, **options):
     """What classify makes of an answer, as the page writes it."""
     try:
-        classify(HttpAnswer(status, {}, b""), own_error=lambda _: own, **options)
+        classify(HttpResponse(status, {}, b""), own_error=lambda _: own, **options)
     except SourceError as error:
         cause = "" if isinstance(error, AppointmentNotFound) else f" `{error.cause.name}`"
         return f"`{type(error).__name__}`{cause}"
@@ -259,7 +259,7 @@ def test_every_row_of_statuses_is_what_classify_makes_of_them():
         for status in map(int, statuses.split(", ")):
             assert own.split(";")[0] == proven(status, own=True), status
             assert otherwise == proven(status, own=False), status
-    assert proven(429, own=True, throttles_before_execution=True) == "`NotDone` `THROTTLED`"
+    assert proven(429, own=True, throttles_before_execution=True) == "`NotExecuted` `THROTTLED`"
 
 
 def test_every_command_and_option_that_is_named_exists():

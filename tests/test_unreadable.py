@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from facade import Can, Capabilities, NotDone, SourceAdapter, Unknown
+from facade import Capabilities, NotExecuted, OutcomeUnknown, SourceAdapter, Support
 from facade.app import compose
 from facade.cancellation.timers import Timers
 from facade.errors import Cause, Unavailable
-from facade.ledger.store import Entry
+from facade.ledger.store import JournalEntry
 from facade.testing.conformance.harness import Shares
 from facade.web import create_app
-from tests.conftest import Caller
+from tests.conftest import FacadeClient
 from tests.test_doubt import Time
 
 STATE = "urn:fhir-facade:extension:cancellation-state"
@@ -28,7 +28,7 @@ class Blind(SourceAdapter):
 
     def read(self, appointment_id):
         self.reads += 1
-        raise NotDone(Cause.UNSUPPORTED, "there is no read")
+        raise NotExecuted(Cause.UNSUPPORTED, "there is no read")
 
     def cancel(self, request, current, permit):
         permit()
@@ -45,11 +45,11 @@ def before(make):
 
     def build(adapter):
         source = built.sources["heim"]
-        declared = replace(source.system, capabilities=Capabilities(read=Can.CANNOT))
-        source = replace(source, adapter=adapter, system=declared)
+        declared = replace(source.plugin, capabilities=Capabilities(read=Support.NONE))
+        source = replace(source, adapter=adapter, plugin=declared)
         timers = Timers.for_answers_within(40.0)
         facade = compose(built.config, {"heim": source}, built.ledger, timers, Shares())
-        return Caller(create_app(facade), facade)
+        return FacadeClient(create_app(facade), facade)
 
     return build
 
@@ -59,32 +59,32 @@ def state(answer):
     return extension["extension"][0]["valueCode"]
 
 
-def row(caller):
-    return caller.facade.ledger.find(("heim", "apt_1"))
+def row(client):
+    return client.facade.ledger.find(("heim", "apt_1"))
 
 
 def test_its_doubt_goes_to_an_operator_at_once_and_is_never_read(before):
-    caller = before(adapter := Blind(Unknown(Cause.TIMEOUT)))
-    assert caller.cancel("apt_1").json["status"] == "proposed"
-    assert (row(caller).state, row(caller).read_due) == ("operator", None)
-    assert [found.key for found in caller.facade.ledger.in_states(["operator"])] == [("heim", "apt_1")]
-    caller.facade.cancellations.hint(caller.facade.sources["heim"], "apt_1")
-    assert not caller.facade.reconciler.tick(caller.facade.sources["heim"])
-    assert caller.cancel("apt_1").json["status"] == "proposed"
-    assert row(caller).read_due is None
+    client = before(adapter := Blind(OutcomeUnknown(Cause.TIMEOUT)))
+    assert client.cancel("apt_1").json["status"] == "proposed"
+    assert (row(client).state, row(client).read_due) == ("operator", None)
+    assert [found.key for found in client.facade.ledger.in_states(["operator"])] == [("heim", "apt_1")]
+    client.facade.cancellations.hint(client.facade.sources["heim"], "apt_1")
+    assert not client.facade.reconciler.tick(client.facade.sources["heim"])
+    assert client.cancel("apt_1").json["status"] == "proposed"
+    assert row(client).read_due is None
     assert (adapter.reads, adapter.writes) == (0, 1)
 
 
 def test_the_agent_is_sent_to_the_operators_not_to_a_read(before):
-    caller = before(Blind(Unknown(Cause.TIMEOUT)))
+    client = before(Blind(OutcomeUnknown(Cause.TIMEOUT)))
     for _ in range(2):
-        text = caller.cancel("apt_1").json["contained"][0]["issue"][0]["details"]["text"]
+        text = client.cancel("apt_1").json["contained"][0]["issue"][0]["details"]["text"]
         assert "Ask the facade's operators" in text
         assert "Read the appointment again" not in text
 
 
 def test_a_silent_owners_write_goes_to_an_operator_too(before, monkeypatch):
-    caller = before(Blind())
+    client = before(Blind())
 
     class Killed(BaseException):
         pass
@@ -93,27 +93,27 @@ def test_a_silent_owners_write_goes_to_an_operator_too(before, monkeypatch):
         if name == "before-record":
             raise Killed
 
-    monkeypatch.setattr(caller.facade.ledger, "crash_point", die)
+    monkeypatch.setattr(client.facade.ledger, "crash_point", die)
     with pytest.raises(Killed):
-        caller.cancel("apt_1")
+        client.cancel("apt_1")
     monkeypatch.undo()
-    time = Time(caller.facade.ledger.clock, monkeypatch)
+    time = Time(client.facade.ledger.clock, monkeypatch)
     for time.passed in (0.0, 3600.0):
-        caller.facade.reconciler.tick(caller.facade.sources["heim"])
-    assert row(caller).state == "operator"
+        client.facade.reconciler.tick(client.facade.sources["heim"])
+    assert row(client).state == "operator"
 
 
 def test_a_read_of_what_is_recorded_is_200_with_its_state(before):
-    caller = before(Blind(Unknown(Cause.TIMEOUT), None))
-    caller.cancel("apt_1")
-    response = caller.read("apt_1")
+    client = before(Blind(OutcomeUnknown(Cause.TIMEOUT), None))
+    client.cancel("apt_1")
+    response = client.read("apt_1")
     assert (response.status_code, response.json["status"], state(response.json)) == (200, "proposed", "operator")
-    done = caller.cancel("apt_2")
-    response = caller.read("apt_2")
+    done = client.cancel("apt_2")
+    response = client.read("apt_2")
     assert (response.json["status"], state(response.json)) == ("cancelled", "cancelled")
     assert response.json["cancelationReason"] == done.json["cancelationReason"]
     assert response.headers["ETag"] == done.headers["ETag"] == 'W/"1"'
-    assert caller.cancel("apt_2").data == done.data
+    assert client.cancel("apt_2").data == done.data
 
 
 def test_a_read_where_nothing_is_recorded_is_501_without_a_time_to_come_back(before):
@@ -125,11 +125,11 @@ def test_a_read_where_nothing_is_recorded_is_501_without_a_time_to_come_back(bef
 
 
 def test_an_adapter_that_says_unavailable_after_its_permit_leaves_doubt(before):
-    caller = before(adapter := Blind(Unavailable("CANARY")))
+    client = before(adapter := Blind(Unavailable("CANARY")))
     with capture_logs() as lines:
-        response = caller.cancel("apt_1")
+        response = client.cancel("apt_1")
     assert (response.status_code, response.json["status"]) == (200, "proposed")
-    assert row(caller).state == "operator"
+    assert row(client).state == "operator"
     assert adapter.writes == 1
     assert "CANARY" not in str(lines)
 
@@ -145,16 +145,16 @@ def test_an_adapter_that_says_unavailable_after_its_permit_leaves_doubt(before):
     ],
 )
 def test_a_row_scheduled_before_its_source_was_known_to_be_unreadable_leaves_the_schedule(before, state, by):
-    caller = before(adapter := Blind(Unknown(Cause.TIMEOUT)))
-    caller.cancel("apt_1")
-    seen = row(caller)
+    client = before(adapter := Blind(OutcomeUnknown(Cause.TIMEOUT)))
+    client.cancel("apt_1")
+    seen = row(client)
     # As an older version, or the plugin before it declared this, has left it; migration 0002 does it to operators.
     values = {"state": state, "read_due": 0.0, "read_in": 0.0}
-    assert caller.facade.ledger.change(seen.key, {"state": "operator"}, values, Entry(event="read", state=state))
+    assert client.facade.ledger.change(seen.key, {"state": "operator"}, values, JournalEntry(event="read", state=state))
     if by == "the reconciler":
-        caller.facade.reconciler.tick(caller.facade.sources["heim"])
+        client.facade.reconciler.tick(client.facade.sources["heim"])
     else:
-        assert caller.cancel("apt_1").json["status"] == "proposed"
+        assert client.cancel("apt_1").json["status"] == "proposed"
     expected = "not-applied" if state == "not-applied" else "operator"
-    assert (row(caller).state, row(caller).read_due, row(caller).read_in) == (expected, None, None)
+    assert (row(client).state, row(client).read_due, row(client).read_in) == (expected, None, None)
     assert (adapter.reads, adapter.writes) == (0, 1)

@@ -35,7 +35,7 @@ READS = {f"fault-{name}" for name, fault in FAULTS.items() if fault.operation ==
 PROPOSED = {f"fault-{name}" for name, fault in FAULTS.items() if fault.ends_in == "proposed"}
 CANCELLED = {f"fault-{name}" for name, fault in FAULTS.items() if fault.ends_in == "cancelled"}
 # What is seen only by looking again after the write.
-LOST = CANCELLED - {"fault-answer-twice"}
+LOST = CANCELLED - {"fault-response-twice"}
 
 WITHIN = 60.0  # seconds; how long an answer may take is not what is tested where all is right
 FHIR = """
@@ -113,7 +113,7 @@ EXPECTED = {
     "no-participant": {"every-body-is-valid", "appointments-are-complete"},
     "no-reason-at-all": {"reasons-come-back", "reasons-reach-the-source", "cancelled-has-a-reason"},
     "no-source-identifier": {"appointments-are-identified"},
-    "nobody-waits": {"at-once-one-native-cancel", "doubt-sends-nothing-again"},
+    "no-one-waits": {"at-once-one-native-cancel", "doubt-sends-nothing-again"},
     "not-found-whatever-was-seen": {"not-found-after-it-was-seen"},
     "nothing-on-prefer-minimal": {"preferences"},
     "one-format-for-all": {"formats-that-are-not-written", "formats-that-are-written"},
@@ -271,7 +271,7 @@ def test_another_source_of_another_kind_is_green_too(process, stand_in):
 def test_a_sandbox_that_goes_away_ends_the_run(process, tmp_path):
     with sandbox() as gone:
         run = Run(Target(process.base, "heim", Key(KEY), WITHIN), Sandbox(gone.url, "heim"))
-    with pytest.raises(ConfigurationError, match=f"no sandbox at {gone.url} .*nobody listens there"):
+    with pytest.raises(ConfigurationError, match=f"no sandbox at {gone.url} .*no one listens there"):
         prove(run, [CHECKS["versions"], CHECKS["app-1"]], parallel=2)
 
 
@@ -287,7 +287,7 @@ def test_a_facade_that_stops_midway_ends_the_run_with_one_sentence_and_exit_code
         run.begin()
         stops = check("It is stopped.", alone=True)(stop)
         sentence = (
-            rf"the facade at {stopping.url} stopped answering \(.+: nobody listens there\); "
+            rf"the facade at {stopping.url} stopped answering \(.+: no one listens there\); "
             "start it again and repeat the run"
         )
         with pytest.raises(ConfigurationError, match=sentence):
@@ -354,10 +354,10 @@ def test_without_a_key_or_with_a_wrong_one_nothing_is_verified(process, stand_in
 
 
 def test_what_is_not_reached_or_stands_elsewhere_is_one_sentence_and_exit_code_2(process, stand_in):
-    nobody = "http://127.0.0.1:9"
+    nothing_there = "http://127.0.0.1:9"
     told = {
-        f"facade: no sandbox at {nobody} (": ("--url", process.base, "--sandbox", nobody),
-        f"facade: no facade at {nobody} (": ("--url", nobody, "--sandbox", stand_in.url),
+        f"facade: no sandbox at {nothing_there} (": ("--url", process.base, "--sandbox", nothing_there),
+        f"facade: no facade at {nothing_there} (": ("--url", nothing_there, "--sandbox", stand_in.url),
         f"facade: what answers at {process.url} is no sandbox (": ("--url", process.base, "--sandbox", process.url),
         "facade: the sandbox at " + stand_in.url + ': There is no source system "elsewhere" here.': (
             *("--url", process.base, "--sandbox", stand_in.url, "--simulator", "elsewhere"),

@@ -37,7 +37,7 @@ address = "{address}"
 key_env = "LINE_KEY"
 """
 CHECKS = [check for checks in catalogue().values() for check in checks]
-CANNOT_SHOW = {f"fault-{name}" for name, fault in FAULTS.items() if fault.answer not in LineSimulator.answers}
+CANNOT_SHOW = {f"fault-{name}" for name, fault in FAULTS.items() if fault.behaviour not in LineSimulator.behaviours}
 READS = {f"fault-{name}" for name, fault in FAULTS.items() if fault.operation == "read"}
 NEED_READS = {
     "cancelled-by-another",
@@ -58,7 +58,7 @@ def verified(tmp_path, monkeypatch):
         monkeypatch.setenv("FACADE_KEY_SCHEDULER", KEY)
         monkeypatch.setenv("LINE_KEY", "key")
         monkeypatch.setattr(engine, "LOCK_WAIT", WITHIN)  # a busy disk is not what is tested here
-        system = load_plugin(plugin).system
+        system = load_plugin(plugin).declaration
         served = serve(
             {plugin: system.simulator()}, timings=Timings(late_commit=LATE), capabilities={plugin: system.capabilities}
         )

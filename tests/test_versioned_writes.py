@@ -6,14 +6,23 @@ from dataclasses import replace
 
 import pytest
 
-from facade import Can, Capabilities, NotDone, SourceAdapter, StaleVersion, Unknown, hl7_reasons, remaining
+from facade import (
+    Capabilities,
+    NotExecuted,
+    OutcomeUnknown,
+    SourceAdapter,
+    Support,
+    VersionConflict,
+    hl7_reasons,
+    remaining,
+)
 from facade.app import compose
 from facade.cancellation.budget import Budget
 from facade.cancellation.timers import Timers
 from facade.errors import Cause, Unavailable
 from facade.fhir import concept_map, reasons
 from facade.web import create_app
-from tests.conftest import Caller
+from tests.conftest import FacadeClient
 from tests.support.hang_detection import PATIENT
 from tests.support.waiting import LIMIT, eventually
 
@@ -36,7 +45,7 @@ class Versioned(SourceAdapter):
             self.version += 1
         self.writes.append(current["meta"]["versionId"])
         if current["meta"]["versionId"] != str(self.version):
-            raise StaleVersion("HTTP 412")
+            raise VersionConflict("HTTP 412")
         self.status = "cancelled"
         return self.read(request.appointment_id)
 
@@ -47,28 +56,28 @@ def before(make):
     built = make().facade
 
     def build(adapter, capabilities=None, within=PATIENT):
-        capabilities = capabilities or Capabilities(versioned_writes=Can.YES)
+        capabilities = capabilities or Capabilities(versioned_writes=Support.FULL)
         source = built.sources["heim"]
-        source = replace(source, adapter=adapter, system=replace(source.system, capabilities=capabilities))
+        source = replace(source, adapter=adapter, plugin=replace(source.plugin, capabilities=capabilities))
         timers = replace(Timers.for_answers_within(within), send_guard=PATIENT)
         facade = compose(built.config, {"heim": source}, built.ledger, timers, Budget(within))
-        return Caller(create_app(facade), facade)
+        return FacadeClient(create_app(facade), facade)
 
     return build
 
 
-def events(caller):
-    return [line["event"] for line in caller.facade.ledger.timeline(("heim", "apt_1"))]
+def events(client):
+    return [line["event"] for line in client.facade.ledger.timeline(("heim", "apt_1"))]
 
 
 def test_a_refused_stale_version_is_read_again_and_written_once_more(before):
     adapter = Versioned("arrived")
-    caller = before(adapter)
-    answer = caller.cancel("apt_1")
+    client = before(adapter)
+    answer = client.cancel("apt_1")
     assert answer.json["status"] == "cancelled"
     assert adapter.writes == ["1", "2"]
-    assert events(caller) == ["claim", "send", "stale-version", "send", "proof"]
-    assert caller.facade.ledger.find(("heim", "apt_1")).epoch == 1
+    assert events(client) == ["claim", "send", "version-conflict", "send", "proof"]
+    assert client.facade.ledger.find(("heim", "apt_1")).attempt_number == 1
 
 
 def test_whoever_waits_gets_the_first_ones_answer_and_writes_nothing(before):
@@ -79,15 +88,15 @@ def test_whoever_waits_gets_the_first_ones_answer_and_writes_nothing(before):
             return super().cancel(request, current, permit)
 
     adapter, joined = Gated("arrived", "booked", "arrived"), threading.Event()
-    caller = before(adapter)
+    client = before(adapter)
     with ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(caller.cancel, "apt_1") for _ in range(4)]
-        eventually(lambda: events(caller).count("repeat") == 3)
+        answers = [pool.submit(client.cancel, "apt_1") for _ in range(4)]
+        eventually(lambda: events(client).count("repeat") == 3)
         joined.set()
         told = [answer.result(LIMIT).json["status"] for answer in answers]
     assert told == ["proposed"] * 4
     assert len(adapter.writes) == 2
-    assert events(caller).count("claim") == 1
+    assert events(client).count("claim") == 1
 
 
 def test_what_was_cancelled_meanwhile_is_a_success_without_a_second_write(before):
@@ -99,20 +108,20 @@ def test_what_was_cancelled_meanwhile_is_a_success_without_a_second_write(before
 
 def test_there_is_no_third_write(before):
     adapter = Versioned("arrived", "booked", "arrived")
-    caller = before(adapter)
-    answer = caller.cancel("apt_1")
+    client = before(adapter)
+    answer = client.cancel("apt_1")
     assert answer.json["status"] == "proposed"
     assert answer.json["contained"][0]["issue"][0]["code"] == "conflict"
     assert len(adapter.writes) == 2
-    assert caller.facade.ledger.find(("heim", "apt_1")).state == "refused"
+    assert client.facade.ledger.find(("heim", "apt_1")).state == "refused"
 
 
 def test_of_a_source_without_versioned_writes_it_proves_nothing(before):
     adapter = Versioned("arrived")
-    caller = before(adapter, Capabilities())
-    assert caller.cancel("apt_1").json["status"] == "proposed"
+    client = before(adapter, Capabilities())
+    assert client.cancel("apt_1").json["status"] == "proposed"
     assert adapter.writes == ["1"]
-    assert caller.facade.ledger.find(("heim", "apt_1")).state == "in-doubt"
+    assert client.facade.ledger.find(("heim", "apt_1")).state == "in-doubt"
 
 
 def test_a_second_try_takes_a_permit_of_its_own(before):
@@ -121,9 +130,9 @@ def test_a_second_try_takes_a_permit_of_its_own(before):
             permit()
             permit()
 
-    caller = before(Hasty())
-    assert caller.cancel("apt_1").json["status"] == "proposed"
-    assert events(caller) == ["claim", "send", "not-done"]
+    client = before(Hasty())
+    assert client.cancel("apt_1").json["status"] == "proposed"
+    assert events(client) == ["claim", "send", "not-executed"]
 
 
 def test_too_little_time_for_a_second_write_means_none(before):
@@ -132,7 +141,7 @@ def test_too_little_time_for_a_second_write_means_none(before):
             permit()
             self.writes.append(current["meta"]["versionId"])
             threading.Event().wait(remaining() * 0.9)
-            raise StaleVersion("HTTP 412")
+            raise VersionConflict("HTTP 412")
 
     adapter = Slow()
     assert before(adapter, within=2.0).cancel("apt_1").json["status"] == "proposed"
@@ -141,13 +150,13 @@ def test_too_little_time_for_a_second_write_means_none(before):
 
 def test_a_ledger_that_fails_in_between_leaves_the_refusal_and_no_second_write(before, monkeypatch):
     adapter = Versioned("arrived")
-    caller = before(adapter)
+    client = before(adapter)
 
     def fail(*_):
         raise Unavailable("gone")
 
-    monkeypatch.setattr(caller.facade.records, "again", fail)
-    assert caller.cancel("apt_1").json["status"] == "proposed"
+    monkeypatch.setattr(client.facade.repository, "again", fail)
+    assert client.cancel("apt_1").json["status"] == "proposed"
     assert adapter.writes == ["1"]
 
 
@@ -165,6 +174,6 @@ def test_hl7_reasons_pass_through_as_they_are_and_are_told_once():
 
 
 def test_a_stale_version_is_a_kind_of_not_done():
-    assert isinstance(StaleVersion(), NotDone)
-    assert not isinstance(StaleVersion(), Unknown)
-    assert StaleVersion().cause is Cause.CONFLICT
+    assert isinstance(VersionConflict(), NotExecuted)
+    assert not isinstance(VersionConflict(), OutcomeUnknown)
+    assert VersionConflict().cause is Cause.CONFLICT

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from facade.cancellation import observed_times
-from facade.cancellation.observed_times import Watch
+from facade.cancellation.observed_times import ObservedTimes
 from tests.support.in_memory import SEEN, Settable
 
 
@@ -16,7 +16,7 @@ def clock():
 
 @pytest.fixture
 def watching(clock):
-    return Watch(clock)
+    return ObservedTimes(clock)
 
 
 def watched(clock, since, before, after, seconds=5.0):
@@ -27,7 +27,7 @@ def watched(clock, since, before, after, seconds=5.0):
     return since(after)
 
 
-@pytest.mark.parametrize("changes", [{"epoch": 8}, {"state": "claimed"}, {"state": "sending"}])
+@pytest.mark.parametrize("changes", [{"attempt_number": 8}, {"state": "claimed"}, {"state": "sending"}])
 def test_another_attempt_or_state_begins_the_watch_again(clock, watching, changes):
     assert watched(clock, watching.in_state, SEEN, replace(SEEN, **changes)) == 0.0
 
@@ -46,7 +46,7 @@ def test_doubt_is_one_doubt_whatever_its_reads_write(clock, watching):
 def test_a_due_time_that_is_moved_begins_it_again(clock, watching):
     before = replace(SEEN, read_due=10.0)
     assert watched(clock, watching.due_unchanged, before, replace(before, read_due=11.0)) == 0.0
-    assert watching.due_unchanged(replace(before, epoch=8)) == 0.0
+    assert watching.due_unchanged(replace(before, attempt_number=8)) == 0.0
     assert watching.due_unchanged(before) == 5.0
 
 
@@ -54,7 +54,7 @@ def test_a_due_time_that_is_moved_begins_it_again(clock, watching):
 def test_a_wall_clock_that_is_set_is_not_steady(clock, seconds):
     clock.now = lambda: clock.at + jumped
     jumped = 0.0
-    watching = Watch(clock)
+    watching = ObservedTimes(clock)
     assert watching.steady() == 0.0  # what was before this process began, it does not know
     clock.at += 100.0
     assert watching.steady() == 100.0

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from facade.errors import ConfigurationError
-from facade.ledger.store import Entry
+from facade.ledger.store import JournalEntry
 from facade.testing.simulator.faults import FAULTS
 from tests.conftest import SEED
 
@@ -18,7 +18,7 @@ SECRET = "whsec_" + base64.b64encode(KEY).decode()
 
 
 @pytest.fixture
-def caller(make, monkeypatch):
+def client(make, monkeypatch):
     monkeypatch.setenv("HEIM_WEBHOOK_SECRET", SECRET)
     return make(settings='webhook_secret_env = "HEIM_WEBHOOK_SECRET"')
 
@@ -34,29 +34,29 @@ def about(appointment_id):
     return json.dumps({"type": "appointment.cancelled", "data": {"appointment": {"id": appointment_id}}}).encode()
 
 
-def send(caller, body, headers, source="heim"):
-    return caller.request("POST", f"/webhooks/{source}", key=None, data=body, headers=headers)
+def send(client, body, headers, source="heim"):
+    return client.request("POST", f"/webhooks/{source}", key=None, data=body, headers=headers)
 
 
-def reconcile(caller):
+def reconcile(client):
     """What is due now is read; the time it would take to be due is skipped."""
-    source, ledger = caller.facade.sources["heim"], caller.facade.ledger
+    source, ledger = client.facade.sources["heim"], client.facade.ledger
     now = ledger.clock.now
     ledger.clock.now = lambda: now() + 2
     try:
-        while caller.facade.reconciler.tick(source):
+        while client.facade.reconciler.tick(source):
             pass
     finally:
         del ledger.clock.now
 
 
-def test_an_operations_edit_becomes_a_new_version_of_the_recorded_answer(caller, simulator):
-    first = caller.cancel("apt_1", SEED.replace("1839594", "apt_1"))
+def test_an_operations_edit_becomes_a_new_version_of_the_recorded_answer(client, simulator):
+    first = client.cancel("apt_1", SEED.replace("1839594", "apt_1"))
     simulator.patch("apt_1", {"cancellation": {"reasonCode": "platform_service_issue", "causingEntity": "platform"}})
-    assert caller.cancel("apt_1").data == first.data
-    assert send(caller, about("apt_1"), signed(about("apt_1"))).status_code == 202
-    reconcile(caller)
-    second = caller.cancel("apt_1")
+    assert client.cancel("apt_1").data == first.data
+    assert send(client, about("apt_1"), signed(about("apt_1"))).status_code == 202
+    reconcile(client)
+    second = client.cancel("apt_1")
     assert second.headers["ETag"] == 'W/"2"'
     assert second.json["meta"]["versionId"] == "2"
     assert second.json["status"] == "cancelled"
@@ -66,53 +66,53 @@ def test_an_operations_edit_becomes_a_new_version_of_the_recorded_answer(caller,
     assert kept == [e for e in first.json["extension"] if e["url"].endswith("chargeability")]
 
 
-def test_an_edit_of_the_causing_entity_alone_is_a_new_version_too(caller, simulator):
-    caller.cancel("apt_1")
+def test_an_edit_of_the_causing_entity_alone_is_a_new_version_too(client, simulator):
+    client.cancel("apt_1")
     simulator.patch("apt_1", {"cancellation": {"causingEntity": "patient"}})
-    send(caller, about("apt_1"), signed(about("apt_1")))
-    reconcile(caller)
-    assert caller.cancel("apt_1").headers["ETag"] == 'W/"2"'
+    send(client, about("apt_1"), signed(about("apt_1")))
+    reconcile(client)
+    assert client.cancel("apt_1").headers["ETag"] == 'W/"2"'
 
 
-def test_a_webhook_with_nothing_new_changes_nothing(caller):
-    first = caller.cancel("apt_1")
-    send(caller, about("apt_1"), signed(about("apt_1")))
-    reconcile(caller)
-    assert caller.cancel("apt_1").data == first.data
+def test_a_webhook_with_nothing_new_changes_nothing(client):
+    first = client.cancel("apt_1")
+    send(client, about("apt_1"), signed(about("apt_1")))
+    reconcile(client)
+    assert client.cancel("apt_1").data == first.data
 
 
-def test_a_hint_settles_doubt_before_its_next_read_is_due(caller, simulator):
+def test_a_hint_settles_doubt_before_its_next_read_is_due(client, simulator):
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
-    caller.cancel("apt_1")
-    caller.facade.ledger.change(
+    client.cancel("apt_1")
+    client.facade.ledger.change(
         ("heim", "apt_1"),
         {"state": "in-doubt"},
         {"read_due": time.time() + 900},
-        Entry(event="test"),
+        JournalEntry(event="test"),
     )
     simulator.patch("apt_1", {"status": "cancelled"})
-    send(caller, about("apt_1"), signed(about("apt_1")))
-    reconcile(caller)
-    assert caller.facade.ledger.find(("heim", "apt_1")).state == "cancelled"
+    send(client, about("apt_1"), signed(about("apt_1")))
+    reconcile(client)
+    assert client.facade.ledger.find(("heim", "apt_1")).state == "cancelled"
 
 
-def test_a_flood_of_hints_for_one_appointment_is_one_read(caller, simulator):
-    caller.cancel("apt_1")
+def test_a_flood_of_hints_for_one_appointment_is_one_read(client, simulator):
+    client.cancel("apt_1")
     before = simulator.log.count("read", "apt_1")
     for n in range(50):
-        assert send(caller, about("apt_1"), signed(about("apt_1"), message_id=f"msg_{n}")).status_code == 202
-    reconcile(caller)
+        assert send(client, about("apt_1"), signed(about("apt_1"), message_id=f"msg_{n}")).status_code == 202
+    reconcile(client)
     assert simulator.log.count("read", "apt_1") == before + 1
 
 
-def test_a_lie_is_not_believed(caller, simulator):
+def test_a_lie_is_not_believed(client, simulator):
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
-    caller.cancel("apt_1")
+    client.cancel("apt_1")
     body = json.dumps({"type": "appointment.cancelled", "appointmentId": "apt_1", "status": "cancelled"}).encode()
     for _ in range(3):
-        assert send(caller, body, signed(body)).status_code == 202
-        reconcile(caller)
-    assert caller.cancel("apt_1").json["status"] == "proposed"
+        assert send(client, body, signed(body)).status_code == 202
+        reconcile(client)
+    assert client.cancel("apt_1").json["status"] == "proposed"
     assert simulator.log.count("cancel") == 1
 
 
@@ -128,16 +128,16 @@ def test_a_lie_is_not_believed(caller, simulator):
         signed(about("apt_1"), prefix="svix"),
     ],
 )
-def test_what_is_not_signed_now_and_by_the_source_is_401(caller, simulator, headers):
-    caller.cancel("apt_1")
-    response = send(caller, about("apt_1"), headers)
+def test_what_is_not_signed_now_and_by_the_source_is_401(client, simulator, headers):
+    client.cancel("apt_1")
+    response = send(client, about("apt_1"), headers)
     assert response.status_code == 401
-    assert caller.facade.ledger.find(("heim", "apt_1")).read_due is None
+    assert client.facade.ledger.find(("heim", "apt_1")).read_due is None
 
 
-def test_an_unknown_source_and_one_without_a_secret_are_told_the_same(caller, make):
+def test_an_unknown_source_and_one_without_a_secret_are_told_the_same(client, make):
     body = about("apt_1")
-    unknown = send(caller, body, signed(body), source="nowhere")
+    unknown = send(client, body, signed(body), source="nowhere")
     without = send(make(), body, signed(body))
     assert (unknown.status_code, without.status_code) == (401, 401)
     assert unknown.data == without.data
@@ -155,20 +155,20 @@ def test_an_unknown_source_and_one_without_a_secret_are_told_the_same(caller, ma
         (b" " * (64 * 1024 + 1), 413),
     ],
 )
-def test_a_signed_webhook_of_another_kind_does_no_harm(caller, simulator, body, status):
-    assert send(caller, body, signed(body)).status_code == status
-    reconcile(caller)
+def test_a_signed_webhook_of_another_kind_does_no_harm(client, simulator, body, status):
+    assert send(client, body, signed(body)).status_code == status
+    reconcile(client)
     assert simulator.log.entries() == []
 
 
 def test_the_scheme_and_its_headers_are_configurable(make, monkeypatch):
     monkeypatch.setenv("HEIM_WEBHOOK_SECRET", "plain-secret-of-heim")
     settings = 'webhook_secret_env = "HEIM_WEBHOOK_SECRET"\nwebhook_scheme = "hmac-sha256"\n'
-    caller = make(settings=settings + 'webhook_signature_header = "X-Heim-Signature"')
+    client = make(settings=settings + 'webhook_signature_header = "X-Heim-Signature"')
     digest = hmac.new(b"plain-secret-of-heim", about("apt_1"), hashlib.sha256)
     for signature in (digest.hexdigest(), "sha256=" + digest.hexdigest(), base64.b64encode(digest.digest()).decode()):
-        assert send(caller, about("apt_1"), {"X-Heim-Signature": signature}).status_code == 202
-    assert send(caller, about("apt_1"), {"X-Heim-Signature": "0" * 64}).status_code == 401
+        assert send(client, about("apt_1"), {"X-Heim-Signature": signature}).status_code == 202
+    assert send(client, about("apt_1"), {"X-Heim-Signature": "0" * 64}).status_code == 401
 
 
 # Rotation: several secrets of one source
@@ -176,14 +176,14 @@ def test_the_scheme_and_its_headers_are_configurable(make, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["env", "file"])
 def test_several_secrets_of_one_source_verify_while_they_change(make, monkeypatch, tmp_path, kind):
-    for name, secret in (("OLD", SECRET), ("NEW", "plain-new-secret"), ("OTHER", "of nobody")):
+    for name, secret in (("OLD", SECRET), ("NEW", "plain-new-secret"), ("OTHER", "of no one")):
         monkeypatch.setenv(f"HEIM_{name}", secret)
         (tmp_path / f"HEIM_{name}").write_text(secret)
         (tmp_path / f"HEIM_{name}").chmod(0o600)
-    caller = make(settings=f'webhook_secret_{kind} = ["HEIM_OLD", "HEIM_NEW"]')
+    client = make(settings=f'webhook_secret_{kind} = ["HEIM_OLD", "HEIM_NEW"]')
     body = about("apt_1")
-    for key, status in ((KEY, 202), (b"plain-new-secret", 202), (b"of nobody", 401)):
-        assert send(caller, body, signed(body, key=key)).status_code == status
+    for key, status in ((KEY, 202), (b"plain-new-secret", 202), (b"of no one", 401)):
+        assert send(client, body, signed(body, key=key)).status_code == status
     alone = make(settings=f'webhook_secret_{kind} = "HEIM_NEW"')
     assert send(alone, body, signed(body)).status_code == 401
     assert send(alone, body, signed(body, key=b"plain-new-secret")).status_code == 202
@@ -192,11 +192,11 @@ def test_several_secrets_of_one_source_verify_while_they_change(make, monkeypatc
 def test_of_several_secrets_each_verifies_a_plain_hmac(make, monkeypatch):
     monkeypatch.setenv("HEIM_OLD", "the-old-secret-of-heim")
     monkeypatch.setenv("HEIM_NEW", "the-new-secret-of-heim")
-    caller = make(settings='webhook_secret_env = ["HEIM_OLD", "HEIM_NEW"]\nwebhook_scheme = "hmac-sha256"\n')
+    client = make(settings='webhook_secret_env = ["HEIM_OLD", "HEIM_NEW"]\nwebhook_scheme = "hmac-sha256"\n')
     body = about("apt_1")
     for key, status in ((b"the-old-secret-of-heim", 202), (b"the-new-secret-of-heim", 202), (b"other", 401)):
         signature = hmac.new(key, body, hashlib.sha256).hexdigest()
-        assert send(caller, body, {"X-Signature": signature}).status_code == status
+        assert send(client, body, {"X-Signature": signature}).status_code == status
 
 
 def test_every_secret_is_compared_whichever_matches(make, monkeypatch):
@@ -204,12 +204,12 @@ def test_every_secret_is_compared_whichever_matches(make, monkeypatch):
     monkeypatch.setattr(hmac, "compare_digest", lambda a, b, real=hmac.compare_digest: compared.append(1) or real(a, b))
     monkeypatch.setenv("HEIM_OLD", SECRET)
     monkeypatch.setenv("HEIM_NEW", "the-new-secret-of-heim")
-    caller = make(settings='webhook_secret_env = ["HEIM_OLD", "HEIM_NEW"]')
+    client = make(settings='webhook_secret_env = ["HEIM_OLD", "HEIM_NEW"]')
     body = about("apt_1")
     counts = []
-    for key in (KEY, b"the-new-secret-of-heim", b"of nobody"):
+    for key in (KEY, b"the-new-secret-of-heim", b"of no one"):
         compared.clear()
-        send(caller, body, signed(body, key=key))
+        send(client, body, signed(body, key=key))
         counts.append(len(compared))
     assert len(set(counts)) == 1
 

@@ -8,9 +8,9 @@ from facade.cancellation.states import DOUBTFUL, IN_FLIGHT, State
 from facade.errors import ConfigurationError
 from facade.ledger.maintenance import KnownSource, Maintenance, Presence
 from facade.ledger.statements import UNFINISHED
-from facade.ledger.store import Entry, Key, Ledger
+from facade.ledger.store import JournalEntry, Key, Ledger
 from facade.ledger.tables import Row
-from facade.plugin.configured_source import Source, SourceIds
+from facade.plugin.configured_source import ConfiguredSource, DeclaredSource
 
 # Of two rows about one appointment, the one that knows most is kept, and of equals the one that changed last.
 _KNOWS = [State.REFUSED, State.NOT_APPLIED, State.IN_DOUBT, State.OPERATOR, State.CANCELLED]
@@ -25,7 +25,7 @@ def command(option: str, name: str, *arguments: str, options: tuple[str, ...] = 
     return " ".join(filter(None, ("facade ledger", name, words, chosen)))
 
 
-def check_sources(ledger: Ledger, sources: Iterable[Source]) -> None:
+def check_sources(ledger: Ledger, sources: Iterable[ConfiguredSource]) -> None:
     """Make sure that the ledger's records are those of the configured sources; remember what is new.
 
     Raises ConfigurationError with every problem and its next step.
@@ -37,7 +37,7 @@ def check_sources(ledger: Ledger, sources: Iterable[Source]) -> None:
         raise ConfigurationError(*problems)
 
 
-def look_at_sources(ledger: Ledger, sources: Iterable[Source]) -> tuple[list[str], dict[str, KnownSource]]:
+def look_at_sources(ledger: Ledger, sources: Iterable[ConfiguredSource]) -> tuple[list[str], dict[str, KnownSource]]:
     """The problems that a start would be refused for, and what it would remember, by source. Changes nothing.
 
     A source under another name would begin afresh, and cancel what is in doubt again. Each problem names a command
@@ -63,7 +63,7 @@ def look_at_sources(ledger: Ledger, sources: Iterable[Source]) -> tuple[list[str
             problems.append(
                 f"sources.{name}: the ledger's ids are not in the canonical form that the plugin declares (version "
                 f"{declared.id_form}); stop every facade on this ledger, then run "
-                + command(ledger.option, "rekey", name, options=("--plugin", source.system.name))
+                + command(ledger.option, "rekey", name, options=("--plugin", source.plugin.name))
             )
         elif remembered != declared:
             to_remember[name] = declared
@@ -100,7 +100,7 @@ def _strangers(
             )
 
 
-def rekey(ledger: Ledger, source: SourceIds) -> tuple[int, int]:
+def rekey(ledger: Ledger, source: DeclaredSource) -> tuple[int, int]:
     """Give every row of a source the canonical form of its id; how many were moved, and how many were merged.
 
     It can be run again after it was broken off. Raises ConfigurationError while a facade is running or a cancellation
@@ -191,5 +191,5 @@ def _knowledge(row: Row) -> tuple[int, float]:
     return _KNOWS.index(State(row.state)), row.changed_at
 
 
-def _entry(event: str, row: Row, was: str) -> Entry:
-    return Entry(event=event, state=row.state, epoch=row.epoch, detail={"from": was})
+def _entry(event: str, row: Row, was: str) -> JournalEntry:
+    return JournalEntry(event=event, state=row.state, attempt_number=row.attempt_number, detail={"from": was})

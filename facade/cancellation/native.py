@@ -9,10 +9,10 @@ import structlog
 
 from facade import strict_json
 from facade.deadline import deadline
-from facade.errors import Cause, NotDone, SourceError, Unknown
+from facade.errors import Cause, NotExecuted, OutcomeUnknown, SourceError
 from facade.fhir import chargeability, labels, sanitize
 from facade.observability.logs import where
-from facade.plugin.configured_source import Source
+from facade.plugin.configured_source import ConfiguredSource
 from facade.plugin.contract import Appointment
 
 log = structlog.get_logger()
@@ -24,36 +24,36 @@ MAX_VALUES = 10_000  # in all
 ETA_OVER = 0.0  # an ETA, in seconds since 1970, that was over before any appointment here
 
 
-def read(source: Source, appointment_id: str, seconds: float) -> Appointment:
+def read(source: ConfiguredSource, appointment_id: str, seconds: float) -> Appointment:
     """The appointment as the source has it, within ``seconds``. Raises SourceError and nothing else."""
     try:
         with deadline(seconds):
             return checked(source.adapter.read(appointment_id), appointment_id, source.canonical)
-    except NotDone as error:
+    except NotExecuted as error:
         # Of a write that is a refusal to cancel, of a read it is one to show.
         if error.cause is Cause.REFUSED:
-            raise NotDone(Cause.NOT_SHOWN, error.detail, retry_after=error.retry_after) from None
+            raise NotExecuted(Cause.NOT_SHOWN, error.detail, retry_after=error.retry_after) from None
         raise
     except SourceError:
         raise
     except Exception as error:
         log.error("adapter-failed", source=source.name, error=type(error).__name__, where=where(error))
-        raise Unknown(Cause.INTERNAL, type(error).__name__) from error
+        raise OutcomeUnknown(Cause.INTERNAL, type(error).__name__) from error
 
 
-def not_sent(error: SourceError) -> NotDone:
+def not_sent(error: SourceError) -> NotExecuted:
     """The same before the write, when nothing of it can have been executed."""
-    return NotDone(error.cause, error.detail, retry_after=error.retry_after)
+    return NotExecuted(error.cause, error.detail, retry_after=error.retry_after)
 
 
-def alarm(source: Source, error: SourceError) -> None:
-    """What an operator must hear of although the caller is told something gentler."""
+def alarm(source: ConfiguredSource, error: SourceError) -> None:
+    """What an operator must hear of although the requester is told something gentler."""
     if error.cause is Cause.CREDENTIALS:
         log.error("source-refuses-credentials", source=source.name, detail=error.detail)
 
 
 def checked(native: Any, appointment_id: str, canonical: Callable[[str], str] = str) -> Appointment:
-    """An Appointment of this id, as JSON and nothing else. Raises Unknown for anything else.
+    """An Appointment of this id, as JSON and nothing else. Raises OutcomeUnknown for anything else.
 
     ``appointment_id`` is in the form that ``canonical`` gives every spelling of it.
 
@@ -62,11 +62,11 @@ def checked(native: Any, appointment_id: str, canonical: Callable[[str], str] = 
     of an Appointment over MAX_SIZE, MAX_MEMBERS or MAX_VALUES: to check them would take longer than a client waits.
     """
     if not isinstance(native, dict):
-        raise Unknown(Cause.INTERNAL, "the adapter returned no Appointment; mend its return statement")
+        raise OutcomeUnknown(Cause.INTERNAL, "the adapter returned no Appointment; fix its return statement")
     if not _is_spelling(native.get("id"), appointment_id, canonical):
-        raise Unknown(Cause.UNREADABLE, "the source answered with another appointment's id")
+        raise OutcomeUnknown(Cause.UNREADABLE, "the source answered with another appointment's id")
     if _is_modified(native):
-        raise Unknown(Cause.UNREADABLE, "the appointment holds a modifier that this facade does not understand")
+        raise OutcomeUnknown(Cause.UNREADABLE, "the appointment holds a modifier that this facade does not understand")
     kept = _bounded(native)
     looked_into: Appointment = {name: kept.pop(name) for name in ("cancelationReason", "extension") if name in kept}
     usable, _ = sanitize.usable_elements(looked_into)
@@ -140,7 +140,7 @@ def overlay(before: Appointment | None, after: Appointment) -> Appointment:
     return {**merged, "extension": extensions} if extensions else merged
 
 
-def told(native: Appointment) -> dict[str, Any]:
+def reported(native: Appointment) -> dict[str, Any]:
     """What the source says of the cancellation itself; a change of it is a new version of the answer."""
     extensions = [e for e in native.get("extension", []) if e.get("url") != chargeability.EXTENSION]
     found = {"cancelationReason": native.get("cancelationReason"), "extension": extensions}

@@ -12,7 +12,7 @@ _MOST = 100_000  # things watched at once; to forget one only delays what is jud
 _SET = 30.0  # seconds by which the wall clock may part from the monotonic one before it counts as set
 
 
-class Watch:
+class ObservedTimes:
     """Seconds that this process has watched a row, in the state or at the due time that it has now.
 
     Two hosts' wall clocks may differ by any time, and one may be set. So no lease, silence or settle window is judged
@@ -31,11 +31,11 @@ class Watch:
         """How long the row has been in its state; for a row in doubt, how long its attempt has been in doubt."""
         # Reads change a row in doubt, and it is the same doubt; any other change is a new claim or a new write.
         marker = None if row.state in DOUBTFUL else (row.state, row.changed_at)
-        return self._seen(("state", row.key, row.epoch, marker))
+        return self._seen(("state", row.key, row.attempt_number, marker))
 
     def due_unchanged(self, row: Row) -> float:
-        """How long nobody has moved the row's next read."""
-        return self._seen(("due", row.key, row.epoch, row.read_due))
+        """How long no one has moved the row's next read."""
+        return self._seen(("due", row.key, row.attempt_number, row.read_due))
 
     def steady(self) -> float:
         """How long the wall clock has gone on without being set, as far as this process saw."""

@@ -4,26 +4,30 @@ import json
 from typing import Any, Literal
 
 from facade.cancellation import stored_request
-from facade.cancellation.repository import Records
-from facade.cancellation.results import Answer
+from facade.cancellation.repository import CancellationRepository
+from facade.cancellation.results import CancelResult
 from facade.cancellation.states import DOUBTFUL, Event, State
 from facade.config import SOURCE_IDENTIFIER_SYSTEM
-from facade.errors import Cause, NotDone
+from facade.errors import Cause, NotExecuted
 from facade.fhir import check, reasons
 from facade.fhir.appointment import Identity, complete, in_order
 from facade.fhir.operation_outcome import WHY, of_source_error
-from facade.ledger.store import Audit
+from facade.ledger.store import AuditRecord
 from facade.ledger.tables import Row
 from facade.plugin.contract import Appointment, default_identifier_system
 
 _VERSION = 1
-_JUDGED = (Event.JUDGED_CANCELLED, Event.JUDGED_NOT_APPLIED)
+_JUDGED = (Event.RESOLVED_CANCELLED, Event.RESOLVED_NOT_APPLIED)
 # What the verdict decides; everything else stays as the owner of the attempt answered it.
 _DECIDED = {"id", "identifier", "status", "cancelationReason", "contained", "supportingInformation", "text", "_status"}
 
 
 def judge(
-    records: Records, row: Row, verdict: Literal["cancelled", "not-applied"] | str, because: str, who: str
+    repository: CancellationRepository,
+    row: Row,
+    verdict: Literal["cancelled", "not-applied"] | str,
+    because: str,
+    who: str,
 ) -> bool:
     """Record the verdict, journalled with its reason. False where the row is not in doubt, or no longer.
 
@@ -32,29 +36,29 @@ def judge(
     """
     if row.state not in DOUBTFUL:
         return False
-    audit = Audit(who=f"operator {who}", action="resolve", outcome=verdict)
+    audit = AuditRecord(who=f"operator {who}", action="resolve", outcome=verdict)
     if verdict == "cancelled":
-        given = Answer(_of_row(row, "cancelled"), "cancelled", "", _VERSION)
-        return records.judged(row, Event.JUDGED_CANCELLED, given, audit, because)
-    error = NotDone(Cause.UNPROVEN)
+        given = CancelResult(_of_row(row, "cancelled"), "cancelled", "", _VERSION)
+        return repository.judged(row, Event.RESOLVED_CANCELLED, given, audit, because)
+    error = NotExecuted(Cause.UNPROVEN)
     why = of_source_error(error, known=False)
-    given = Answer(_of_row(row, "proposed", why), "not-done", error.cause.word)
-    return records.judged(row, Event.JUDGED_NOT_APPLIED, given, audit, because)
+    given = CancelResult(_of_row(row, "proposed", why), "not-executed", error.cause.word)
+    return repository.judged(row, Event.RESOLVED_NOT_APPLIED, given, audit, because)
 
 
-def undo(records: Records, row: Row, because: str, who: str, *, readable: bool) -> bool:
+def undo(repository: CancellationRepository, row: Row, because: str, who: str, *, readable: bool) -> bool:
     """Take a verdict back, journalled with its reason; a person must look again.
 
     False once it had consequences: a client was told "cancelled", or a new request has begun. ``readable`` says whether
     the source can be read.
     """
-    audit = Audit(who=f"operator {who}", action="resolve", outcome="undone")
-    return records.undone(row, audit, because, readable=readable)
+    audit = AuditRecord(who=f"operator {who}", action="resolve", outcome="undone")
+    return repository.undone(row, audit, because, readable=readable)
 
 
-def why_not_undone(records: Records, row: Row) -> str:
+def why_not_undone(repository: CancellationRepository, row: Row) -> str:
     """Why ``undo`` refuses this row, for the person who asked for it."""
-    events = [line["event"] for line in records.ledger.timeline(row.key)]
+    events = [line["event"] for line in repository.ledger.timeline(row.key)]
     last = max((place for place, event in enumerate(events) if event in _JUDGED), default=None)
     since = events[last + 1 :] if last is not None else []
     if last is None or Event.UNDO in since:
@@ -70,12 +74,12 @@ def why_not_undone(records: Records, row: Row) -> str:
 
 def _of_row(row: Row, status: str, why: dict[str, Any] | None = None) -> Appointment:
     """The answer that the row itself makes possible: what was answered last, with the verdict's status and reason."""
-    request = stored_request.from_json(row.appointment_id, row.wish)
-    stated = stored_request.stated(row.wish)
+    request = stored_request.from_json(row.appointment_id, row.cancel_request)
+    stated = stored_request.stated(row.cancel_request)
     reason = stated.get("cancelationReason") or reasons.cancelation_reason(
         request.codings, request.text, sent=request.native_reason, recorded=None, mapping=None
     )
-    answered = json.loads(row.answer) if row.answer is not None else {}
+    answered = json.loads(row.response) if row.response is not None else {}
     facts: dict[str, Any] = {
         "identity": _identity(row, answered.get("identifier") or stated.get("identifier") or []),
         "appointment_id": row.appointment_id,

@@ -10,8 +10,8 @@ from contextlib import suppress
 import structlog
 
 from facade.cancellation.budget import Budget
-from facade.cancellation.in_doubt import Doubt
-from facade.cancellation.repository import Records
+from facade.cancellation.in_doubt import InDoubtResolver
+from facade.cancellation.repository import CancellationRepository
 from facade.cancellation.states import DOUBTFUL, IN_FLIGHT, State
 from facade.cancellation.timers import Timers
 from facade.deadline import deadline
@@ -19,7 +19,7 @@ from facade.errors import Unavailable
 from facade.ledger.maintenance import TOLD_EVERY, Presence
 from facade.ledger.tables import Row
 from facade.observability.logs import where
-from facade.plugin.configured_source import Source
+from facade.plugin.configured_source import ConfiguredSource
 
 log = structlog.get_logger()
 
@@ -31,15 +31,15 @@ class Reconciler:
 
     def __init__(
         self,
-        sources: Iterable[Source],
-        records: Records,
-        doubt: Doubt,
+        sources: Iterable[ConfiguredSource],
+        repository: CancellationRepository,
+        doubt: InDoubtResolver,
         timers: Timers,
         budget: Budget,
         presence: Presence | None = None,
     ) -> None:
         self._sources = {source.name: source for source in sources}
-        self._records = records
+        self._repository = repository
         self._doubt = doubt
         self._timers = timers
         self._budget = budget
@@ -67,7 +67,7 @@ class Reconciler:
         while self._thread is not None and self._thread.is_alive() and time.monotonic() < ends_at:
             self._thread.join(min(1.0, seconds))
 
-    def tick(self, source: Source) -> bool:
+    def tick(self, source: ConfiguredSource) -> bool:
         """Do what is due for one source: end silences, then at most one read. Whether there was a read."""
         self._end_silences()
         return any(self._read(source, row) for row in self._due().get(source.name, []))
@@ -75,7 +75,7 @@ class Reconciler:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self.tell()
-            self._records.watch.steady()  # so that a clock that is set is seen to be, whenever that is
+            self._repository.observed.steady()  # so that a clock that is set is seen to be, whenever that is
             try:
                 self._end_silences()
                 for name, rows in self._due().items():
@@ -110,22 +110,22 @@ class Reconciler:
 
     def _end_silences(self) -> None:
         """Judge the claims and writes whose owners this process has seen silent for too long."""
-        for row in self._records.ledger.in_flight():
+        for row in self._repository.ledger.in_flight():
             source = self._sources.get(row.source)
             if source is None:
                 continue
             try:
-                if row.state == State.CLAIMED and self._records.lease_is_over(row):
-                    self._records.abandoned(row)
-                elif row.state == State.SENDING and self._records.silence_is_doubt(row):
-                    self._records.doubt(row, "owner-lost", readable=source.readable)
+                if row.state == State.CLAIMED and self._repository.lease_is_over(row):
+                    self._repository.abandoned(row)
+                elif row.state == State.SENDING and self._repository.silence_is_doubt(row):
+                    self._repository.doubt(row, "owner-lost", readable=source.readable)
             except Unavailable:  # one row that is locked keeps no other waiting
                 log.warning("row-not-settled", source=row.source)
 
     def _due(self) -> dict[str, list[Row]]:
         """The rows to read now, by source; of sources that are configured and not being read."""
         found = defaultdict(list)
-        for row in [*self._records.ledger.due(), *self._swept()]:
+        for row in [*self._repository.ledger.due(), *self._swept()]:
             if row.source in self._sources and row.state not in IN_FLIGHT and row.source not in self._busy:
                 found[row.source].append(row)
         return found
@@ -134,7 +134,7 @@ class Reconciler:
         """The rows whose next read this process has seen put off for as long as it was to be: it is due, whatever the
         clock says that wrote when. Goes through some of the scheduled rows a time, through all in turn.
         """
-        ledger = self._records.ledger
+        ledger = self._repository.ledger
         now = ledger.clock.monotonic()
         if self._swept_to == _FIRST and now < self._next_sweep:
             return
@@ -142,10 +142,10 @@ class Reconciler:
         self._next_sweep, self._swept_to = now + self._timers.sweep, rows[-1].key if rows else _FIRST
         for seen in rows:
             if seen.state in DOUBTFUL:
-                self._records.watch.in_state(seen)  # whoever takes the last read must have watched all the time
-            if self._records.watch.due_unchanged(seen) >= (seen.read_in or 0.0) + self._timers.tick:
+                self._repository.observed.in_state(seen)  # whoever takes the last read must have watched all the time
+            if self._repository.observed.due_unchanged(seen) >= (seen.read_in or 0.0) + self._timers.tick:
                 row = ledger.find(seen.key)
-                if row is not None and (row.epoch, row.read_due) == (seen.epoch, seen.read_due):
+                if row is not None and (row.attempt_number, row.read_due) == (seen.attempt_number, seen.read_due):
                     yield row
 
     def _begin(self, name: str, rows: list[Row]) -> None:
@@ -169,13 +169,13 @@ class Reconciler:
             with self._lock:
                 self._busy.discard(name)
 
-    def _read(self, source: Source, row: Row) -> bool:
+    def _read(self, source: ConfiguredSource, row: Row) -> bool:
         """Take the read and make it; False where another took it or the ledger failed."""
         try:
-            taken = self._records.take_due(row)
+            taken = self._repository.take_due(row)
             if taken is None:
                 return False
-            self._records.ledger.crash_point("after-take")
+            self._repository.ledger.crash_point("after-take")
             with deadline(self._budget.write):
                 self._doubt.look(source, taken, self._budget.write, who="reconciler", scheduled=True)
         except Unavailable:

@@ -9,14 +9,14 @@ import structlog
 
 from facade.cancellation import stored_request
 from facade.cancellation.states import State
-from facade.errors import Cause, SourceError, Unknown
+from facade.errors import Cause, OutcomeUnknown, SourceError
 from facade.fhir import reasons
 from facade.fhir.appointment import ELEMENTS, complete, identifiers, in_order
 from facade.fhir.check import may_have_a_reason
 from facade.fhir.operation_outcome import of_source_error
 from facade.ledger.tables import Row
 from facade.observability.logs import where
-from facade.plugin.configured_source import Source
+from facade.plugin.configured_source import ConfiguredSource
 from facade.plugin.contract import Appointment, CancelRequest
 
 log = structlog.get_logger()
@@ -25,7 +25,7 @@ STATE_EXTENSION = "urn:fhir-facade:extension:cancellation-state"
 
 
 @dataclass(frozen=True)
-class Answer:
+class CancelResult:
     """An Appointment to send, its version, and for the log: the outcome's word, its cause's, and a detail."""
 
     appointment: Appointment = field(repr=False)
@@ -35,10 +35,12 @@ class Answer:
     detail: str = ""
 
 
-def cancelled(source: Source, request: CancelRequest, evidence: Appointment, *, by_us: bool, version: int) -> Answer:
+def cancelled(
+    source: ConfiguredSource, request: CancelRequest, evidence: Appointment, *, by_us: bool, version: int
+) -> CancelResult:
     """The answer to a cancel that the source's own ``evidence`` proves.
 
-    The caller's reason stands in it only where this request's native call was made (``by_us``).
+    The requester's reason stands in it only where this request's native call was made (``by_us``).
     """
     reason = reasons.cancelation_reason(
         request.codings,
@@ -50,10 +52,10 @@ def cancelled(source: Source, request: CancelRequest, evidence: Appointment, *, 
     appointment = _complete(
         source, request.appointment_id, evidence, status="cancelled", reason=reason, version=version
     )
-    return Answer(appointment, "cancelled", "" if by_us else "already", version)
+    return CancelResult(appointment, "cancelled", "" if by_us else "already", version)
 
 
-def stated(source: Source, request: CancelRequest) -> Appointment:
+def stated(source: ConfiguredSource, request: CancelRequest) -> Appointment:
     """The identifiers and the reason of a cancelled answer, as far as they do not depend on what the source says."""
     reason = reasons.cancelation_reason(
         request.codings, request.text, sent=request.native_reason, recorded=None, mapping=source.mapping
@@ -62,42 +64,45 @@ def stated(source: Source, request: CancelRequest) -> Appointment:
     return {**found, **({"cancelationReason": reason} if reason else {})}
 
 
-def recorded(row: Row, cause: str = "repeat") -> Answer:
-    """The answer that the ledger has, byte for byte as it was given first. ``row.answer`` is there."""
-    return Answer(json.loads(row.answer or "null"), row.outcome or "", cause, row.version)
+def recorded(row: Row, cause: str = "repeat") -> CancelResult:
+    """The answer that the ledger has, byte for byte as it was given first. ``row.response`` is there."""
+    return CancelResult(json.loads(row.response or "null"), row.outcome or "", cause, row.version)
 
 
 def proposed(
-    source: Source,
+    source: ConfiguredSource,
     appointment_id: str,
     error: SourceError,
     known: Appointment | None,
     *,
     explain: bool,
     text: str = "",
-) -> Answer:
+) -> CancelResult:
     """The answer to a cancel that nothing proves; ``known`` is what was read of the appointment."""
     absent = "unknown" if known is not None else error.cause.absent_reason
     why = of_source_error(error, text, known=known is not None, readable=source.readable) if explain else None
     appointment = _complete(source, appointment_id, known, status="proposed", absent=absent, why=why)
-    return Answer(
-        appointment, "in-doubt" if isinstance(error, Unknown) else "not-done", error.cause.word, detail=error.detail
+    return CancelResult(
+        appointment,
+        "in-doubt" if isinstance(error, OutcomeUnknown) else "not-executed",
+        error.cause.word,
+        detail=error.detail,
     )
 
 
-def as_read(source: Source, appointment_id: str, native: Appointment, row: Row | None) -> Answer:
+def as_read(source: ConfiguredSource, appointment_id: str, native: Appointment, row: Row | None) -> CancelResult:
     """The answer to a read: the native state now, and the recorded cancellation state as an extension.
 
     Where the source tells the reason that this facade sent, the reason is the recorded one, as it was answered.
-    Raises Unknown for a native status that has no FHIR word.
+    Raises OutcomeUnknown for a native status that has no FHIR word.
     """
     status = native.get("status")
     if not isinstance(status, str):
-        raise Unknown(Cause.UNREADABLE, "the native status has no FHIR status configured")
+        raise OutcomeUnknown(Cause.UNREADABLE, "the native status has no FHIR status configured")
     reason = None
     if may_have_a_reason(status):
         ours = row is not None and status == row.state == State.CANCELLED and was_ours(row)
-        request = stored_request.from_json(appointment_id, row.wish if row is not None and ours else {})
+        request = stored_request.from_json(appointment_id, row.cancel_request if row is not None and ours else {})
         reason = reasons.cancelation_reason(
             request.codings,
             request.text,
@@ -109,17 +114,17 @@ def as_read(source: Source, appointment_id: str, native: Appointment, row: Row |
     if row is not None:
         native = {**native, "extension": [*native.get("extension", []), cancellation_state(row.state, row.changed_at)]}
     appointment = _complete(source, appointment_id, native, status=status, reason=reason, version=version)
-    return Answer(appointment, "read", "", version)
+    return CancelResult(appointment, "read", "", version)
 
 
-def as_recorded(source: Source, row: Row) -> Answer:
+def as_recorded(source: ConfiguredSource, row: Row) -> CancelResult:
     """The answer to a read of a source that cannot be read: what was answered last, and the recorded state."""
-    known = json.loads(row.answer) if row.answer is not None else None
+    known = json.loads(row.response) if row.response is not None else None
     if known is None:
         known = _complete(source, row.appointment_id, None, status="proposed", version=row.version)
     state = cancellation_state(row.state, row.changed_at)
     appointment = {**known, "extension": [*known.get("extension", []), state]}
-    return Answer(in_order(appointment), "read", "", row.version)
+    return CancelResult(in_order(appointment), "read", "", row.version)
 
 
 def was_ours(row: Row) -> bool:
@@ -134,7 +139,7 @@ def cancellation_state(state: str, changed_at: float) -> dict[str, Any]:
     return {"url": STATE_EXTENSION, "extension": parts}
 
 
-def _complete(source: Source, appointment_id: str, native: Appointment | None, **facts: Any) -> Appointment:
+def _complete(source: ConfiguredSource, appointment_id: str, native: Appointment | None, **facts: Any) -> Appointment:
     identity = source.identity
     if native is not None:
         appointment_id = native.get("id", appointment_id)  # in the source's own spelling

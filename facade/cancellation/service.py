@@ -6,16 +6,25 @@ from dataclasses import replace
 import structlog
 
 from facade.cancellation import native, results, stored_request
-from facade.cancellation.attempt import NOT_FOUND, NOT_KNOWN, STALE, Attempt, Means
-from facade.cancellation.in_doubt import Doubt
-from facade.cancellation.results import Answer
+from facade.cancellation.attempt import NOT_FOUND, NOT_KNOWN, STALE, Attempt, AttemptContext
+from facade.cancellation.in_doubt import InDoubtResolver
+from facade.cancellation.results import CancelResult
 from facade.cancellation.states import CLAIMABLE, DOUBTFUL, IN_FLIGHT, State
-from facade.cancellation.stored_request import Caller
+from facade.cancellation.stored_request import Requester
 from facade.deadline import deadline, remaining
-from facade.errors import AppointmentNotFound, Cause, NotDone, NotFound, NotSupported, SourceError, Unavailable, Unknown
-from facade.ledger.store import Audit, Entry
+from facade.errors import (
+    AppointmentNotFound,
+    Cause,
+    NotExecuted,
+    NotFound,
+    NotSupported,
+    OutcomeUnknown,
+    SourceError,
+    Unavailable,
+)
+from facade.ledger.store import AuditRecord, JournalEntry
 from facade.ledger.tables import Row
-from facade.plugin.configured_source import Source
+from facade.plugin.configured_source import ConfiguredSource
 from facade.plugin.contract import Appointment, CancelRequest
 
 log = structlog.get_logger()
@@ -30,18 +39,20 @@ NOT_RECORDED = (
 )
 
 
-class Cancellations:
+class CancellationService:
     """Cancels and reads appointments of configured sources, inside the budget."""
 
-    def __init__(self, means: Means, doubt: Doubt) -> None:
-        self._means = means
-        self._budget = means.budget
-        self._timers = means.timers
-        self._records = means.records
-        self._ledger = means.records.ledger
+    def __init__(self, context: AttemptContext, doubt: InDoubtResolver) -> None:
+        self._context = context
+        self._budget = context.budget
+        self._timers = context.timers
+        self._repository = context.repository
+        self._ledger = context.repository.ledger
         self._doubt = doubt
 
-    def cancel(self, source: Source, request: CancelRequest, caller: Caller, *, spent: float = 0.0) -> Answer:
+    def cancel(
+        self, source: ConfiguredSource, request: CancelRequest, requester: Requester, *, spent: float = 0.0
+    ) -> CancelResult:
         """Cancel, with at most one native write for as many requests as come for this appointment.
 
         ``spent`` is how many seconds of the budget went by while the request arrived.
@@ -53,11 +64,11 @@ class Cancellations:
         with deadline(max(0.0, self._budget.work - spent)):
             row = self._ledger.find(key)
             if request.unsupported and (row is None or row.state != State.CANCELLED):
-                return self._proposed(source, request, NotDone(Cause.UNSUPPORTED), text=request.unsupported)
+                return self._proposed(source, request, NotExecuted(Cause.UNSUPPORTED), text=request.unsupported)
             joined: int | None = None
             while True:
                 if self._may_claim(row, joined):
-                    attempt = self._claim(source, request, caller, row)
+                    attempt = self._claim(source, request, requester, row)
                     if attempt is not None:
                         return attempt.run()
                     row = self._ledger.find(key)
@@ -66,23 +77,25 @@ class Cancellations:
                         raise Unavailable(NOT_RECORDED)
                     continue
                 if row is not None and row.state not in IN_FLIGHT:
-                    entry = self._repeat(row, request, caller) if joined is None else None
-                    return self._settled(source, request, row, caller, entry)
+                    entry = self._repeat(row, request, requester) if joined is None else None
+                    return self._settled(source, request, row, requester, entry)
                 if row is not None:
                     if joined is None:
-                        self._ledger.note(row.key, self._repeat(row, request, caller))
-                    joined = row.epoch
-                    if row.state == State.SENDING and self._records.silence_is_doubt(row):
-                        self._records.doubt(row, "owner-lost", readable=source.readable)
+                        self._ledger.note(row.key, self._repeat(row, request, requester))
+                    joined = row.attempt_number
+                    if row.state == State.SENDING and self._repository.silence_is_doubt(row):
+                        self._repository.doubt(row, "owner-lost", readable=source.readable)
                     elif remaining() <= self._timers.poll:
-                        waited = self._proposed(source, request, Unknown(Cause.TIMEOUT, "the first request goes on"))
-                        self._ledger.note(row.key, done=_audit(caller, waited.outcome, waited.cause))
+                        waited = self._proposed(
+                            source, request, OutcomeUnknown(Cause.TIMEOUT, "the first request goes on")
+                        )
+                        self._ledger.note(row.key, done=_audit(requester, waited.outcome, waited.cause))
                         return waited
                     else:
                         time.sleep(self._timers.poll)
                 row = self._ledger.find(key)
 
-    def read(self, source: Source, appointment_id: str) -> Answer:
+    def read(self, source: ConfiguredSource, appointment_id: str) -> CancelResult:
         """The appointment as the source has it now, with the recorded state.
 
         A source that does not answer: the recorded answer if cancelled. A source that cannot be read: what is recorded.
@@ -94,9 +107,9 @@ class Cancellations:
             if row is None:
                 raise NotSupported(NOT_READABLE)
             if row.state == State.CANCELLED:
-                self._records.recorded(row)  # whoever reads is told, too
+                self._repository.recorded(row)  # whoever reads is told, too
             return results.as_recorded(source, row)
-        recorded = self._records.recorded(row) if row is not None and row.state == State.CANCELLED else None
+        recorded = self._repository.recorded(row) if row is not None and row.state == State.CANCELLED else None
         try:
             with deadline(self._budget.work):
                 found = native.read(source, appointment_id, self._budget.write)
@@ -114,24 +127,24 @@ class Cancellations:
                 raise Unavailable(error.cause.text, cause=error.cause, retry_after=error.retry_after) from error
             return recorded
 
-    def _record_seen(self, source: Source, appointment_id: str, evidence: Appointment) -> Row | None:
+    def _record_seen(self, source: ConfiguredSource, appointment_id: str, evidence: Appointment) -> Row | None:
         """Record a cancellation that a reader is about to be told of; its row, whoever has made it."""
         key = (source.name, appointment_id)
         # Whoever reads wishes nothing; should a claim be under way, the evidence goes over it.
-        row = self._ledger.find(key) or self._records.claim(key, None, {}, Caller("reader"), [])
+        row = self._ledger.find(key) or self._repository.claim(key, None, {}, Requester("reader"), [])
         row = row or self._ledger.find(key)
         if row is not None and row.state != State.CANCELLED:
             self._doubt.prove(source, row, evidence, who="reader")
         row = self._ledger.find(key)
         if row is not None and row.state == State.CANCELLED:
-            self._records.recorded(row)  # a person's verdict that came meanwhile can no longer be undone either
+            self._repository.recorded(row)  # a person's verdict that came meanwhile can no longer be undone either
         return row
 
-    def hint(self, source: Source, appointment_id: str) -> None:
+    def hint(self, source: ConfiguredSource, appointment_id: str) -> None:
         """Something may have happened to this appointment: bring its next read forward. Unknown ones are ignored."""
         row = self._ledger.find((source.name, source.canonical(appointment_id)))
         if row is not None and source.readable:
-            self._records.hint(row)
+            self._repository.hint(row)
 
     def _may_claim(self, row: Row | None, joined: int | None) -> bool:
         if row is None:
@@ -139,47 +152,68 @@ class Cancellations:
         if row.state not in CLAIMABLE:
             return False
         if row.state == State.CLAIMED:
-            return self._records.lease_is_over(row)
+            return self._repository.lease_is_over(row)
         # A duplicate that waited for this attempt gets its answer, not an attempt of its own: unless the attempt
-        # ended over a condition that only its caller made.
-        return row.epoch != joined or row.cause == STALE
+        # ended over a condition that only its requester made.
+        return row.attempt_number != joined or row.cause == STALE
 
-    def _claim(self, source: Source, request: CancelRequest, caller: Caller, row: Row | None) -> Attempt | None:
+    def _claim(
+        self, source: ConfiguredSource, request: CancelRequest, requester: Requester, row: Row | None
+    ) -> Attempt | None:
         mapped = source.mapping.choose(request.codings) if source.mapping is not None else None
         request = replace(request, native_reason=mapped)
         key = (source.name, request.appointment_id)
         remembered = stored_request.to_json(request, results.stated(source, request))
-        claimed = self._records.claim(key, row, remembered, caller, stored_request.codes(request))
-        return None if claimed is None else Attempt(source, request, caller, claimed, self._means)
+        claimed = self._repository.claim(key, row, remembered, requester, stored_request.codes(request))
+        return None if claimed is None else Attempt(source, request, requester, claimed, self._context)
 
-    def _settled(self, source: Source, request: CancelRequest, row: Row, caller: Caller, entry: Entry | None) -> Answer:
+    def _settled(
+        self,
+        source: ConfiguredSource,
+        request: CancelRequest,
+        row: Row,
+        requester: Requester,
+        entry: JournalEntry | None,
+    ) -> CancelResult:
         """The answer to a repeat, given once its audit is durable, and its journal ``entry`` where there is one."""
         if row.cause == NOT_FOUND and row.state not in DOUBTFUL:
-            self._ledger.note(row.key, entry, _audit(caller, NOT_FOUND))
+            self._ledger.note(row.key, entry, _audit(requester, NOT_FOUND))
             raise NotFound(NOT_KNOWN)
-        given = self._of_settled(source, request, row, caller)
-        self._ledger.note(row.key, entry, _audit(caller, given.outcome, given.cause))
+        given = self._of_settled(source, request, row, requester)
+        self._ledger.note(row.key, entry, _audit(requester, given.outcome, given.cause))
         return given
 
-    def _of_settled(self, source: Source, request: CancelRequest, row: Row, caller: Caller) -> Answer:
+    def _of_settled(
+        self, source: ConfiguredSource, request: CancelRequest, row: Row, requester: Requester
+    ) -> CancelResult:
         """What is recorded, or what one read says while there is doubt."""
         if row.state in DOUBTFUL:
-            found = self._doubt.look(source, row, self._budget.read, who=caller.name)
-            return found or self._proposed(source, request, Unknown(_cause(row), "still in doubt"))
-        if row.answer is not None:
-            return self._records.recorded(row, row.cause or "" if row.state != State.CANCELLED else "repeat")
-        return self._proposed(source, request, NotDone(_cause(row), "as the first request"))
+            found = self._doubt.look(source, row, self._budget.read, who=requester.name)
+            return found or self._proposed(source, request, OutcomeUnknown(_cause(row), "still in doubt"))
+        if row.response is not None:
+            return self._repository.recorded(row, row.cause or "" if row.state != State.CANCELLED else "repeat")
+        return self._proposed(source, request, NotExecuted(_cause(row), "as the first request"))
 
-    def _repeat(self, row: Row, request: CancelRequest, caller: Caller) -> Entry:
+    def _repeat(self, row: Row, request: CancelRequest, requester: Requester) -> JournalEntry:
         detail = {"codes": stored_request.codes(request)}
-        return Entry(event="repeat", state=row.state, epoch=row.epoch, request_id=caller.request_id, detail=detail)
+        return JournalEntry(
+            event="repeat",
+            state=row.state,
+            attempt_number=row.attempt_number,
+            request_id=requester.request_id,
+            detail=detail,
+        )
 
-    def _proposed(self, source: Source, request: CancelRequest, error: SourceError, *, text: str = "") -> Answer:
-        return results.proposed(source, request.appointment_id, error, None, explain=self._means.explain, text=text)
+    def _proposed(
+        self, source: ConfiguredSource, request: CancelRequest, error: SourceError, *, text: str = ""
+    ) -> CancelResult:
+        return results.proposed(source, request.appointment_id, error, None, explain=self._context.explain, text=text)
 
 
-def _audit(caller: Caller, outcome: str, cause: str = "") -> Audit:
-    return Audit(who=caller.name, action="cancel", outcome=outcome, cause=cause, request_id=caller.request_id)
+def _audit(requester: Requester, outcome: str, cause: str = "") -> AuditRecord:
+    return AuditRecord(
+        who=requester.name, action="cancel", outcome=outcome, cause=cause, request_id=requester.request_id
+    )
 
 
 def _cause(row: Row) -> Cause:

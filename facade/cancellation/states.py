@@ -21,38 +21,38 @@ class Event(StrEnum):
     CLAIM = "claim"  # a request takes it
     SEND = "send"  # its owner takes the permit
     PROOF = "proof"  # native evidence that it is cancelled
-    NOT_DONE = "not-done"  # surely not executed
-    STALE = "stale-version"  # surely not executed, and worth another look by the same owner
+    NOT_EXECUTED = "not-executed"  # surely not executed
+    VERSION_CONFLICT = "version-conflict"  # surely not executed, and worth another look by the same owner
     DOUBT = "doubt"  # the outcome is unknown, or the owner fell silent
     SETTLE = "settle"  # reads say long enough that it was not applied
     ESCALATE = "escalate"  # doubt that a person must settle
-    JUDGED_CANCELLED = "judged-cancelled"  # a person settles it
-    JUDGED_NOT_APPLIED = "judged-not-applied"
+    RESOLVED_CANCELLED = "resolved-cancelled"  # a person settles it
+    RESOLVED_NOT_APPLIED = "resolved-not-applied"
     UNDO = "undo"  # a person takes that back, before it had consequences
 
 
 TRANSITIONS: dict[tuple[State | None, Event], State] = {
     (None, Event.CLAIM): State.CLAIMED,
-    # Only once the lease is over; the former owner is fenced off by the epoch.
+    # Only once the lease is over; the former owner is fenced off by the attempt_number.
     (State.CLAIMED, Event.CLAIM): State.CLAIMED,
     (State.REFUSED, Event.CLAIM): State.CLAIMED,
     (State.NOT_APPLIED, Event.CLAIM): State.CLAIMED,
     (State.CLAIMED, Event.SEND): State.SENDING,
-    (State.CLAIMED, Event.NOT_DONE): State.REFUSED,
-    (State.SENDING, Event.NOT_DONE): State.REFUSED,
-    (State.SENDING, Event.STALE): State.CLAIMED,
+    (State.CLAIMED, Event.NOT_EXECUTED): State.REFUSED,
+    (State.SENDING, Event.NOT_EXECUTED): State.REFUSED,
+    (State.SENDING, Event.VERSION_CONFLICT): State.CLAIMED,
     # By the owner, whose silence others took for doubt.
-    (State.IN_DOUBT, Event.NOT_DONE): State.REFUSED,
-    (State.OPERATOR, Event.NOT_DONE): State.REFUSED,
+    (State.IN_DOUBT, Event.NOT_EXECUTED): State.REFUSED,
+    (State.OPERATOR, Event.NOT_EXECUTED): State.REFUSED,
     (State.SENDING, Event.DOUBT): State.IN_DOUBT,
     # A source that cannot be read: nothing but a person can settle it.
     (State.SENDING, Event.ESCALATE): State.OPERATOR,
     (State.IN_DOUBT, Event.SETTLE): State.NOT_APPLIED,
     (State.IN_DOUBT, Event.ESCALATE): State.OPERATOR,
-    (State.IN_DOUBT, Event.JUDGED_CANCELLED): State.CANCELLED,
-    (State.OPERATOR, Event.JUDGED_CANCELLED): State.CANCELLED,
-    (State.IN_DOUBT, Event.JUDGED_NOT_APPLIED): State.NOT_APPLIED,
-    (State.OPERATOR, Event.JUDGED_NOT_APPLIED): State.NOT_APPLIED,
+    (State.IN_DOUBT, Event.RESOLVED_CANCELLED): State.CANCELLED,
+    (State.OPERATOR, Event.RESOLVED_CANCELLED): State.CANCELLED,
+    (State.IN_DOUBT, Event.RESOLVED_NOT_APPLIED): State.NOT_APPLIED,
+    (State.OPERATOR, Event.RESOLVED_NOT_APPLIED): State.NOT_APPLIED,
     # Only what a person said, and only until a client is told "cancelled", or a new request claims.
     (State.CANCELLED, Event.UNDO): State.OPERATOR,
     (State.NOT_APPLIED, Event.UNDO): State.OPERATOR,

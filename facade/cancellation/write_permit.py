@@ -4,11 +4,11 @@ import threading
 from collections.abc import Callable
 
 from facade.clock import Clock
-from facade.errors import Cause, NotDone
+from facade.errors import Cause, NotExecuted
 
 
-class OncePermit:
-    """The right to one native write; taking it records, durably, that the write may leave.
+class LedgerWritePermit:
+    """The right to one native write; taking it repository, durably, that the write may leave.
 
     ``taken`` says that the adapter asked for it, ``granted`` that it may write.
     """
@@ -22,15 +22,15 @@ class OncePermit:
         self.granted = False
 
     def __call__(self) -> None:
-        """Take it. Raises NotDone where the write must not be made, Unavailable where it cannot be recorded."""
+        """Take it. Raises NotExecuted where the write must not be made, Unavailable where it cannot be recorded."""
         with self._lock:
             if self.taken:
-                raise NotDone(Cause.INTERNAL, "the adapter asked to write a second time")
+                raise NotExecuted(Cause.INTERNAL, "the adapter asked to write a second time")
             self.taken = True
         before = self._monotonic()
         if not self._record():
-            raise NotDone(Cause.CONFLICT, "another request has taken the appointment over")
+            raise NotExecuted(Cause.CONFLICT, "another request has taken the appointment over")
         if self._monotonic() - before > self._guard:
             # Frozen between recording and sending: by now others may rightly believe that we are gone.
-            raise NotDone(Cause.TIMEOUT, "too long between recording the write and making it")
+            raise NotExecuted(Cause.TIMEOUT, "too long between recording the write and making it")
         self.granted = True

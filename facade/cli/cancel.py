@@ -13,7 +13,7 @@ from facade.cli.terminal import show, show_json
 from facade.deadline import deadline
 from facade.errors import SourceError
 from facade.fhir.reasons import SYSTEM, hl7_codes
-from facade.http_client import HttpAnswer, HttpClient
+from facade.http_client import HttpClient, HttpResponse
 from facade.setting_fields import BaseUrl
 
 # Longer than a facade takes: it answers within 8 s by default.
@@ -71,7 +71,7 @@ def _body(appointment_id: str, reason: str | None, note: str | None) -> dict[str
     return body
 
 
-def _send(url: str, source: str, appointment_id: str, body: dict[str, Any]) -> HttpAnswer:
+def _send(url: str, source: str, appointment_id: str, body: dict[str, Any]) -> HttpResponse:
     try:
         base_url = BaseUrl().deserialize(url)
     except ValidationError as error:
@@ -93,7 +93,7 @@ def _send(url: str, source: str, appointment_id: str, body: dict[str, Any]) -> H
         raise click.ClickException(f"no answer from {url} ({error}); is a facade serving there?") from None
 
 
-def _lines(source: str, appointment_id: str, answer: HttpAnswer, resource: Any) -> list[tuple[str, str]]:
+def _lines(source: str, appointment_id: str, answer: HttpResponse, resource: Any) -> list[tuple[str, str]]:
     if answer.status != 200:
         lines = [("refused", f"HTTP {answer.status}"), *(("why", text) for text in _texts(resource))]
         return [*lines, ("request id", answer.headers.get("X-Request-Id", "none"))]

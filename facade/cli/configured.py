@@ -31,17 +31,17 @@ def sources(path: Path | None) -> None:
                 show(f"{name}  (cannot be used)", f"  plugin   {'; '.join(error.problems)}")
             else:
                 show(name, f"  plugin   from {plugin.distribution} {plugin.version}")
-                show(f"  can      {findings.capabilities(plugin.system)}")
-                show(f"  ids      {plugin.system.id_pattern}")
+                show(f"  can      {findings.capabilities(plugin.declaration)}")
+                show(f"  ids      {plugin.declaration.id_pattern}")
         return
     facade = assemble(path)
     for source in facade.sources.values():
-        plugin = load_plugin(source.system.name)
+        plugin = load_plugin(source.plugin.name)
         single = "  (also without a source system in the path)" if source is facade.single_source else ""
         show(f"{source.name}{single}")
-        show(f"  plugin   {source.system.name}, from {plugin.distribution} {plugin.version}")
-        show(f"  can      {findings.capabilities(source.system)}")
-        show(f"  ids      {source.system.id_pattern}")
+        show(f"  plugin   {source.plugin.name}, from {plugin.distribution} {plugin.version}")
+        show(f"  can      {findings.capabilities(source.plugin)}")
+        show(f"  ids      {source.plugin.id_pattern}")
         if source.mapping is not None:
             fallback = source.mapping.fallback or "refused"
             show(f"  reasons  {len(source.mapping.to_native)} HL7 codes mapped; any other: {fallback}")
@@ -81,8 +81,8 @@ def check(path: Path | None, plugin: str | None, online: bool, appointment_id: s
 
 def _of_configuration(path: Path, online: bool, appointment_id: str | None) -> list[Finding]:
     facade = assemble(path)
-    found = _of_plugins(sorted({source.system.name for source in facade.sources.values()}))
-    suits = [s.name for s in facade.sources.values() if re.fullmatch(s.system.id_pattern, appointment_id or "")]
+    found = _of_plugins(sorted({source.plugin.name for source in facade.sources.values()}))
+    suits = [s.name for s in facade.sources.values() if re.fullmatch(s.plugin.id_pattern, appointment_id or "")]
     if appointment_id is not None and not suits:
         raise click.UsageError(f"--id {appointment_id} fits the id pattern of no configured source")
     found += stores.of_ledger(facade)

@@ -9,9 +9,9 @@ from facade.cancellation import native
 from facade.errors import AppointmentNotFound, Cause, ConfigurationError, SourceError
 from facade.fhir import concept_map, reasons
 from facade.fhir.reasons import ReasonMap
-from facade.plugin.configured_source import Source
-from facade.plugin.contract import Can, Coding, NativeReasons, SourceSystem
-from facade.plugin.registry import Plugin
+from facade.plugin.configured_source import ConfiguredSource
+from facade.plugin.contract import Coding, NativeReasons, SourcePlugin, Support
+from facade.plugin.registry import InstalledPlugin
 from facade.testing.simulator.faults import FAULTS
 from facade.testing.simulator.host import is_servable
 
@@ -36,9 +36,9 @@ class Finding:
         return f"{self.about:<14}{self.topic:<12}{mark}{self.text}"
 
 
-def of_plugin(plugin: Plugin) -> Iterator[Finding]:
-    """What its declaration says, and what in it an author may want to mend."""
-    system = plugin.system
+def of_plugin(plugin: InstalledPlugin) -> Iterator[Finding]:
+    """What its declaration says, and what in it an author may want to fix."""
+    system = plugin.declaration
     yield Finding(system.name, "plugin", "ok", f"from {plugin.distribution} {plugin.version}".rstrip())
     yield _ids(system)
     yield Finding(system.name, "can", "ok", capabilities(system))
@@ -49,7 +49,7 @@ def of_plugin(plugin: Plugin) -> Iterator[Finding]:
     yield _simulator(system)
 
 
-def of_source(source: Source) -> Iterator[Finding]:
+def of_source(source: ConfiguredSource) -> Iterator[Finding]:
     """What its settings make of it."""
     text = f"{len(source.settings)} in force; settle window {source.settle_window:g} s"
     yield Finding(source.name, "settings", "ok", text)
@@ -57,11 +57,11 @@ def of_source(source: Source) -> Iterator[Finding]:
         yield _mapping(source.name, source.mapping)
 
 
-def online(source: Source, appointment_id: str | None) -> Finding:
+def online(source: ConfiguredSource, appointment_id: str | None) -> Finding:
     """Whether a read reaches the source and is understood; never a cancel."""
     if not source.readable:
         return Finding(source.name, "online", "warning", "cannot be read, so whether it is reachable was not tried")
-    pattern = source.system.id_pattern
+    pattern = source.plugin.id_pattern
     given = appointment_id or next((known for known in _MADE_UP if re.fullmatch(pattern, known)), None)
     if given is None:
         return Finding(source.name, "online", "warning", "no made-up id fits its id pattern; name one with --id")
@@ -75,10 +75,10 @@ def online(source: Source, appointment_id: str | None) -> Finding:
     return Finding(source.name, "online", "ok", f"reached; the appointment {given} is {found.get('status')}")
 
 
-def capabilities(system: SourceSystem) -> str:
+def capabilities(system: SourcePlugin) -> str:
     """What a source system can do, in one line."""
     can = system.capabilities
-    yes_or_no = {True: Can.YES, False: Can.CANNOT}
+    yes_or_no = {True: Support.FULL, False: Support.NONE}
     matrix = {
         "read": can.read,
         "reason": yes_or_no[system.reasons is not None],
@@ -92,7 +92,7 @@ def capabilities(system: SourceSystem) -> str:
     return f"cancel: yes, {said}; a repeated native cancel: {system.repeat}{lacks}{limit}"
 
 
-def _ids(system: SourceSystem) -> Finding:
+def _ids(system: SourcePlugin) -> Finding:
     wide = [what for id_, what in _NEVER_IDS.items() if re.fullmatch(system.id_pattern, id_)]
     if wide:
         text = f"{system.id_pattern} allows {', '.join(wide)}; narrow it to the ids that the source gives"
@@ -100,7 +100,7 @@ def _ids(system: SourceSystem) -> Finding:
     return Finding(system.name, "ids", "ok", system.id_pattern)
 
 
-def _own_map(system: SourceSystem, native_reasons: NativeReasons) -> ReasonMap:
+def _own_map(system: SourcePlugin, native_reasons: NativeReasons) -> ReasonMap:
     return concept_map.load(
         native_reasons.concept_map, native_reasons, plugin=system.name, code_systems={}, fallback=None
     )
@@ -117,7 +117,7 @@ def _mapping(about: str, mapping: ReasonMap) -> Finding:
     return Finding(about, "mapping", "ok", f"all {total} HL7 codes reach a native code; {fallback}")
 
 
-def _simulator(system: SourceSystem) -> Finding:
+def _simulator(system: SourcePlugin) -> Finding:
     if system.simulator is None:
         text = "none; the sandbox and the conformance kit need one, see docs/write-a-source.md"
         return Finding(system.name, "simulator", "warning", text)
@@ -125,7 +125,7 @@ def _simulator(system: SourceSystem) -> Finding:
         simulator = system.simulator()
         missing = simulator.fault_ids().keys() - simulator.seeds(simulator.clock.now()).keys()
     except Exception as error:  # noqa: BLE001 - a plugin's code may fail in any way
-        return Finding(system.name, "simulator", "problem", f"cannot be built ({type(error).__name__}); mend it")
+        return Finding(system.name, "simulator", "problem", f"cannot be built ({type(error).__name__}); fix it")
     if missing:
         text = f"seeds no appointment for the fault ids {', '.join(sorted(missing)[:3])}, …; add them to seeds()"
         return Finding(system.name, "simulator", "problem", text)

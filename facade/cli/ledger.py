@@ -16,7 +16,7 @@ import click
 from facade import config as configuration
 from facade.cancellation.known_sources import rekey, rename
 from facade.cancellation.operator_resolution import judge, undo, why_not_undone
-from facade.cancellation.repository import Records
+from facade.cancellation.repository import CancellationRepository
 from facade.cancellation.states import SETTLED, State
 from facade.cancellation.timers import Timers
 from facade.cli.ids import TakesId
@@ -27,7 +27,7 @@ from facade.ledger import migrate
 from facade.ledger.maintenance import Maintenance
 from facade.ledger.tables import Row
 from facade.plugin import registry
-from facade.plugin.configured_source import SourceIds
+from facade.plugin.configured_source import DeclaredSource
 
 _DAY = 86_400
 _OLDEST = 99_999 * _DAY
@@ -75,7 +75,7 @@ def show(source: str, id: str, path: Path | None, store: str | None) -> None:  #
     """Show one cancellation and its journal as a timeline."""
     found = opened(path, store)
     row = find_row(found, source, id)
-    say(f"{row.source} {row.appointment_id}: {row.state}, attempt {row.epoch}, version {row.version}")
+    say(f"{row.source} {row.appointment_id}: {row.state}, attempt {row.attempt_number}, version {row.version}")
     if row.read_due is not None:
         say(f"next read {_when(row.read_due)}")
     for line in found.timeline(row.key):
@@ -118,21 +118,21 @@ def resolve(
     who = _name(who)
     found = opened(path, store)
     row = find_row(found, source, id)
-    records = Records(found, Timers(), found.clock)
+    repository = CancellationRepository(found, Timers(), found.clock)
     if verdict is None:
-        _take_back(records, row, because.strip(), who)
+        _take_back(repository, row, because.strip(), who)
         return
-    if not judge(records, row, verdict, because.strip(), who):
+    if not judge(repository, row, verdict, because.strip(), who):
         row = found.find(row.key) or row
         raise click.ClickException(f"{_named(row)} is {row.state}; only in-doubt and operator are settled by a person")
     say(f"{_named(row)} is {verdict} now")
 
 
-def _take_back(records: Records, row: Row, because: str, who: str) -> None:
-    known = Maintenance(records.ledger).sources().get(row.source)
-    if not undo(records, row, because, who, readable=known is None or known.readable):
-        row = records.ledger.find(row.key) or row
-        raise click.ClickException(f"{_named(row)}: nothing was undone; {why_not_undone(records, row)}")
+def _take_back(repository: CancellationRepository, row: Row, because: str, who: str) -> None:
+    known = Maintenance(repository.ledger).sources().get(row.source)
+    if not undo(repository, row, because, who, readable=known is None or known.readable):
+        row = repository.ledger.find(row.key) or row
+        raise click.ClickException(f"{_named(row)}: nothing was undone; {why_not_undone(repository, row)}")
     say(f"{_named(row)} is {State.OPERATOR} again")
 
 
@@ -167,8 +167,8 @@ def rekey_source(source: str, plugin: str | None, path: Path | None, store: str 
     """
     found = opened(path, store)
     name = plugin or _configured_plugin(source, path)
-    system = registry.load_plugin(name).system
-    moved, merged = rekey(found, SourceIds(name=source, system=system))
+    system = registry.load_plugin(name).declaration
+    moved, merged = rekey(found, DeclaredSource(name=source, plugin=system))
     say(f"{source}: {moved} records moved, {merged} merged")
 
 

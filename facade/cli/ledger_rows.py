@@ -28,7 +28,7 @@ def find_row(found: Ledger, source: str, appointment_id: str) -> Row:
 
 
 def _is_seen_as(row: Row, appointment_id: str) -> bool:
-    answer = json.loads(row.answer or "{}")
+    answer = json.loads(row.response or "{}")
     # The facade's own identifiers are the first ones of an answer, and one of them is official.
     official = [each.get("value") for each in answer.get("identifier", []) if each.get("use") == "official"][:1]
     return appointment_id in (*official, answer.get("id"))

@@ -11,7 +11,7 @@ from facade import loopback
 from facade.app import Facade
 from facade.cli.findings import Finding
 from facade.errors import ConfigurationError
-from facade.plugin.configured_source import Source
+from facade.plugin.configured_source import ConfiguredSource
 
 SANDBOX = "FACADE_IN_SANDBOX"
 """The environment variable in which ``facade sandbox --serve`` says so to the facade that it starts."""
@@ -54,7 +54,7 @@ def findings(facade: Facade, config: Path) -> Iterator[Finding]:
             yield Finding(source.name, "keys", "warning", text)
 
 
-def _open_keys(source: Source, to: int) -> Iterator[tuple[str, str, int]]:
+def _open_keys(source: ConfiguredSource, to: int) -> Iterator[tuple[str, str, int]]:
     """The settings that name key files which ``to`` others are allowed to use, each with the path and its mode."""
     for name, path in source.secret_files:
         if (mode := _mode(path)) & to:
@@ -72,7 +72,7 @@ def _chmod(paths: list[str]) -> str:
     return f"chmod 600 {shlex.join(paths)}"
 
 
-def _is_on_this_machine(source: Source) -> bool:
+def _is_on_this_machine(source: ConfiguredSource) -> bool:
     """Whether its keys are for this machine only, as a sandbox's are."""
     urls = [value for name, value in source.settings.items() if name.endswith("url") and isinstance(value, str)]
     return bool(urls) and all(urlsplit(url).hostname in loopback.HOSTS for url in urls)

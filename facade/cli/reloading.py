@@ -91,7 +91,7 @@ def _refuse_what_needs_a_start(served: Facade, found: Facade) -> None:
 
 def connection_limits(facade: Facade) -> dict[str, str]:
     """The sources that count their connections, by name, each with how many it takes, in words."""
-    limits = {source.name: source.system.capabilities.max_connections for source in facade.sources.values()}
+    limits = {source.name: source.plugin.capabilities.max_connections for source in facade.sources.values()}
     return {
         name: f"{limit} connection{'s' if limit > 1 else ''} at once in all"
         for name, limit in limits.items()

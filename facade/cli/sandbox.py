@@ -26,7 +26,7 @@ from facade.deadline import deadline
 from facade.errors import ConfigurationError, SourceError
 from facade.http_client import HttpClient
 from facade.plugin import registry
-from facade.plugin.contract import SourceSystem
+from facade.plugin.contract import SourcePlugin
 from facade.setting_fields import Origin
 from facade.testing.simulator import BareSimulator, Simulator
 from facade.testing.simulator.faults import Chance
@@ -93,7 +93,7 @@ def sandbox(
     simulators = _simulators(systems)
     ports = _ports(listen, simulators)
     for simulator in simulators.values():
-        simulator.faults.chance = Chance(seed, chaos, simulator.answers) if chaos else None
+        simulator.faults.chance = Chance(seed, chaos, simulator.behaviours) if chaos else None
     capabilities = {system.name: system.capabilities for system in systems}
     try:
         with serve(
@@ -137,11 +137,11 @@ def _stop(*_: object) -> NoReturn:
     sys.exit(0)
 
 
-def _systems() -> list[SourceSystem]:
-    systems: list[SourceSystem] = []
+def _systems() -> list[SourcePlugin]:
+    systems: list[SourcePlugin] = []
     for name in registry.installed():
         try:
-            systems.append(registry.load_plugin(name).system)
+            systems.append(registry.load_plugin(name).declaration)
         except ConfigurationError as error:
             # One author's broken plugin is no other's trouble; a configuration that uses it is refused as always.
             for problem in error.problems:
@@ -149,7 +149,7 @@ def _systems() -> list[SourceSystem]:
     return systems
 
 
-def _simulators(systems: Sequence[SourceSystem]) -> dict[str, BareSimulator]:
+def _simulators(systems: Sequence[SourcePlugin]) -> dict[str, BareSimulator]:
     """Those that can be served, by plugin; the others are named, with the reason."""
     found: dict[str, BareSimulator] = {}
     for system in systems:

@@ -113,7 +113,7 @@ def time(now: str | None, advance: float | None, real: bool, url: str) -> None:
 @click.command(cls=TakesId)
 @_source
 @click.option("--like", metavar="ID", help="The appointment to copy; an ordinary one by default.")
-@click.option("--id", "id", metavar="ID", help="Its id; by default one that nobody has.")
+@click.option("--id", "id", metavar="ID", help="Its id; by default one that no one has.")
 @_url
 def new(source: str, like: str | None, id: str | None, url: str) -> None:  # noqa: A002 - click passes by name
     """Make a new appointment in SOURCE, of which no facade has a record yet, and print its id."""

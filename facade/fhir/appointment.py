@@ -100,7 +100,7 @@ def complete(
     if why is not None:
         _contain(answer, why)
     if native is not None and (labels_lost or (wrong := check.problems(answer))):
-        # Good elements that are bad together, or that nobody may see without their labels: what the source said is
+        # Good elements that are bad together, or that no one may see without their labels: what the source said is
         # lost, its verdict is not.
         bare, _ = complete(
             None,

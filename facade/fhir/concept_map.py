@@ -111,7 +111,7 @@ def _targets(resource: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
 
 
 def _wrong_words(resource: Mapping[str, Any], known: Mapping[str, Iterable[str]]) -> Iterator[str]:
-    """Every system, code and value that nobody has, wherever in the map it stands."""
+    """Every system, code and value that no one has, wherever in the map it stands."""
     for group in resource.get("group", []):
         for side in ("source", "target"):
             if group.get(side) not in known:

@@ -7,8 +7,8 @@ EXTENSION = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
 # Codes and displays: http://terminology.hl7.org/CodeSystem/data-absent-reason
 DISPLAYS = {
-    "unknown": "Unknown",
-    "temp-unknown": "Temporarily Unknown",
+    "unknown": "OutcomeUnknown",
+    "temp-unknown": "Temporarily OutcomeUnknown",
     "unsupported": "Unsupported",
     "error": "Error",
     "masked": "Masked",
@@ -21,15 +21,15 @@ def extension(reason: str) -> dict[str, Any]:
 
 
 def concept(reason: str) -> dict[str, Any]:
-    """A CodeableConcept nobody knows."""
+    """A CodeableConcept no one knows."""
     return {"coding": [{"system": SYSTEM, "code": reason, "display": DISPLAYS[reason]}]}
 
 
 def reference(reason: str) -> dict[str, Any]:
-    """A Reference nobody knows."""
+    """A Reference no one knows."""
     return {"extension": [extension(reason)], "display": DISPLAYS[reason]}
 
 
 def participant(reason: str) -> dict[str, Any]:
-    """A participant nobody knows; its status invents no acceptance."""
+    """A participant no one knows; its status invents no acceptance."""
     return {"actor": reference(reason), "status": "needs-action"}

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from facade.errors import RequestError, SourceError, Unknown
+from facade.errors import OutcomeUnknown, RequestError, SourceError
 
 _READ_AGAIN = "Read the appointment again before telling the patient anything."
 _ASK_THE_OPERATORS = (
@@ -40,11 +40,11 @@ def of_failure() -> dict[str, Any]:
 def of_source_error(error: SourceError, text: str = "", *, known: bool, readable: bool = True) -> dict[str, Any]:
     """Why an appointment is not cancelled, for the agent who must act on it. Never native content.
 
-    ``known`` says whether the appointment was read: without that, nobody knows that it is not cancelled. ``readable``
+    ``known`` says whether the appointment was read: without that, no one knows that it is not cancelled. ``readable``
     says whether reading it again could tell.
     """
     severity: Severity
-    if isinstance(error, Unknown):
+    if isinstance(error, OutcomeUnknown):
         severity, next_step = "warning", _READ_AGAIN if readable else _ASK_THE_OPERATORS
         what = f"It is not known whether the cancellation took effect. {next_step}"
     elif not known:

@@ -122,7 +122,7 @@ def cancelation_reason(
 ) -> dict[str, Any] | None:
     """``Appointment.cancelationReason`` of a cancelled answer.
 
-    ``codings`` and ``text`` are the caller's, ``sent`` is the native reason that went out for them and
+    ``codings`` and ``text`` are the client's, ``sent`` is the native reason that went out for them and
     ``recorded`` the CodeableConcept that the source tells. Where the source tells another reason than
     the one sent (another party was first, or the source revised it), the source's stands alone.
     """

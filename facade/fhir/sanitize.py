@@ -63,7 +63,7 @@ def _wrong_places(elements: Mapping[str, Any]) -> Iterator[Place]:
 
 
 def _modified(value: Any, place: Place) -> Iterator[Place]:
-    """What a modifier that nobody understands is about is not shown as if it were understood."""
+    """What a modifier that no one understands is about is not shown as if it were understood."""
     if isinstance(value, dict) and any(modifier in value for modifier in _MODIFIERS):
         yield place
     elif isinstance(value, (dict, list)):

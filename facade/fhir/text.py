@@ -1,4 +1,4 @@
-"""Free text from callers and sources, made fit for a FHIR string."""
+"""Free text from clients and sources, made fit for a FHIR string."""
 
 import re
 

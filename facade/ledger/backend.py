@@ -44,8 +44,8 @@ class Backend(ABC):
     def claim(self, statement: str, values: Values) -> int | None:
         """Insert or update a row under a new attempt number, journalled; the number, None where nothing was changed.
 
-        The statement and the entry take the number as ``:epoch`` and ``:entry_epoch``. A claim that is lost lost
-        nothing; it is flushed where a process could outlive the loss, and its number be given to another.
+        The statement and the entry take the number as ``:attempt_number`` and ``:entry_attempt_number``. A claim that
+        is lost lost nothing; it is flushed where a process could outlive the loss, and its number be given to another.
         """
 
     @abstractmethod
@@ -92,7 +92,7 @@ class SqliteBackend(Backend):
     def claim(self, statement: str, values: Values) -> int | None:
         with self._transaction(flushed=False) as execute:
             (last,) = execute("SELECT seq FROM sqlite_sequence WHERE name = 'journal'", {}) or (0,)
-            values = {**values, "epoch": last + 1, "entry_number": last + 1, "entry_epoch": last + 1}
+            values = {**values, "attempt_number": last + 1, "entry_number": last + 1, "entry_attempt_number": last + 1}
             if execute(statement, values) is None:
                 return None
             self.between()
@@ -168,9 +168,11 @@ class PostgresqlBackend(Backend):
             return self._run(statement, values, flushed=None)
 
     def claim(self, statement: str, values: Values) -> int | None:
-        claimed = statement.replace(":epoch", "(SELECT number FROM taken)")
+        claimed = statement.replace(":attempt_number", "(SELECT number FROM taken)")
         entry = statements.insert_entry(numbered=True, condition="done")
-        entry = entry.replace(":entry_number", "done.epoch").replace(":entry_epoch", "done.epoch")
+        entry = entry.replace(":entry_number", "done.attempt_number").replace(
+            ":entry_attempt_number", "done.attempt_number"
+        )
         parts = ["taken AS (SELECT nextval(pg_get_serial_sequence('journal', 'number')) AS number)"]
         parts += [f"done AS ({claimed})", f"entered AS ({entry})"]
         # Flushed: facades on other hosts outlive the server, and a number that it forgot would be given twice.
@@ -191,7 +193,8 @@ class PostgresqlBackend(Backend):
 
     def _number(self, parts: list[str], values: Values, *, flushed: bool) -> int | None:
         """The attempt number of the row that was changed, of the relation ``done`` among these."""
-        number: int | None = self._first(f"WITH {', '.join(parts)} SELECT epoch FROM done", values, flushed=flushed)  # noqa: S608
+        statement = f"WITH {', '.join(parts)} SELECT attempt_number FROM done"  # noqa: S608 - our own statements
+        number: int | None = self._first(statement, values, flushed=flushed)
         return number
 
     def _first(self, statement: str, values: Values, *, flushed: bool) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Float, Table, and_, delete, func, literal_column, select, tuple_, update
 
 from facade.errors import Unavailable
-from facade.ledger.store import Entry, Key, Ledger
+from facade.ledger.store import JournalEntry, Key, Ledger
 from facade.ledger.tables import ROW_FORMAT, Row, audit, cancellations, journal, processes, sources
 
 _BATCH = 500  # rows that one transaction purges
@@ -97,12 +97,12 @@ class Maintenance:
         query = select(cancellations).where(
             cancellations.c.source == source,
             cancellations.c.format <= ROW_FORMAT,
-            cancellations.c.answer.contains(quoted, autoescape=True),
+            cancellations.c.response.contains(quoted, autoescape=True),
         )
         with self._ledger.reading() as connection:
             return [Row(**row) for row in connection.execute(query).mappings()]
 
-    def move(self, old: Key, new: Key, entry: Entry) -> bool:
+    def move(self, old: Key, new: Key, entry: JournalEntry) -> bool:
         """Give a row another key, with its journal and audit; False where a row has the new key."""
         with self._ledger.writing() as connection:
             taken = select(cancellations.c.source).where(_is(cancellations, new))
@@ -113,7 +113,7 @@ class Maintenance:
             self._ledger.write_entry(connection, new, entry)
         return True
 
-    def merge(self, kept: Key, lost: Key, new: Key, entry: Entry) -> None:
+    def merge(self, kept: Key, lost: Key, new: Key, entry: JournalEntry) -> None:
         """Make one row of two, ``new`` being the key of one of them: one is kept, of the other journal and audit."""
         with self._ledger.writing() as connection:
             connection.execute(delete(cancellations).where(_is(cancellations, lost)))

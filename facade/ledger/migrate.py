@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from facade.errors import ConfigurationError
 from facade.ledger import engine as engines
 
-# PostgreSQL's advisory lock for "somebody migrates this ledger"; any number nobody else uses.
+# PostgreSQL's advisory lock for "somebody migrates this ledger"; any number no one else uses.
 _LOCK = 0x46484952
 
 
@@ -26,10 +26,7 @@ def upgrade(engine: Engine) -> str:
         with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-            if _is_newer(connection):
-                raise ConfigurationError(
-                    f"{engines.named(engine)}: was upgraded by a newer version; upgrade this facade"
-                )
+            _refuse_newer(engine, connection)
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -55,26 +52,26 @@ def make_ready(engine: Engine, option: str = "") -> None:
 
 
 def check(engine: Engine, option: str = "") -> None:
-    """Raises ConfigurationError unless the store is there and at this version's revision, or a later one.
+    """Raises ConfigurationError unless the store is there and at this version's revision.
 
     ``option`` names the store on a command line, by default by its URL.
     """
     try:
         with engine.connect() as connection:
+            _refuse_newer(engine, connection)
             found = revision(connection)
-            newer = _is_newer(connection)
     except SQLAlchemyError as error:
         raise ConfigurationError(
             f"{engines.named(engine)}: cannot be opened ({type(error).__name__}); {_advice(engine)}"
         ) from error
-    if found != _scripts().get_current_head() and not newer:
+    if found != _scripts().get_current_head():
         raise ConfigurationError(
             f"{engines.named(engine)}: is not at this version; run facade db upgrade {option or engines.option(engine)}"
         )
 
 
 def exists(engine: Engine, option: str = "") -> bool:
-    """Whether there is a ledger at this version, or a later one; False where a start would create or upgrade it.
+    """Whether there is a ledger at this version; False where a start would create or upgrade it.
 
     Changes nothing. Raises ConfigurationError where a start would be refused.
     """
@@ -85,7 +82,8 @@ def exists(engine: Engine, option: str = "") -> bool:
         return False
     try:
         with engine.connect() as connection:
-            return revision(connection) == _scripts().get_current_head() or _is_newer(connection)
+            _refuse_newer(engine, connection)
+            return revision(connection) == _scripts().get_current_head()
     except SQLAlchemyError as error:
         raise ConfigurationError(
             f"{engines.named(engine)}: cannot be opened ({type(error).__name__}); {_advice(engine)}"
@@ -97,9 +95,11 @@ def revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _is_newer(connection: Connection) -> bool:
+def _refuse_newer(engine: Engine, connection: Connection) -> None:
+    """Raise ConfigurationError for a store that a newer version has upgraded: its columns may have other names."""
     found = revision(connection)
-    return found is not None and found not in {script.revision for script in _scripts().walk_revisions()}
+    if found is not None and found not in {script.revision for script in _scripts().walk_revisions()}:
+        raise ConfigurationError(f"{engines.named(engine)}: was upgraded by a newer version; upgrade this facade")
 
 
 def _config() -> Config:

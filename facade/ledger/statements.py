@@ -11,10 +11,10 @@ COLUMNS = tuple(column.name for column in cancellations.columns)
 _ALL = ", ".join(COLUMNS)
 _JOURNAL = tuple(column.name for column in journal.columns if column.name != "number")
 _AUDIT = tuple(column.name for column in audit.columns if column.name != "number")
-JSON = frozenset({"wish", "told", "detail"})
-BOOLEANS = ("read_before", "judged")
+JSON = frozenset({"cancel_request", "reported", "detail"})
+BOOLEANS = ("read_before", "by_operator")
 SKIP_LOCKED = "FOR UPDATE SKIP LOCKED"
-"""For a store that knows it: a row that some transaction holds keeps nobody from the others."""
+"""For a store that knows it: a row that some transaction holds keeps no one from the others."""
 UNFINISHED = -1
 """The version of the ids of a source whose rows are being moved, and are not all moved yet."""
 DUE_AT_ONCE = 3
@@ -52,7 +52,7 @@ DUE_ON_SQLITE = (
 """The same: SQLite has no LATERAL, and locks no rows."""
 # Without the recorded answers: very many may be gone through.
 SCHEDULED = (
-    f"SELECT {', '.join('NULL' if name == 'answer' else name for name in COLUMNS)} FROM cancellations "  # noqa: S608
+    f"SELECT {', '.join('NULL' if name == 'response' else name for name in COLUMNS)} FROM cancellations "  # noqa: S608
     f"WHERE read_due IS NOT NULL AND {_KNOWN} AND (source, appointment_id) > (:source, :appointment_id) "
     "ORDER BY source, appointment_id LIMIT :limit"
 )
@@ -69,7 +69,7 @@ def insert_row(columns: tuple[str, ...]) -> str:
         f"INSERT INTO cancellations ({', '.join(columns)}) SELECT {', '.join(map(_parameter, columns))} "  # noqa: S608
         "WHERE NOT EXISTS (SELECT 1 FROM sources WHERE name = :source "
         f"AND (renamed_to IS NOT NULL OR id_form = {UNFINISHED})) "
-        "ON CONFLICT DO NOTHING RETURNING epoch"
+        "ON CONFLICT DO NOTHING RETURNING attempt_number"
     )
 
 
@@ -78,7 +78,7 @@ def update_row(columns: tuple[str, ...], expected: tuple[str, ...]) -> str:
     """Change a row that is as expected; returns its attempt number if it was. Expected values are ``expected_NAME``."""
     settings = ", ".join(f"{name} = {_parameter(name)}" for name in columns)
     same = "".join(f" AND {name} IS NOT DISTINCT FROM :expected_{name}" for name in expected)
-    return f"UPDATE cancellations SET {settings} WHERE {_KEY} AND {_KNOWN}{same} RETURNING epoch"  # noqa: S608
+    return f"UPDATE cancellations SET {settings} WHERE {_KEY} AND {_KNOWN}{same} RETURNING attempt_number"  # noqa: S608
 
 
 @cache

@@ -21,18 +21,18 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One line of the journal; ``detail`` never holds more of a patient than the wish does."""
+class JournalEntry:
+    """One line of the journal; ``detail`` never holds more of a patient than the cancel_request does."""
 
     event: str
     state: str | None = None
-    epoch: int | None = None
+    attempt_number: int | None = None
     request_id: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audit:
+class AuditRecord:
     """Who had what done, and what became of it."""
 
     who: str
@@ -77,7 +77,7 @@ class Ledger:
             raise Unavailable("This appointment's record was written by a newer version; upgrade this facade.")
         return found[0] if found else None
 
-    def claim(self, key: Key, seen: Row | None, values: Values, entry: Entry) -> Row | None:
+    def claim(self, key: Key, seen: Row | None, values: Values, entry: JournalEntry) -> Row | None:
         """Insert the key's first row, or change the row that was seen, under a new attempt number.
 
         None if the row is not as it was seen: another was first. Neither is done for a source that was renamed.
@@ -86,21 +86,23 @@ class Ledger:
         values = {**values, "changed_at": now}
         if seen is None:
             values = {**values, "source": key[0], "appointment_id": key[1], "format": ROW_FORMAT}
-            statement, before = statements.insert_row((*values, "epoch")), Row(**{**EMPTY, **_of(key)})
+            statement, before = statements.insert_row((*values, "attempt_number")), Row(**{**EMPTY, **_of(key)})
         else:
-            statement, before = statements.update_row((*values, "epoch"), ("state", "epoch")), seen
-        expected = {"expected_state": seen.state, "expected_epoch": seen.epoch} if seen is not None else {}
+            statement, before = statements.update_row((*values, "attempt_number"), ("state", "attempt_number")), seen
+        expected = (
+            {"expected_state": seen.state, "expected_attempt_number": seen.attempt_number} if seen is not None else {}
+        )
         parameters = _plain({**values, **_of(key), **expected, **self._entry(key, entry)})
         number = self._backend.claim(statement, parameters)
-        return None if number is None else replace(before, **values, epoch=number)
+        return None if number is None else replace(before, **values, attempt_number=number)
 
     def change(
         self,
         key: Key,
         expected: Values,
         values: Values,
-        entry: Entry,
-        done: Audit | None = None,
+        entry: JournalEntry,
+        done: AuditRecord | None = None,
         *,
         flushed: bool = True,
     ) -> bool:
@@ -120,7 +122,7 @@ class Ledger:
         done = self._backend.update(statements.update_row(tuple(values), ("read_due",)), parameters)
         return replace(seen, **values) if done else None
 
-    def note(self, key: Key, entry: Entry | None = None, done: Audit | None = None) -> None:
+    def note(self, key: Key, entry: JournalEntry | None = None, done: AuditRecord | None = None) -> None:
         """Journal or audit something that changes no row."""
         parameters = _plain({**self._entry(key, entry), **self._audit(key, done)})
         self._backend.append(parameters, journalled=entry is not None, audited=done is not None)
@@ -161,27 +163,27 @@ class Ledger:
     def check(self) -> None:
         """Raises Unavailable unless the store can be written now."""
         # Changes no row, and needs what every write needs: the lock, the tables, a writable file.
-        nothing = _plain({"epoch": 0, **_of(("", "")), **self._entry(("", ""), Entry(event=""))})
-        self._backend.change(statements.update_row(("epoch",), ()), nothing, audited=False, flushed=False)
+        nothing = _plain({"attempt_number": 0, **_of(("", "")), **self._entry(("", ""), JournalEntry(event=""))})
+        self._backend.change(statements.update_row(("attempt_number",), ()), nothing, audited=False, flushed=False)
 
-    def write_entry(self, connection: Connection, key: Key, entry: Entry) -> None:
+    def write_entry(self, connection: Connection, key: Key, entry: JournalEntry) -> None:
         """Append to the journal, in this transaction of SQLAlchemy's."""
         values = {name.removeprefix("entry_"): value for name, value in self._entry(key, entry).items()}
         connection.execute(insert(journal).values(values))
 
-    def _entry(self, key: Key, entry: Entry | None) -> dict[str, Any]:
+    def _entry(self, key: Key, entry: JournalEntry | None) -> dict[str, Any]:
         if entry is None:
             return {}
         line: dict[str, Any] = {
             "event": entry.event,
             "state": entry.state,
-            "epoch": entry.epoch,
+            "attempt_number": entry.attempt_number,
             "request_id": entry.request_id,
         }
         line |= {"at": self.clock.now(), **_of(key), "detail": dict(entry.detail)}
         return {f"entry_{name}": value for name, value in line.items()}
 
-    def _audit(self, key: Key, done: Audit | None) -> dict[str, Any]:
+    def _audit(self, key: Key, done: AuditRecord | None) -> dict[str, Any]:
         if done is None:
             return {}
         line: dict[str, Any] = {"who": done.who, "action": done.action, "outcome": done.outcome, "cause": done.cause}

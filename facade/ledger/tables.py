@@ -27,23 +27,23 @@ cancellations = Table(
     Column("appointment_id", String(255), primary_key=True),
     Column("format", Integer, nullable=False),
     Column("state", String(16), nullable=False),
-    Column("epoch", BigInteger, nullable=False),
+    Column("attempt_number", BigInteger, nullable=False),
     Column("sending_at", Float),
     Column("doubt_since", Float),
     Column("negative_reads", Integer, nullable=False, server_default=sql("0")),
     Column("read_due", Float),
     Column("read_in", Float),
-    Column("judged", Boolean, nullable=False, server_default=false()),
+    Column("by_operator", Boolean, nullable=False, server_default=false()),
     Column("read_step", Integer, nullable=False, server_default=sql("0")),
     Column("read_before", Boolean, nullable=False),
     Column("charge_limit", Float),
     Column("starts_at", Float),
-    Column("wish", JSON, nullable=False),
+    Column("cancel_request", JSON, nullable=False),
     Column("version", Integer, nullable=False, server_default=sql("0")),
     Column("outcome", String(16)),
     Column("cause", String(32)),
-    Column("answer", Text),
-    Column("told", JSON),
+    Column("response", Text),
+    Column("reported", JSON),
     Column("changed_at", Float, nullable=False),
     # Of the rows that something is to be done about, and of no others: what they cost does not grow with the rest.
     Index("ix_cancellations_in_flight", "state", **_only("state IN ('claimed', 'sending')")),
@@ -81,7 +81,7 @@ journal = Table(
     Column("appointment_id", String(255), nullable=False),
     Column("event", String(32), nullable=False),
     Column("state", String(16)),
-    Column("epoch", BigInteger),
+    Column("attempt_number", BigInteger),
     Column("request_id", String(128)),
     Column("detail", JSON, nullable=False),
     Index("ix_journal_key", "source", "appointment_id", "number"),
@@ -108,37 +108,37 @@ audit = Table(
 class Row:
     """One cancellation as the ledger has it; the columns of ``cancellations``, with their meaning.
 
-    ``epoch`` is the number of the attempt, that of its claim in the journal: what an owner writes is fenced by it, and
-    no number is given twice. ``sending_at`` is when the write was recorded that it may leave. ``read_due`` is when
-    doubt is looked into next, at ``read_step`` of the schedule, and ``read_in`` how many seconds ahead that was.
-    ``judged`` says that the state is a person's word, which had no consequences so far, so that it can be undone.
+    ``attempt_number`` is the number of the attempt, that of its claim in the journal: what an owner writes is fenced by
+    it, and no number is given twice. ``sending_at`` is when the write was recorded that it may leave. ``read_due`` is
+    when doubt is looked into next, at ``read_step`` of the schedule, and ``read_in`` how many seconds ahead that was.
+    ``by_operator`` says that the state is a person's word, which had no consequences so far, so that it can be undone.
     ``read_before`` says that the source was once seen to know the appointment. ``charge_limit`` and ``starts_at`` are
-    the ETA and the start that the source told. ``wish`` is the request that was claimed for. ``version`` counts the
-    recorded answers. ``answer`` is the body last given by the owner, ``told`` what the source said of the cancellation
-    in it.
+    the ETA and the start that the source told. ``cancel_request`` is the request that was claimed for. ``version``
+    counts the recorded answers. ``response`` is the body last given by the owner, ``reported`` what the source said of
+    the cancellation in it.
     """
 
     source: str
     appointment_id: str
     format: int
     state: str
-    epoch: int
+    attempt_number: int
     sending_at: float | None
     doubt_since: float | None
     negative_reads: int
     read_due: float | None
     read_in: float | None
-    judged: bool
+    by_operator: bool
     read_step: int
     read_before: bool
     charge_limit: float | None
     starts_at: float | None
-    wish: dict[str, Any]
+    cancel_request: dict[str, Any]
     version: int
     outcome: str | None
     cause: str | None
-    answer: str | None
-    told: dict[str, Any] | None
+    response: str | None
+    reported: dict[str, Any] | None
     changed_at: float
 
     @property

@@ -7,38 +7,38 @@ from typing import Any
 
 from facade.fhir.appointment import Identity
 from facade.fhir.reasons import ReasonMap
-from facade.plugin.contract import Can, SourceAdapter, SourceConfig, SourceSystem
+from facade.plugin.contract import SourceAdapter, SourceConfig, SourcePlugin, Support
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceIds:
+class DeclaredSource:
     """What a source's plugin declares of its ids; needs neither settings nor secrets."""
 
     name: str
-    system: SourceSystem
+    plugin: SourcePlugin
 
     @property
     def id_form(self) -> int:
         """The version of the canonical form of this source's ids; 0 where each spelling is an id of its own."""
-        return self.system.canonical_id.version if self.system.canonical_id is not None else 0
+        return self.plugin.canonical_id.version if self.plugin.canonical_id is not None else 0
 
     @property
     def readable(self) -> bool:
         """Whether its appointments can be read. Where they cannot, no read is ever made, and doubt is a person's."""
-        return self.system.capabilities.read is Can.YES
+        return self.plugin.capabilities.read is Support.FULL
 
     def canonical(self, appointment_id: str) -> str:
         """The one spelling of an id. Raises ValueError where the plugin makes of an id what is none."""
-        if self.system.canonical_id is None:
+        if self.plugin.canonical_id is None:
             return appointment_id
-        found = self.system.canonical_id.form(appointment_id)
-        if not isinstance(found, str) or not re.fullmatch(self.system.id_pattern, found):
+        found = self.plugin.canonical_id.form(appointment_id)
+        if not isinstance(found, str) or not re.fullmatch(self.plugin.id_pattern, found):
             raise ValueError("the canonical form of an id does not fit id_pattern")
         return found
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source(SourceIds):
+class ConfiguredSource(DeclaredSource):
     """One configured source system, ready to work."""
 
     adapter: SourceAdapter = field(repr=False)
@@ -51,7 +51,7 @@ class Source(SourceIds):
     @property
     def config(self) -> SourceConfig:
         """What its adapter is made of."""
-        return SourceConfig(plugin=self.system.name, name=self.name, settings=self.settings)
+        return SourceConfig(plugin=self.plugin.name, name=self.name, settings=self.settings)
 
     @property
     def settle_window(self) -> float:

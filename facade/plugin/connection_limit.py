@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from facade.deadline import remaining
-from facade.errors import Cause, NotDone
-from facade.plugin.contract import Appointment, CancelRequest, Permit, SourceAdapter
+from facade.errors import Cause, NotExecuted
+from facade.plugin.contract import Appointment, CancelRequest, SourceAdapter, WritePermit
 
 
 class Limited(SourceAdapter):
@@ -21,19 +21,19 @@ class Limited(SourceAdapter):
         self._slots = threading.BoundedSemaphore(limit)
 
     def read(self, appointment_id: str) -> Appointment:
-        """As the adapter does. Raises NotDone where no connection becomes free in time."""
+        """As the adapter does. Raises NotExecuted where no connection becomes free in time."""
         with self._slot():
             return self._adapter.read(appointment_id)
 
-    def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
-        """As the adapter does. Raises NotDone where no connection becomes free in time: nothing was sent."""
+    def cancel(self, request: CancelRequest, current: Appointment | None, permit: WritePermit) -> Appointment:
+        """As the adapter does. Raises NotExecuted where no connection becomes free in time: nothing was sent."""
         with self._slot():
             return self._adapter.cancel(request, current, permit)
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
         if not self._slots.acquire(timeout=remaining()):
-            raise NotDone(Cause.THROTTLED, "every connection that the source takes is in use")
+            raise NotExecuted(Cause.THROTTLED, "every connection that the source takes is in use")
         try:
             yield
         finally:

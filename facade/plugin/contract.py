@@ -27,10 +27,10 @@ class Coding:
 
 @dataclass(frozen=True)
 class NativeReason:
-    """A reason in the source's own words: its code, and what the ConceptMap or the caller adds to it.
+    """A reason in the source's own words: its code, and what the ConceptMap or the client adds to it.
 
     ``properties`` are by declared name, for example ``{"causingEntity": "patient"}``; ``explicit`` names those
-    that the caller gave.
+    that the client gave.
     """
 
     code: str
@@ -42,7 +42,7 @@ class NativeReason:
 class CancelRequest:
     """One wish to cancel, checked. ``appointment_id`` is the raw native id.
 
-    ``note`` is prose for the source: the original code's display, the caller's text and comment.
+    ``note`` is prose for the source: the original code's display, the client's text and comment.
     ``native_reason`` is None where the source takes no reason. ``unsupported`` says why this request
     cannot be honoured as a cancel (another status, an unknown modifier); empty for a plain cancel.
     """
@@ -56,13 +56,13 @@ class CancelRequest:
     if_match: frozenset[str] | None = None
 
 
-class Permit(Protocol):
+class WritePermit(Protocol):
     """The right to make the one native write; ``HttpClient.send`` takes it when the connection stands."""
 
     def __call__(self) -> None:
         """Take it, immediately before the first byte of the write.
 
-        Raises NotDone when the write must not be made: it was taken before, or too little time is left.
+        Raises NotExecuted when the write must not be made: it was taken before, or too little time is left.
         """
 
 
@@ -74,25 +74,25 @@ class SourceAdapter(ABC):
         """The appointment as it stands now.
 
         ``status`` is absent when the native status has no FHIR word that is configured; it is
-        ``cancelled`` only on the source's own evidence. Raises AppointmentNotFound, NotDone, Unknown.
+        ``cancelled`` only on the source's own evidence. Raises AppointmentNotFound, NotExecuted, OutcomeUnknown.
         """
 
     @abstractmethod
-    def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
+    def cancel(self, request: CancelRequest, current: Appointment | None, permit: WritePermit) -> Appointment:
         """Prepare everything, take the permit, write once; return the appointment the write proved.
 
         ``current`` is what ``read`` gave just before, None for a source that cannot read. A returned
-        status other than ``cancelled`` counts as Unknown. Raises NotDone, Unknown; a source that cannot be read
-        also AppointmentNotFound, which of any other counts as Unknown.
+        status other than ``cancelled`` counts as OutcomeUnknown. Raises NotExecuted, OutcomeUnknown; a source that
+        cannot be read also AppointmentNotFound, which of any other counts as OutcomeUnknown.
         """
 
 
-class Can(Enum):
+class Support(Enum):
     """Whether a source system can do a thing."""
 
-    YES = "yes"
-    CANNOT = "cannot"  # the source has no such thing
-    NOT_YET = "not-yet"  # the source has it, this plugin does not use it
+    FULL = "full"
+    NONE = "none"  # the source has no such feature
+    NOT_IMPLEMENTED = "not-implemented"  # the source has it, this plugin does not use it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,14 +103,14 @@ class Capabilities:
     connections the source takes at once from all workers of the facade together, None for as many as there are.
 
     ``versioned_writes``: a write names the version that was read, and the source refuses it, without executing
-    it, once there is another; the adapter raises StaleVersion then. ``lacks`` names required FHIR elements that
+    it, once there is another; the adapter raises VersionConflict then. ``lacks`` names required FHIR elements that
     the source has no such thing for (``slot``, …).
     """
 
-    read: Can = Can.YES
-    versioned_writes: Can = Can.CANNOT
+    read: Support = Support.FULL
+    versioned_writes: Support = Support.NONE
     lacks: frozenset[str] = frozenset()
-    note: Can = Can.CANNOT
+    note: Support = Support.NONE
     max_connections: int | None = None
 
 
@@ -184,7 +184,7 @@ class CanonicalId:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceSystem:
+class SourcePlugin:
     """A plugin's declaration.
 
     ``name`` is the plugin's name, the same as its entry point's. ``adapter`` builds the adapter of one

@@ -5,7 +5,7 @@ A complete plugin, in the module that its distribution's entry point names::
     # setup.cfg:  [options.entry_points]
     #             facade.plugins =
     #                 paper = facade_paper
-    from facade import SourceAdapter, SourceSettings, SourceSystem, hookimpl
+    from facade import SourceAdapter, SourceSettings, SourcePlugin, hookimpl
 
 
     class PaperAdapter(SourceAdapter):
@@ -24,8 +24,8 @@ A complete plugin, in the module that its distribution's entry point names::
 
 
     @hookimpl
-    def facade_source_systems():
-        yield SourceSystem(
+    def facade_source_plugin():
+        yield SourcePlugin(
             name="paper",
             adapter=PaperAdapter,
             settings=SourceSettings,
@@ -38,7 +38,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from facade.plugin.contract import SourceSystem
+from facade.plugin.contract import SourcePlugin
 
 PROJECT = "facade"
 
@@ -47,6 +47,6 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @hookspec
-def facade_source_systems() -> Iterable[SourceSystem]:
+def facade_source_plugin() -> Iterable[SourcePlugin]:
     """Declare the source systems of this plugin; called once, at start."""
     raise NotImplementedError  # a specification: pluggy calls the plugins' functions

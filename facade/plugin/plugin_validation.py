@@ -1,4 +1,4 @@
-"""What a plugin's declaration must be: every field of a SourceSystem, checked once at start."""
+"""What a plugin's declaration must be: every field of a SourcePlugin, checked once at start."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,11 +10,11 @@ from facade.config_messages import in_one_line, nearest, setting
 from facade.errors import ConfigurationError
 from facade.fhir import concept_map
 from facade.fhir.appointment import REQUIRED_ELEMENTS
-from facade.plugin.contract import Can, CanonicalId, Capabilities, NativeReasons, SourceSystem
+from facade.plugin.contract import CanonicalId, Capabilities, NativeReasons, SourcePlugin, Support
 from facade.setting_fields import SourceSettings, WebhookSettings
 
 
-def problems(system: SourceSystem) -> Iterator[str]:
+def problems(system: SourcePlugin) -> Iterator[str]:
     """Everything wrong with it, each as what must be: types first, since a plugin may be written without any."""
     if not callable(system.adapter):
         yield "adapter must be callable with a SourceConfig; give the adapter's class"
@@ -31,12 +31,12 @@ def problems(system: SourceSystem) -> Iterator[str]:
     can = system.capabilities
     if not isinstance(can, Capabilities):
         yield "capabilities must be a facade.Capabilities"
-    elif not isinstance(can.read, Can):
-        yield "capabilities.read must be a facade.Can"
-    elif not isinstance(can.versioned_writes, Can):
-        yield "capabilities.versioned_writes must be a facade.Can"
-    elif not isinstance(can.note, Can):
-        yield "capabilities.note must be a facade.Can"
+    elif not isinstance(can.read, Support):
+        yield "capabilities.read must be a facade.Support"
+    elif not isinstance(can.versioned_writes, Support):
+        yield "capabilities.versioned_writes must be a facade.Support"
+    elif not isinstance(can.note, Support):
+        yield "capabilities.note must be a facade.Support"
     elif can.max_connections is not None and (type(can.max_connections) is not int or can.max_connections < 1):
         yield "capabilities.max_connections must be a whole number, 1 or more, or None"
     elif not (isinstance(can.lacks, frozenset) and can.lacks <= REQUIRED_ELEMENTS):
@@ -85,7 +85,7 @@ def _reason_problems(plugin: str, reasons: NativeReasons) -> Iterator[str]:
         yield f"reasons cannot be used ({in_one_line(error)}); look at its codes, properties and concept_map"
 
 
-def unknown_systems(system: SourceSystem, settings: Mapping[str, Any]) -> Iterator[str]:
+def unknown_systems(system: SourcePlugin, settings: Mapping[str, Any]) -> Iterator[str]:
     """Configured system URIs of identifiers and codes that this plugin does not have."""
     reasons = system.reasons
     own = () if reasons is None or reasons.system else (reasons.name,)

@@ -19,31 +19,31 @@ from facade.fhir.appointment import Identity
 from facade.fhir.reasons import ReasonMap
 from facade.observability import logs
 from facade.plugin import connection_limit, hookspec, plugin_validation
-from facade.plugin.configured_source import Source
-from facade.plugin.contract import SourceAdapter, SourceConfig, SourceSystem
+from facade.plugin.configured_source import ConfiguredSource
+from facade.plugin.contract import SourceAdapter, SourceConfig, SourcePlugin
 from facade.setting_fields import Secret, secret_files
 
 GROUP = "facade.plugins"
-_HOOK = "@hookimpl def facade_source_systems()"
+_HOOK = "@hookimpl def facade_source_plugin()"
 # A plugin may fail in any way, its operators hear of it in one sentence.
 _FAILURE = (Exception, SystemExit)
 
 
 @dataclass(frozen=True)
-class Plugin:
+class InstalledPlugin:
     """A declaration and the distribution it comes from."""
 
-    system: SourceSystem
+    declaration: SourcePlugin
     distribution: str
     version: str
 
     @property
     def who(self) -> str:
         """How a sentence names it."""
-        return _who(self.system.name, self.distribution)
+        return _who(self.declaration.name, self.distribution)
 
 
-Registry = Mapping[str, Source]
+Registry = Mapping[str, ConfiguredSource]
 
 
 def installed() -> list[str]:
@@ -51,7 +51,7 @@ def installed() -> list[str]:
     return sorted({entry_point.name for entry_point in entry_points(group=GROUP)})
 
 
-def load_plugin(name: str) -> Plugin:
+def load_plugin(name: str) -> InstalledPlugin:
     """The plugin of this name, imported and checked. Raises ConfigurationError naming it and its distribution."""
     found = list(entry_points(group=GROUP, name=name))
     if not found:
@@ -67,8 +67,8 @@ def load_plugin(name: str) -> Plugin:
     try:
         module = found[0].load()
     except _FAILURE as error:
-        raise ConfigurationError(f"{who} cannot be imported ({in_one_line(error)}); reinstall or mend it") from error
-    return Plugin(_declared(name, module, who), distribution, version)
+        raise ConfigurationError(f"{who} cannot be imported ({in_one_line(error)}); reinstall or fix it") from error
+    return InstalledPlugin(_declared(name, module, who), distribution, version)
 
 
 def _distribution(entry_point: EntryPoint) -> tuple[str, str]:
@@ -80,11 +80,11 @@ def _who(plugin: str, distribution: str) -> str:
     return f'plugin "{plugin}" of {distribution}'
 
 
-def _declared(name: str, module: object, who: str) -> SourceSystem:
+def _declared(name: str, module: object, who: str) -> SourcePlugin:
     # A manager for each plugin: one plugin's exception must not keep another from being heard.
     manager = pluggy.PluginManager(hookspec.PROJECT)
     manager.add_hookspecs(hookspec)
-    hook = manager.hook.facade_source_systems
+    hook = manager.hook.facade_source_plugin
     try:
         manager.register(module, name=name)
         manager.check_pending()
@@ -97,15 +97,15 @@ def _declared(name: str, module: object, who: str) -> SourceSystem:
         systems = [system for answer in hook() for system in answer]
     except _FAILURE as error:
         raise ConfigurationError(
-            f"{who} fails when asked what it declares ({in_one_line(error)}); mend its facade_source_systems"
+            f"{who} fails when asked what it declares ({in_one_line(error)}); fix its facade_source_plugin"
         ) from error
-    names = [system.name if isinstance(system, SourceSystem) else type(system) for system in systems]
-    if names.count(name) != 1 or not all(isinstance(system, SourceSystem) for system in systems):
+    names = [system.name if isinstance(system, SourcePlugin) else type(system) for system in systems]
+    if names.count(name) != 1 or not all(isinstance(system, SourcePlugin) for system in systems):
         told = " and ".join(f'"{n}"' if isinstance(n, str) else f"a {n.__name__}" for n in names) or "nothing"
         raise ConfigurationError(
-            f'{who} declares {told}; yield one SourceSystem named "{name}" as its entry point is, and nothing else'
+            f'{who} declares {told}; yield one SourcePlugin named "{name}" as its entry point is, and nothing else'
         )
-    system: SourceSystem = systems[names.index(name)]
+    system: SourcePlugin = systems[names.index(name)]
     problems = list(plugin_validation.problems(system))
     if problems:
         raise ConfigurationError(*(f"{who} is misdeclared: {problem}" for problem in problems))
@@ -113,7 +113,7 @@ def _declared(name: str, module: object, who: str) -> SourceSystem:
 
 
 def build(
-    tables: Mapping[str, Mapping[str, Any]], source_system: str, load: Callable[[str], Plugin] = load_plugin
+    tables: Mapping[str, Mapping[str, Any]], source_system: str, load: Callable[[str], InstalledPlugin] = load_plugin
 ) -> Registry:
     """Every configured source with its adapter, by name.
 
@@ -121,7 +121,7 @@ def build(
     the source; ``load`` gives a plugin by name. Raises ConfigurationError with every problem.
     """
     load = functools.cache(load)  # several sources may share a plugin; it is asked once
-    sources: dict[str, Source] = {}
+    sources: dict[str, ConfiguredSource] = {}
     problems: list[str] = []
     reached: dict[tuple[str, frozenset[Secret]], str] = {}
     for name, table in tables.items():
@@ -145,11 +145,13 @@ def build(
 
 def renewed(sources: Registry) -> Registry:
     """The same sources, each with an adapter of its own."""
-    adapters = {source.name: source.system.adapter(source.config) for source in sources.values()}
+    adapters = {source.name: source.plugin.adapter(source.config) for source in sources.values()}
     return MappingProxyType({name: replace(source, adapter=adapters[name]) for name, source in sources.items()})
 
 
-def _build_one(name: str, table: Mapping[str, Any], source_system: str, load: Callable[[str], Plugin]) -> Source:
+def _build_one(
+    name: str, table: Mapping[str, Any], source_system: str, load: Callable[[str], InstalledPlugin]
+) -> ConfiguredSource:
     where = setting("sources", name)
     plugin_name = table.get("plugin")
     if not isinstance(plugin_name, str):
@@ -159,7 +161,7 @@ def _build_one(name: str, table: Mapping[str, Any], source_system: str, load: Ca
     except ConfigurationError as error:
         raise ConfigurationError(*(f"{where}: {problem}" for problem in error.problems)) from error
     settings, problems = _settings(plugin, table, where)
-    problems += [f"{where}.{problem}" for problem in plugin_validation.unknown_systems(plugin.system, settings)]
+    problems += [f"{where}.{problem}" for problem in plugin_validation.unknown_systems(plugin.declaration, settings)]
     mapping = None
     try:
         mapping = _mapping(plugin, settings)
@@ -172,45 +174,47 @@ def _build_one(name: str, table: Mapping[str, Any], source_system: str, load: Ca
         source=name,
         source_system=source_system,
         native_system=config.identifier_system,
-        lacks=plugin.system.capabilities.lacks,
+        lacks=plugin.declaration.capabilities.lacks,
     )
-    return Source(
+    return ConfiguredSource(
         name=name,
-        system=plugin.system,
-        adapter=connection_limit.limited(_adapter(plugin, config, where), plugin.system.capabilities.max_connections),
+        plugin=plugin.declaration,
+        adapter=connection_limit.limited(
+            _adapter(plugin, config, where), plugin.declaration.capabilities.max_connections
+        ),
         identity=identity,
         mapping=mapping,
         settings=config.settings,
-        secret_files=tuple(secret_files(plugin.system.settings(), table)),
+        secret_files=tuple(secret_files(plugin.declaration.settings(), table)),
     )
 
 
-def _settings(plugin: Plugin, table: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], list[str]]:
+def _settings(plugin: InstalledPlugin, table: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], list[str]]:
     """The settings as the plugin's schema loads them, or what of them is sound and the problems of the rest."""
     try:
-        settings = (schema := plugin.system.settings()).load(table)
+        settings = (schema := plugin.declaration.settings()).load(table)
     except ValidationError as error:
         return dict(error.valid_data or {}), sentences(error, schema, where)
     except _FAILURE as error:
         raise ConfigurationError(
-            f"{where}: {plugin.who} fails while it checks its settings ({_place(error)}); mend its schema"
+            f"{where}: {plugin.who} fails while it checks its settings ({_place(error)}); fix its schema"
         ) from error
     if not isinstance(settings, dict):
-        raise ConfigurationError(f"{where}: {plugin.who} loads settings that are no dict; mend its schema's post_load")
+        raise ConfigurationError(f"{where}: {plugin.who} loads settings that are no dict; fix its schema's post_load")
     return settings, []
 
 
-def _adapter(plugin: Plugin, config: SourceConfig, where: str) -> SourceAdapter:
+def _adapter(plugin: InstalledPlugin, config: SourceConfig, where: str) -> SourceAdapter:
     try:
-        adapter = plugin.system.adapter(config)
+        adapter = plugin.declaration.adapter(config)
     except ConfigurationError as error:
         raise ConfigurationError(*(f"{where}: {problem}" for problem in error.problems)) from error
     except _FAILURE as error:
         raise ConfigurationError(
-            f"{where}: {plugin.who} cannot build its adapter ({_place(error)}); mend its adapter factory"
+            f"{where}: {plugin.who} cannot build its adapter ({_place(error)}); fix its adapter factory"
         ) from error
     if not isinstance(adapter, SourceAdapter):
-        raise ConfigurationError(f"{where}: {plugin.who} builds no facade.SourceAdapter; mend its adapter factory")
+        raise ConfigurationError(f"{where}: {plugin.who} builds no facade.SourceAdapter; fix its adapter factory")
     return adapter
 
 
@@ -219,9 +223,9 @@ def _place(error: BaseException) -> str:
     return f"{type(error).__name__} in {logs.where(error)[-1]}"
 
 
-def _mapping(plugin: Plugin, settings: Mapping[str, Any]) -> ReasonMap | None:
+def _mapping(plugin: InstalledPlugin, settings: Mapping[str, Any]) -> ReasonMap | None:
     """The plugin's reason mapping, or the one configured in its place; None for a source without reasons."""
-    native = plugin.system.reasons
+    native = plugin.declaration.reasons
     if native is None:
         unused = [key for key in ("concept_map_file", "fallback_reason") if key in settings]
         if unused:
@@ -236,12 +240,12 @@ def _mapping(plugin: Plugin, settings: Mapping[str, Any]) -> ReasonMap | None:
     except OSError as error:
         problems.append(f"concept_map_file: {path} cannot be read: {error.strerror}; name a FHIR ConceptMap")
     except ValueError as error:
-        problems.append(f"concept_map_file: {path} is not JSON to rely on: {error}; mend it")
+        problems.append(f"concept_map_file: {path} is not JSON to rely on: {error}; fix it")
     try:
         mapping = concept_map.load(
             resource,
             native,
-            plugin=plugin.system.name,
+            plugin=plugin.declaration.name,
             code_systems=settings.get("code_systems", {}),
             fallback=settings.get("fallback_reason"),
         )

@@ -15,7 +15,7 @@ from typing import Any
 
 from facade.server import framing
 from facade.server.connection import Connection, Limits, Phase
-from facade.server.handling import Answer, Body
+from facade.server.handling import Body, RawResponse
 from facade.server.listeners import Listeners
 
 PROBES = ("/health/live", "/health/ready")
@@ -37,8 +37,8 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Clients:
     """The connections. Only the thread that calls ``turn`` calls anything here.
 
-    ``parse_head`` gives gunicorn's request for the bytes of a head and the client's address; ``refuse`` the Answer to
-    its error. ``hand_over`` has a request answered elsewhere; ``answered`` takes what came of it.
+    ``parse_head`` gives gunicorn's request for the bytes of a head and the client's address; ``refuse`` the RawResponse
+    to its error. ``hand_over`` has a request answered elsewhere; ``answered`` takes what came of it.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Clients:
         *,
         keep_alive: float,
         parse_head: Callable[[bytes, Any], Any],
-        refuse: Callable[[Any, Exception], Answer],
+        refuse: Callable[[Any, Exception], RawResponse],
         hand_over: Callable[[Connection, Body, int], None],
     ) -> None:
         self._limits, self._keep_alive = limits, keep_alive
@@ -88,7 +88,7 @@ class Clients:
             self._close(connection)
         self._poller.close()
 
-    def answered(self, connection: Connection, answer: Answer | None, end: int) -> None:
+    def answered(self, connection: Connection, answer: RawResponse | None, end: int) -> None:
         """Send the answer to the request that ends at this offset; None: its body is wanted first."""
         if answer is not None:
             connection.next_request(end)
@@ -170,7 +170,7 @@ class Clients:
                 self._enter(connection, Phase.HEAD, self._limits.head)
             connection.searched = len(buffer)
             if len(buffer) > _MAX_HEAD:
-                self._send(connection, Answer(_TOO_LARGE, keep=False))
+                self._send(connection, RawResponse(_TOO_LARGE, keep=False))
             return False
         try:
             request = self._parse_head(bytes(buffer[:begins]), connection.client)
@@ -181,7 +181,7 @@ class Clients:
         connection.body = framing.body_of(request.headers, begins)
         connection.expects_continue = any(name == "EXPECT" for name, _ in request.headers)
         if connection.for_probes and request.path not in PROBES:
-            self._send(connection, Answer(_NO_PROBE, keep=False))
+            self._send(connection, RawResponse(_NO_PROBE, keep=False))
             return False
         return True
 
@@ -192,7 +192,7 @@ class Clients:
 
     # Writing
 
-    def _send(self, connection: Connection, answer: Answer) -> None:
+    def _send(self, connection: Connection, answer: RawResponse) -> None:
         connection.unsent, connection.keep = memoryview(answer.content), answer.keep
         self._enter(connection, Phase.SENDING, self._limits.answer)
         self._flush(connection)

@@ -25,7 +25,7 @@ class Body(Enum):
 
 
 @dataclass(frozen=True)
-class Answer:
+class RawResponse:
     """The bytes of an answer, and whether the connection can carry another request."""
 
     content: bytes
@@ -68,7 +68,7 @@ def parse_head(head: bytes, client: Any, cfg: Any) -> Any:
 
 def answer(
     wsgi: Callable[..., Any], raw: bytes, body: Body, *, client: Any, server: Any, cfg: Any, keep: bool, refuse: Any
-) -> Answer | None:
+) -> RawResponse | None:
     """The application's answer to one request; None where it needs a body that is awaited.
 
     ``raw`` is the request as it came, without the body where that is awaited or late. A late body is a TimeoutError
@@ -95,11 +95,11 @@ def answer(
         return None
     except Exception as error:  # noqa: BLE001 - a bug of the application's is 500, whatever it raises
         return refusal(request, client, error, refuse)
-    return Answer(bytes(sink.written), keep=not response.should_close())
+    return RawResponse(bytes(sink.written), keep=not response.should_close())
 
 
-def refusal(request: Any, client: Any, error: Exception, refuse: Any) -> Answer:
+def refusal(request: Any, client: Any, error: Exception, refuse: Any) -> RawResponse:
     """gunicorn's answer to a request that its parser does not take, or that failed."""
     sink = _Sink()
     refuse(request, sink, client, error)
-    return Answer(bytes(sink.written), keep=False)
+    return RawResponse(bytes(sink.written), keep=False)

@@ -17,7 +17,7 @@ from gunicorn.workers.base import Worker
 from facade.server import framing
 from facade.server.clients import PROBES, Clients
 from facade.server.connection import Connection, Limits
-from facade.server.handling import Answer, Body, answer, parse_head, refusal
+from facade.server.handling import Body, RawResponse, answer, parse_head, refusal
 
 
 def worker_class(limits: Limits, probe_port: int | None = None) -> type["BoundedWorker"]:
@@ -34,7 +34,7 @@ class BoundedWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
 
     def init_process(self) -> None:
         """Prepare in the worker, after the fork; returns when ``run`` does."""
-        self._done: SimpleQueue[tuple[Connection, Answer | None, int]] = SimpleQueue()
+        self._done: SimpleQueue[tuple[Connection, RawResponse | None, int]] = SimpleQueue()
         self._threads = ThreadPoolExecutor(self.cfg.threads, "request")
         self._probe_threads = {path: ThreadPoolExecutor(1, "probe") for path in PROBES}
         self._clients = Clients(
@@ -79,8 +79,8 @@ class BoundedWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         threads.submit(self._work, connection, bytes(connection.received[:end]), body, end)
 
     def _work(self, connection: Connection, raw: bytes, body: Body, end: int) -> None:
-        """Answer one request, in a thread."""
-        found: Answer | None = Answer(b"", keep=False)
+        """RawResponse one request, in a thread."""
+        found: RawResponse | None = RawResponse(b"", keep=False)
         try:
             found = answer(
                 self.wsgi,

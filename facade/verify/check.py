@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from facade.verify.http import Answer
+from facade.verify.http import WireResponse
 
 if TYPE_CHECKING:
     from facade.verify.runner import Run
@@ -45,7 +45,7 @@ def check(
     return made
 
 
-def answered(what: str, expected: str, answer: Answer) -> Findings:
+def answered(what: str, expected: str, answer: WireResponse) -> Findings:
     """A finding unless the answer has this verdict: the HTTP status, and an Appointment's own."""
     if answer.verdict != expected:
         yield f"{what}: expected {expected}, saw {answer.told}"

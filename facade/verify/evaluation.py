@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from facade.verify.check import Check, Findings, check
-from facade.verify.http import Answer
+from facade.verify.http import WireResponse
 from facade.verify.runner import Run
 
-Judge = Callable[[Answer], Findings]
+Judge = Callable[[WireResponse], Findings]
 
 
 def judged(run: Run, judge: Judge, *, appointments: bool = False) -> Findings:

@@ -21,7 +21,7 @@ class NobodyListens(NoAnswer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class WireResponse:
     """What came back, after how many seconds, and what had been asked.
 
     ``about`` is the raw native id of the appointment that was asked for, empty where the request was about none.
@@ -74,7 +74,7 @@ def exchange(
     body: bytes | None = None,
     patience: float,
     about: str = "",
-) -> Answer:
+) -> WireResponse:
     """Send one request on a connection of its own; ``target`` is appended to ``base_url`` as it stands.
 
     ``patience`` is in seconds, for each wait and for the whole. Raises NoAnswer, or NobodyListens.
@@ -100,7 +100,7 @@ def exchange(
     finally:
         connection.close()
     seconds = time.monotonic() - begun
-    return Answer(
+    return WireResponse(
         request=request,
         status=response.status,
         headers=response.headers,
@@ -133,6 +133,6 @@ def _why(error: Exception, patience: float) -> str:
     if isinstance(error, TimeoutError):
         return f"none within {patience:g} s"
     if isinstance(error, ConnectionRefusedError):
-        return "nobody listens there"
+        return "no one listens there"
     text = getattr(error, "strerror", None) or str(error)
     return f"{type(error).__name__}, {text}" if text else type(error).__name__

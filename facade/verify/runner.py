@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from facade.errors import ConfigurationError
 from facade.verify.check import Check, Skipped
-from facade.verify.http import Answer, NoAnswer, NobodyListens
+from facade.verify.http import NoAnswer, NobodyListens, WireResponse
 from facade.verify.sandbox import Sandbox
 from facade.verify.target import Target
 
@@ -46,19 +46,19 @@ class Run:
                 self._made[name] = make()
             return cast(_Made, self._made[name])
 
-    def meet(self, fault: str) -> tuple[str, Answer]:
+    def meet(self, fault: str) -> tuple[str, WireResponse]:
         """An appointment whose source always fails this way, and the answer to its first cancel."""
 
-        def make() -> tuple[str, Answer]:
+        def make() -> tuple[str, WireResponse]:
             appointment_id = self.sandbox.fresh(fault)
             return appointment_id, self.facade.cancel(appointment_id)
 
         return self.once(f"fault {fault}", make)
 
-    def cancelled(self) -> tuple[str, Answer]:
+    def cancelled(self) -> tuple[str, WireResponse]:
         """An appointment that the facade was asked to cancel once, and the answer."""
 
-        def make() -> tuple[str, Answer]:
+        def make() -> tuple[str, WireResponse]:
             appointment_id = self.sandbox.fresh()
             return appointment_id, self.facade.cancel(appointment_id)
 

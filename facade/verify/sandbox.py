@@ -53,7 +53,7 @@ class Sandbox:
                 return fault
         if all(FAULTS[fault].operation == "read" for fault in faults):
             self.only_if_readable()
-        how = " or ".join(FAULTS[fault].answer.value for fault in faults)
+        how = " or ".join(FAULTS[fault].behaviour.value for fault in faults)
         raise Skipped(f"the sandbox's {self.simulator} cannot show a source that {how}")
 
     def fresh(self, fault: str | None = None, *, times: int | None = None, like: str | None = None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from facade.verify.hl7 import SYSTEM
-from facade.verify.http import Answer, exchange
+from facade.verify.http import WireResponse, exchange
 
 CANCEL: Mapping[str, Any] = {"resourceType": "Appointment", "status": "cancelled"}
 FHIR_JSON = "application/fhir+json"
@@ -52,17 +52,17 @@ class Target:
         self.source = source
         self.key = key
         self.within = within
-        self.answers: list[Answer] = []
+        self.answers: list[WireResponse] = []
 
     def path(self, raw_id: str, *, source: str | None = None) -> str:
         """The path of an appointment, its id quoted into one segment."""
         return f"/Appointment/{quote(source or self.source, safe='')}/{quote(raw_id, safe='')}"
 
-    def cancel(self, raw_id: str, body: Any = CANCEL, **kwargs: Any) -> Answer:
+    def cancel(self, raw_id: str, body: Any = CANCEL, **kwargs: Any) -> WireResponse:
         """POST a cancel of this appointment; see ``request`` for the rest."""
         return self.request("POST", self.path(raw_id), body=body, about=raw_id, **kwargs)
 
-    def read(self, raw_id: str, **kwargs: Any) -> Answer:
+    def read(self, raw_id: str, **kwargs: Any) -> WireResponse:
         """GET this appointment."""
         return self.request("GET", self.path(raw_id), about=raw_id, **kwargs)
 
@@ -77,7 +77,7 @@ class Target:
         anonymous: bool = False,
         base_url: str | None = None,
         about: str = "",
-    ) -> Answer:
+    ) -> WireResponse:
         """Send one request; ``path`` as it stands. Raises NoAnswer.
 
         ``body`` is JSON, or bytes as they stand. A header that is None is not sent. ``authorization`` replaces

@@ -12,7 +12,7 @@ from facade.web.openapi import views as openapi
 def create_app(facade: Facade) -> Flask:
     """The Flask application that serves this facade."""
     app = Flask("facade", static_folder=None)
-    # Two slashes are a path nobody has, not a redirect of a POST.
+    # Two slashes are a path no one has, not a redirect of a POST.
     app.url_map.merge_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # 405, as for any other method
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the provider's attribute, not the protocol's

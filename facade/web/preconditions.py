@@ -1,4 +1,4 @@
-"""``If-Match``: which version the caller means."""
+"""``If-Match``: which version the client means."""
 
 import re
 

@@ -65,7 +65,7 @@ def _begin() -> None:
         note(client=g.client.name)
     _check_raw_path()
     if other_method is not None:
-        # A source that this client may not know of is 404 as with any method; a webhook's tells nobody.
+        # A source that this client may not know of is 404 as with any method; a webhook's tells no one.
         if endpoint not in OPEN_ENDPOINTS and "source_system" in arguments:
             reachable_source(arguments["source_system"])
         raise another_method(other_method.valid_methods or ())

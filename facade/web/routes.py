@@ -10,14 +10,14 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 
 from facade import strict_json
 from facade.app import Facade
-from facade.cancellation.results import Answer
-from facade.cancellation.stored_request import Caller
+from facade.cancellation.results import CancelResult
+from facade.cancellation.stored_request import Requester
 from facade.errors import BadRequest, ContentTooLarge, Forbidden, NotFound, RequestTimeout
 from facade.fhir import ids
 from facade.fhir import request as cancel_request
 from facade.fhir.capability_statement import capability_statement
 from facade.fhir.masking import masked
-from facade.plugin.configured_source import Source
+from facade.plugin.configured_source import ConfiguredSource
 from facade.web import preconditions
 from facade.web.content_negotiation import answer_type, check_sent
 from facade.web.request_lifecycle import note, reachable_source, this_facade
@@ -80,7 +80,7 @@ def capabilities(app: Flask) -> dict[str, Any]:
     )
 
 
-def _cancel(source: Source, appointment_id: str) -> Response:
+def _cancel(source: ConfiguredSource, appointment_id: str) -> Response:
     # All that the head can show comes first: a server need not wait for the body of what is refused anyway.
     permit("cancel")
     check_length()
@@ -89,28 +89,28 @@ def _cancel(source: Source, appointment_id: str) -> Response:
     if_match = preconditions.if_match(request)
     raw_id = ids.decode(appointment_id)
     wish = cancel_request.parse(parse(limited_body()), raw_id, if_match)
-    # Only now, in the contract's order: of a body that is no request the caller hears first.
-    ids.resolve(appointment_id, source.system.id_pattern)
-    caller = Caller(g.client.name, g.request_id)
+    # Only now, in the contract's order: of a body that is no request the client hears first.
+    ids.resolve(appointment_id, source.plugin.id_pattern)
+    client = Requester(g.client.name, g.request_id)
     spent = time.monotonic() - g.started
-    answer = this_facade().cancellations.cancel(source, wish, caller, spent=spent)
+    answer = this_facade().cancellations.cancel(source, wish, client, spent=spent)
     if "read" not in g.client.operations:
         explained = this_facade().config.explain_proposed
         answer = replace(answer, appointment=masked(answer.appointment, explained=explained))
     return _answer(answer)
 
 
-def _read(source: Source, appointment_id: str) -> Response:
+def _read(source: ConfiguredSource, appointment_id: str) -> Response:
     permit("read")
     answer_type(request)
-    return _answer(this_facade().cancellations.read(source, ids.resolve(appointment_id, source.system.id_pattern)))
+    return _answer(this_facade().cancellations.read(source, ids.resolve(appointment_id, source.plugin.id_pattern)))
 
 
-def _single_source() -> Source:
+def _single_source() -> ConfiguredSource:
     source = this_facade().single_source
     if source is None:
         raise NotFound("Several source systems are configured; name one: Appointment/{sourceSystem}/{id}.")
-    found: Source = reachable_source(source.name)
+    found: ConfiguredSource = reachable_source(source.name)
     return found
 
 
@@ -163,7 +163,7 @@ def parse(body: bytes, what: str = "request") -> Any:
         raise BadRequest(f"The {what} cannot be read: {error}.", issue_code="structure") from None
 
 
-def _answer(answer: Answer) -> Response:
+def _answer(answer: CancelResult) -> Response:
     note(outcome=answer.outcome, cause=answer.cause)
     if answer.detail:
         note(detail=answer.detail)

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 
 from facade.errors import NotFound, Unauthenticated
 from facade.fhir import ids
-from facade.plugin.configured_source import Source
+from facade.plugin.configured_source import ConfiguredSource
 from facade.setting_fields import Secret
 from facade.web.request_lifecycle import note, this_facade
 from facade.web.routes import limited_body, parse
@@ -26,16 +26,16 @@ def receive(source_system: str) -> Response:
     source = facade.sources.get(source_system)
     # An unknown source, one without a secret and a wrong signature are told the same. All but the last is known
     # before the body is read.
-    if source is None or source.system.webhook is None or not _may_be_signed(source):
+    if source is None or source.plugin.webhook is None or not _may_be_signed(source):
         raise not_signed()
     body = limited_body()
     if not _is_signed(source, body):
         raise not_signed()
     note(source=source.name)
-    appointment_id = source.system.webhook(parse(body, "webhook"), source.settings)
+    appointment_id = source.plugin.webhook(parse(body, "webhook"), source.settings)
     if appointment_id is not None:
         try:
-            facade.cancellations.hint(source, ids.resolve(appointment_id, source.system.id_pattern))
+            facade.cancellations.hint(source, ids.resolve(appointment_id, source.plugin.id_pattern))
         except NotFound:
             appointment_id = None
     note(outcome="hint" if appointment_id is not None else "ignored")
@@ -48,21 +48,21 @@ def not_signed() -> Unauthenticated:
     return Unauthenticated(text, headers={"WWW-Authenticate": "Signature"})
 
 
-def _may_be_signed(source: Source) -> bool:
+def _may_be_signed(source: ConfiguredSource) -> bool:
     """Whether the source has a secret, and the head a signature that could be made with it now."""
     return bool(_secrets(source)) and may_be_signed(request.headers, **_scheme(source))
 
 
-def _is_signed(source: Source, body: bytes) -> bool:
+def _is_signed(source: ConfiguredSource, body: bytes) -> bool:
     secrets = _secrets(source)
     return bool(secrets) and is_signed(request.headers, body, secrets, **_scheme(source))
 
 
-def _secrets(source: Source) -> Sequence[Secret]:
+def _secrets(source: ConfiguredSource) -> Sequence[Secret]:
     return source.settings.get("webhook_secret_env") or source.settings.get("webhook_secret_file") or ()
 
 
-def _scheme(source: Source) -> dict[str, str]:
+def _scheme(source: ConfiguredSource) -> dict[str, str]:
     settings = source.settings
     return {
         "scheme": settings["webhook_scheme"],

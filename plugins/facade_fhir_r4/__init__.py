@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from facade import Can, Capabilities, SourceSystem, hl7_reasons, hookimpl
+from facade import Capabilities, SourcePlugin, Support, hl7_reasons, hookimpl
 from facade_fhir_r4.adapter import FhirR4Adapter
 from facade_fhir_r4.settings import FhirR4Settings
 
@@ -19,9 +19,9 @@ def _simulator() -> "Simulator":
 
 
 @hookimpl
-def facade_source_systems() -> Iterable[SourceSystem]:
+def facade_source_plugin() -> Iterable[SourcePlugin]:
     """The one source system of this plugin."""
-    yield SourceSystem(
+    yield SourcePlugin(
         name="fhir_r4",
         adapter=FhirR4Adapter,
         settings=FhirR4Settings,
@@ -29,7 +29,7 @@ def facade_source_systems() -> Iterable[SourceSystem]:
         repeat="errors",
         reasons=hl7_reasons(),
         # Only mode "update" has a place for a note.
-        capabilities=Capabilities(versioned_writes=Can.YES, note=Can.NOT_YET),
+        capabilities=Capabilities(versioned_writes=Support.FULL, note=Support.NOT_IMPLEMENTED),
         # What R4's Appointment may refer to (http://hl7.org/fhir/R4/appointment.html).
         identifiers=(
             "Patient",

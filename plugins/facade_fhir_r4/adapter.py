@@ -7,15 +7,15 @@ from facade import (
     AppointmentNotFound,
     CancelRequest,
     Cause,
-    HttpAnswer,
     HttpClient,
-    NotDone,
-    Permit,
+    HttpResponse,
+    NotExecuted,
+    OutcomeUnknown,
     SourceAdapter,
     SourceConfig,
     SourceError,
-    StaleVersion,
-    Unknown,
+    VersionConflict,
+    WritePermit,
     classify,
 )
 from facade_fhir_r4 import translate
@@ -34,14 +34,14 @@ class FhirR4Adapter(SourceAdapter):
         self._http = HttpClient(
             self._settings["base_url"],
             headers={"Accept": "application/fhir+json"},
-            concurrent_calls=self._settings["concurrent_calls"],
+            max_concurrent=self._settings["max_concurrent"],
         )
 
     def read(self, appointment_id: str) -> Appointment:
         """GET the appointment; its entity tag is in ``meta.versionId``."""
         return _appointment(self._get(appointment_id), appointment_id)
 
-    def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
+    def cancel(self, request: CancelRequest, current: Appointment | None, permit: WritePermit) -> Appointment:
         """PATCH or PUT once, on the version that was read; the appointment in the answer is the evidence."""
         if self._settings["mode"] == "patch":
             current = current or self.read(request.appointment_id)
@@ -51,7 +51,7 @@ class FhirR4Adapter(SourceAdapter):
         current = _appointment(answer, request.appointment_id)
         return self._write("PUT", current, translate.to_update(answer.json(exact=True), request), permit)
 
-    def _get(self, appointment_id: str) -> HttpAnswer:
+    def _get(self, appointment_id: str) -> HttpResponse:
         token = self._credentials.token()
         answer = self._http.get(_PATH, headers=_bearer(token), id=appointment_id)
         if answer.status == 401 and self._credentials.drop(token):
@@ -61,14 +61,16 @@ class FhirR4Adapter(SourceAdapter):
             raise AppointmentNotFound("HTTP 410")
         return classify(answer, own_error=_own_error)
 
-    def _write(self, method: str, current: Appointment, body: Any, permit: Permit) -> Appointment:
+    def _write(self, method: str, current: Appointment, body: Any, permit: WritePermit) -> Appointment:
         if current.get("status") == "cancelled":
             return current
         if reason := translate.why_not(current, self._settings):
-            raise NotDone(Cause.REFUSED, reason)
+            raise NotExecuted(Cause.REFUSED, reason)
         tag = translate.entity_tag(current)
         if tag is None:
-            raise NotDone(Cause.UNREADABLE, "the server tells no version, and a write without one could undo another's")
+            raise NotExecuted(
+                Cause.UNREADABLE, "the server tells no version, and a write without one could undo another's"
+            )
         token = self._credentials.token()
         headers = {
             **_bearer(token),
@@ -81,14 +83,14 @@ class FhirR4Adapter(SourceAdapter):
             self._credentials.drop(token)  # for the next one; this write is never sent again
         # A precondition that failed means that nothing was done (RFC 9110, section 15.5.13); 409 is Oracle's word.
         if answer.status == 412 or (answer.status == 409 and _own_error(answer)):
-            raise StaleVersion(f"HTTP {answer.status}")
+            raise VersionConflict(f"HTTP {answer.status}")
         classify(answer, own_error=_own_error)
         if not answer.body.strip():
-            raise Unknown(Cause.UNPROVEN, f"HTTP {answer.status} with an empty body")
+            raise OutcomeUnknown(Cause.UNPROVEN, f"HTTP {answer.status} with an empty body")
         return _appointment(answer, current["id"])
 
 
-def _appointment(answer: HttpAnswer, appointment_id: str) -> Appointment:
+def _appointment(answer: HttpResponse, appointment_id: str) -> Appointment:
     return translate.to_fhir(answer.json(), answer.headers.get("ETag", ""), appointment_id)
 
 
@@ -96,7 +98,7 @@ def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _own_error(answer: HttpAnswer) -> bool:
+def _own_error(answer: HttpResponse) -> bool:
     try:
         body = answer.json()
     except SourceError:

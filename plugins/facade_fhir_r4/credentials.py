@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 from facade import (
     Cause,
     ConfigurationError,
-    HttpAnswer,
     HttpClient,
-    NotDone,
+    HttpResponse,
+    NotExecuted,
     SourceConfig,
     SourceError,
     deadline,
@@ -48,7 +48,7 @@ class Credentials(ABC):
 
     @abstractmethod
     def token(self) -> str:
-        """A token to send. Raises NotDone."""
+        """A token to send. Raises NotExecuted."""
 
     @abstractmethod
     def drop(self, token: str) -> bool:
@@ -73,7 +73,7 @@ class StaticToken(Credentials):
 class ClientCredentials(Credentials):
     """Tokens for an assertion signed by ``sign``; one is fetched at a time, in a thread and a deadline of its own.
 
-    So a token that comes too late for whoever asked first is there for the next. At most ``concurrent_calls``
+    So a token that comes too late for whoever asked first is there for the next. At most ``max_concurrent``
     wait for it; one more is refused at once, so that a hung endpoint cannot take every thread.
     """
 
@@ -83,24 +83,24 @@ class ClientCredentials(Credentials):
         url = urlsplit(config.settings["token_url"])
         self._http = HttpClient(f"{url.scheme}://{url.netloc}")
         self._path = url.path.replace("{", "{{").replace("}", "}}")
-        self._places = threading.BoundedSemaphore(config.settings["concurrent_calls"])
+        self._places = threading.BoundedSemaphore(config.settings["max_concurrent"])
         self._lock = threading.Lock()  # of what follows; never held over a wait
         self._token = ""
         self._usable_until = 0.0  # monotonic
         self._coming: Future[str] | None = None
 
     def token(self) -> str:
-        """The one at hand, or a fresh one. Raises NotDone: nothing was asked of the FHIR server."""
+        """The one at hand, or a fresh one. Raises NotExecuted: nothing was asked of the FHIR server."""
         with self._lock:
             if time.monotonic() < self._usable_until:
                 return self._token
             self._coming = coming = self._coming or self._start()
         if not self._places.acquire(blocking=False):
-            raise NotDone(Cause.THROTTLED, "as many calls wait for a token as are allowed")
+            raise NotExecuted(Cause.THROTTLED, "as many calls wait for a token as are allowed")
         try:
             return coming.result(remaining())
         except TimeoutError:
-            raise NotDone(Cause.TIMEOUT, "no time left to wait for a token") from None
+            raise NotExecuted(Cause.TIMEOUT, "no time left to wait for a token") from None
         finally:
             self._places.release()
 
@@ -130,7 +130,7 @@ class ClientCredentials(Credentials):
             # A context of its own: the asker's holds the asker's deadline.
             threading.Thread(target=Context().run, args=(run,), name="token", daemon=True).start()
         except RuntimeError:
-            raise NotDone(Cause.THROTTLED, "this process cannot start another thread") from None
+            raise NotExecuted(Cause.THROTTLED, "this process cannot start another thread") from None
         return coming
 
     def _came(self, token: str, usable_until: float) -> None:
@@ -143,14 +143,14 @@ class ClientCredentials(Credentials):
             answer = self._http.send("POST", self._path, form=self._form(), permit=_writes_nothing)
             if answer.status != 200:
                 cause = Cause.SERVER_ERROR if answer.status >= 500 else Cause.UNREADABLE
-                raise NotDone(_CAUSES.get(answer.status, cause), f"the token endpoint answered {_refusal(answer)}")
+                raise NotExecuted(_CAUSES.get(answer.status, cause), f"the token endpoint answered {_refusal(answer)}")
             told = answer.json()
         except SourceError as error:
             # Whatever happened to this request, the FHIR server was sent nothing.
-            raise NotDone(error.cause, f"no token: {error.detail}") from None
+            raise NotExecuted(error.cause, f"no token: {error.detail}") from None
         token = told.get("access_token") if isinstance(told, dict) else None
         if not (isinstance(token, str) and _TOKEN.fullmatch(token) and str(told.get("token_type")).lower() == "bearer"):
-            raise NotDone(Cause.UNREADABLE, "no token: the token endpoint's answer holds no bearer token")
+            raise NotExecuted(Cause.UNREADABLE, "no token: the token endpoint's answer holds no bearer token")
         life = told.get("expires_in", _DEFAULT_LIFE)
         if isinstance(life, str) and _SECONDS.fullmatch(life):
             life = int(life)
@@ -205,7 +205,7 @@ def _signer(config: SourceConfig) -> Callable[[dict[str, Any]], str]:
     return sign
 
 
-def _refusal(answer: HttpAnswer) -> str:
+def _refusal(answer: HttpResponse) -> str:
     """The status and, where the endpoint says one, OAuth's word for what is wrong."""
     try:
         body = answer.json()

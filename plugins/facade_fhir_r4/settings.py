@@ -50,7 +50,7 @@ class FhirR4Settings(SourceSettings):
         load_default="https://fhir-ehr.cerner.com/r4/StructureDefinition/is-cancelable",
         validate=validate.Regexp(r'[A-Za-z][A-Za-z0-9+.-]*:[^\s<>"]+\Z', error="must be an absolute URI"),
     )
-    concurrent_calls = fields.Integer(
+    max_concurrent = fields.Integer(
         load_default=8, strict=True, validate=validate.Range(min=1, max=1000, error="must be 1 to 1000")
     )
 

@@ -11,7 +11,7 @@ from flask import Flask, Response, json, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from facade.testing.simulator import Native, Simulator
-from facade.testing.simulator.faults import Answer, Operation
+from facade.testing.simulator.faults import Behaviour, Operation
 from facade_fhir_r4.seeds import seeds
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ _STATIC_TOKEN = re.compile(r"test_[!-~]+")  # the sandbox takes any of these
 _CANCELLABLE = {"proposed", "booked", "arrived", "checked-in"}
 _NOT_CANCELABLE = {"url": "https://fhir-ehr.cerner.com/r4/StructureDefinition/is-cancelable", "valueBoolean": False}
 _REFUSALS = {
-    Answer.UNAUTHORIZED: (401, "login", "The token is missing, unknown or over."),
-    Answer.REFUSED: (422, "business-rule", "This appointment cannot be cancelled."),
-    Answer.THROTTLED: (429, "throttled", "Too many requests."),
+    Behaviour.UNAUTHORIZED: (401, "login", "The token is missing, unknown or over."),
+    Behaviour.REFUSED: (422, "business-rule", "This appointment cannot be cancelled."),
+    Behaviour.THROTTLED: (429, "throttled", "Too many requests."),
 }
 
 
@@ -68,9 +68,9 @@ class FhirR4Simulator(Simulator):
         found = _PATH.fullmatch(path)
         return (_OPERATIONS[method], found[1]) if found and method in _OPERATIONS else None
 
-    def refusal(self, answer: Answer) -> tuple[int, Any]:
+    def refusal(self, behaviour: Behaviour) -> tuple[int, Any]:
         """As an OperationOutcome."""
-        error = FhirError(*_REFUSALS[answer])
+        error = FhirError(*_REFUSALS[behaviour])
         return error.status, error.body
 
     def seeds(self, now: datetime) -> Mapping[str, Native]:
@@ -128,11 +128,11 @@ class FhirR4Simulator(Simulator):
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         known = _STATIC_TOKEN.fullmatch(token) or self._tokens.get(token, 0.0) > time.monotonic()
         if scheme != "Bearer" or not known:
-            raise FhirError(*_REFUSALS[Answer.UNAUTHORIZED])
+            raise FhirError(*_REFUSALS[Behaviour.UNAUTHORIZED])
 
     def _new_token(self) -> Response:
         """SMART Backend Services: the assertion must be a known client's, for here, short-lived and never seen."""
-        import jwt  # here, because without client credentials nobody needs it
+        import jwt  # here, because without client credentials no one needs it
 
         assertion = request.form.get("client_assertion", "")
         try:
@@ -189,7 +189,7 @@ class FhirR4Simulator(Simulator):
             status = 409 if appointment_id == "apt-stale-409" else self.stale_status
             raise FhirError(status, "conflict", "There is another version.")
         if native.get("status") not in _CANCELLABLE or _NOT_CANCELABLE in native.get("extension", []):
-            raise FhirError(*_REFUSALS[Answer.REFUSED])
+            raise FhirError(*_REFUSALS[Behaviour.REFUSED])
         return native
 
     def _written(self, appointment_id: str, changed: Native) -> Response:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from facade import Appointment, CancelRequest, Cause, Unknown, hl7_reasons
+from facade import Appointment, CancelRequest, Cause, OutcomeUnknown, hl7_reasons
 
 # http://hl7.org/fhir/R4/valueset-appointmentstatus.html
 _STATUSES = frozenset(
@@ -18,12 +18,12 @@ def to_fhir(resource: Any, etag: str, appointment_id: str) -> Appointment:
 
     That is the ETag as it came, because servers may compare a strong one strongly (RFC 9110, section 13.1.1), or
     else the server's ``meta.versionId`` as a weak tag, FHIR's form: http://hl7.org/fhir/R4/http.html#versioning.
-    A status that is no R4 code is absent. Raises Unknown for anything but this Appointment.
+    A status that is no R4 code is absent. Raises OutcomeUnknown for anything but this Appointment.
     """
     if not isinstance(resource, dict) or resource.get("resourceType") != "Appointment":
-        raise Unknown(Cause.UNREADABLE, "the answer is no Appointment")
+        raise OutcomeUnknown(Cause.UNREADABLE, "the answer is no Appointment")
     if resource.get("id") != appointment_id:
-        raise Unknown(Cause.UNREADABLE, "the answer is another Appointment")
+        raise OutcomeUnknown(Cause.UNREADABLE, "the answer is another Appointment")
     told = resource.get("meta")
     meta = dict(told) if isinstance(told, dict) else {}
     version = meta.pop("versionId", None)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from facade import Can, Capabilities, NativeReasons, SourceSystem, hookimpl
+from facade import Capabilities, NativeReasons, SourcePlugin, Support, hookimpl
 from facade_heim import codes
 from facade_heim.adapter import HeimAdapter
 from facade_heim.schemas import webhooked_appointment
@@ -23,9 +23,9 @@ def _simulator() -> "Simulator":
 
 
 @hookimpl
-def facade_source_systems() -> Iterable[SourceSystem]:
+def facade_source_plugin() -> Iterable[SourcePlugin]:
     """The one source system of this plugin."""
-    yield SourceSystem(
+    yield SourcePlugin(
         name="heim",
         adapter=HeimAdapter,
         settings=HeimSettings,
@@ -41,7 +41,7 @@ def facade_source_systems() -> Iterable[SourceSystem]:
             concept_map=json.loads(files("facade_heim").joinpath("conceptmap.json").read_text("utf-8")),
             fallback="organisation_cancelled",
         ),
-        capabilities=Capabilities(note=Can.YES),
+        capabilities=Capabilities(note=Support.FULL),
         identifiers=("Patient", "Practitioner", "Slot", "externalReference"),
         code_systems=("task", "appointmentType"),
         webhook=webhooked_appointment,

@@ -8,13 +8,13 @@ from facade import (
     Appointment,
     CancelRequest,
     Cause,
-    HttpAnswer,
     HttpClient,
-    NotDone,
-    Permit,
+    HttpResponse,
+    NotExecuted,
     SourceAdapter,
     SourceConfig,
     SourceError,
+    WritePermit,
     classify,
 )
 from facade_heim import translate
@@ -33,7 +33,7 @@ class HeimAdapter(SourceAdapter):
         self._http = HttpClient(
             self._settings["base_url"],
             headers={"Authorization": self._settings["api_key"].reveal()},
-            concurrent_calls=self._settings["concurrent_calls"],
+            max_concurrent=self._settings["max_concurrent"],
         )
 
     def read(self, appointment_id: str) -> Appointment:
@@ -45,10 +45,10 @@ class HeimAdapter(SourceAdapter):
             native = self._with_cancellation(native, appointment_id)
         return translate.to_fhir(native, self._config)
 
-    def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
+    def cancel(self, request: CancelRequest, current: Appointment | None, permit: WritePermit) -> Appointment:
         """POST the cancellation object once; the appointment in the answer is the evidence."""
         if current is not None and current.get("status") in _ENDED:
-            raise NotDone(Cause.REFUSED, "the appointment has ended")
+            raise NotExecuted(Cause.REFUSED, "the appointment has ended")
         body = translate.to_native(request, self._settings)
         CancellationSchema().load(body)
         answer = self._http.send(
@@ -57,7 +57,7 @@ class HeimAdapter(SourceAdapter):
         native = self._parse(answer)
         return translate.to_fhir(native, self._config, judged_at=self._config.now())
 
-    def _parse(self, answer: HttpAnswer) -> NativeAppointment:
+    def _parse(self, answer: HttpResponse) -> NativeAppointment:
         classify(
             answer,
             own_error=self._own_error,
@@ -65,7 +65,7 @@ class HeimAdapter(SourceAdapter):
         )
         return parse(answer.json(), self._settings["places"])
 
-    def _own_error(self, answer: HttpAnswer) -> bool:
+    def _own_error(self, answer: HttpResponse) -> bool:
         try:
             return bool(self._settings["own_error"].search(answer.json()))
         except (SourceError, jmespath.exceptions.JMESPathError):

@@ -27,7 +27,7 @@ CANCELLING_ENTITIES = {"organisation": "Organisation", "patient": "Patient"}
 
 
 def causing_entity(reason: str) -> str:
-    """Whose cause a reason is where nobody says: the causing entity decides money, so never the cheapest."""
+    """Whose cause a reason is where no one says: the causing entity decides money, so never the cheapest."""
     if reason.startswith("patient_") or reason == "incorrect_patient_information":
         return "patient"
     if reason.startswith("practitioner_"):

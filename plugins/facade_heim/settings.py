@@ -118,7 +118,7 @@ class HeimSettings(WebhookSettings):
         validate=validate.Range(min=1, max=100_000, error="must be 1 to 100000"),
     )
     throttles_before_execution = fields.Boolean(load_default=False, truthy={True}, falsy={False})
-    concurrent_calls = fields.Integer(
+    max_concurrent = fields.Integer(
         load_default=8, strict=True, validate=validate.Range(min=1, max=1000, error="must be 1 to 1000")
     )
 

@@ -9,7 +9,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from facade.testing.simulator import Native, Refusal, Simulator
-from facade.testing.simulator.faults import Answer, Operation
+from facade.testing.simulator.faults import Behaviour, Operation
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -46,9 +46,9 @@ _PATHS: tuple[tuple[str, re.Pattern[str], Operation], ...] = (
 )
 _KEY = re.compile(r"(test|live)_\S+")  # the bare API key, no "Bearer"
 _REFUSALS = {
-    Answer.UNAUTHORIZED: (401, "unauthorized", "The API key is missing or not valid."),
-    Answer.REFUSED: (422, "not_cancellable", "This appointment can no longer be cancelled."),
-    Answer.THROTTLED: (429, "rate_limited", "Too many requests."),
+    Behaviour.UNAUTHORIZED: (401, "unauthorized", "The API key is missing or not valid."),
+    Behaviour.REFUSED: (422, "not_cancellable", "This appointment can no longer be cancelled."),
+    Behaviour.THROTTLED: (429, "rate_limited", "Too many requests."),
 }
 
 
@@ -75,9 +75,9 @@ class HeimSimulator(Simulator):
                 return operation, found[1]
         return None
 
-    def refusal(self, answer: Answer) -> Refusal:
+    def refusal(self, behaviour: Behaviour) -> Refusal:
         """As Heim itself would say it."""
-        status, code, message = _REFUSALS[answer]
+        status, code, message = _REFUSALS[behaviour]
         return status, HeimError(status, code, message).body
 
     def seeds(self, now: datetime) -> Mapping[str, Native]:
@@ -95,7 +95,7 @@ class HeimSimulator(Simulator):
         @app.before_request
         def authenticate() -> None:
             if not _KEY.fullmatch(request.headers.get("Authorization", "")):
-                raise HeimError(*_REFUSALS[Answer.UNAUTHORIZED])
+                raise HeimError(*_REFUSALS[Behaviour.UNAUTHORIZED])
 
         @app.get("/v1/appointments/<appointment_id>")
         def get_appointment(appointment_id: str) -> Response:
@@ -115,7 +115,7 @@ class HeimSimulator(Simulator):
             if native.get("status") == "cancelled":
                 raise HeimError(409, "already_cancelled", "This appointment has been cancelled before.")
             if native.get("status") == "completed":
-                raise HeimError(*_REFUSALS[Answer.REFUSED])
+                raise HeimError(*_REFUSALS[Behaviour.REFUSED])
             self.put(appointment_id, {**native, "status": "cancelled", "cancellation": cancellation})
             return jsonify(self._known(appointment_id))
 

@@ -1,11 +1,11 @@
 """What is explored: each names the things that may go wrong together."""
 
-from facade.plugin.contract import Can, Capabilities
+from facade.plugin.contract import Capabilities, Support
 from tests.explorer.source import WRITES
 from tests.explorer.world import Setup
 
-BLIND = Capabilities(read=Can.CANNOT)
-VERSIONED = Capabilities(versioned_writes=Can.YES)
+BLIND = Capabilities(read=Support.NONE)
+VERSIONED = Capabilities(versioned_writes=Support.FULL)
 DAYS = 3.5 * 86_400.0
 
 SETUPS = {

@@ -8,7 +8,7 @@ from typing import Any
 from facade.cancellation.states import Event
 from facade.clock import Clock
 from facade.errors import Unavailable
-from facade.ledger.store import Audit, Entry, Key
+from facade.ledger.store import AuditRecord, JournalEntry, Key
 from facade.ledger.tables import EMPTY, ROW_FORMAT, Row
 
 # What a transaction may end in. One that is not acknowledged was made, and whoever made it is not told so.
@@ -25,8 +25,8 @@ class Store:
 
     one_host: bool = False
     rows: dict[Key, Row] = field(default_factory=dict)
-    journal: list[tuple[Key, Entry]] = field(default_factory=list)
-    audits: list[tuple[Key, Audit]] = field(default_factory=list)
+    journal: list[tuple[Key, JournalEntry]] = field(default_factory=list)
+    audits: list[tuple[Key, AuditRecord]] = field(default_factory=list)
     number: int = 0  # the last attempt's
     version: int = 0  # how many changes there were
     durable: tuple[dict[Key, Row], list[Any], list[Any], int] = field(default_factory=lambda: ({}, [], [], 0))
@@ -71,7 +71,7 @@ class MemoryLedger:
     def find(self, key: Key) -> Row | None:
         return self._read("find", lambda: self.store.rows.get(key))
 
-    def claim(self, key: Key, seen: Row | None, values: Mapping[str, Any], entry: Entry) -> Row | None:
+    def claim(self, key: Key, seen: Row | None, values: Mapping[str, Any], entry: JournalEntry) -> Row | None:
         store = self.store
         now = self.clock.now()
 
@@ -83,12 +83,12 @@ class MemoryLedger:
                     return None
                 before = Row(**{**EMPTY, **first})
             else:
-                if there is None or (there.state, there.epoch) != (seen.state, seen.epoch):
+                if there is None or (there.state, there.attempt_number) != (seen.state, seen.attempt_number):
                     return None
                 before = seen
-            changes = {**_plain(values), "changed_at": now, "epoch": store.next_number()}
+            changes = {**_plain(values), "changed_at": now, "attempt_number": store.next_number()}
             store.rows[key] = replace(there or before, **changes)
-            store.journal.append((key, replace(entry, epoch=store.number)))
+            store.journal.append((key, replace(entry, attempt_number=store.number)))
             return replace(before, **changes)
 
         return self._write("claim", apply, flushed=not store.one_host)
@@ -98,8 +98,8 @@ class MemoryLedger:
         key: Key,
         expected: Mapping[str, Any],
         values: Mapping[str, Any],
-        entry: Entry,
-        done: Audit | None = None,
+        entry: JournalEntry,
+        done: AuditRecord | None = None,
         *,
         flushed: bool = True,
     ) -> bool:
@@ -133,7 +133,7 @@ class MemoryLedger:
 
         return self._write("take", apply, flushed=False)
 
-    def note(self, key: Key, entry: Entry | None = None, done: Audit | None = None) -> None:
+    def note(self, key: Key, entry: JournalEntry | None = None, done: AuditRecord | None = None) -> None:
         def apply() -> None:
             if entry is not None:
                 self.store.journal.append((key, entry))
@@ -153,7 +153,7 @@ class MemoryLedger:
 
     def scheduled(self, after: Key, limit: int = 500) -> list[Row]:
         def found() -> list[Row]:
-            return [replace(row, answer=None) for row in self._rows() if row.read_due is not None and row.key > after]
+            return [replace(row, response=None) for row in self._rows() if row.read_due is not None and row.key > after]
 
         return self._read("scheduled", found)
 

@@ -9,11 +9,11 @@ from typing import Any
 from unittest import mock
 
 from facade.cancellation.attempt import Attempt
-from facade.cancellation.in_doubt import Doubt
+from facade.cancellation.in_doubt import InDoubtResolver
 from facade.cancellation.reconciler import Reconciler
-from facade.cancellation.repository import Records
-from facade.cancellation.service import Cancellations
-from facade.cancellation.write_permit import OncePermit
+from facade.cancellation.repository import CancellationRepository
+from facade.cancellation.service import CancellationService
+from facade.cancellation.write_permit import LedgerWritePermit
 from tests.explorer.memory import MemoryLedger
 
 
@@ -36,7 +36,7 @@ class Mutant:
         original = inspect.getattr_static(self.owner, self.method)
         source = textwrap.dedent(inspect.getsource(original))
         if source.count(self.old) != 1:
-            raise AssertionError(f"{self.old!r} is {source.count(self.old)} times in {self.method}; mend the mutant")
+            raise AssertionError(f"{self.old!r} is {source.count(self.old)} times in {self.method}; fix the mutant")
         found: dict[str, Any] = {}
         exec(source.replace(self.old, self.new), original.__globals__, found)
         with mock.patch.object(self.owner, self.method, found[self.method]):
@@ -45,10 +45,10 @@ class Mutant:
 
 MUTANTS = {
     "sending is not flushed": Mutant(
-        Records, "sending", "values, entry)", "values, entry, flushed=False)", "a power cut of the store"
+        CancellationRepository, "sending", "values, entry)", "values, entry, flushed=False)", "a power cut of the store"
     ),
     "outcomes are not flushed": Mutant(
-        Records, "_apply", "entry, audit)", "entry, audit, flushed=False)", "a power cut of the store"
+        CancellationRepository, "_apply", "entry, audit)", "entry, audit, flushed=False)", "a power cut of the store"
     ),
     "a repeat's audit is not flushed": Mutant(
         MemoryLedger, "note", "flushed=True", "flushed=False", "a power cut of the store"
@@ -56,37 +56,45 @@ MUTANTS = {
     "a claim ignores the state that was seen": Mutant(
         MemoryLedger,
         "claim",
-        "(there.state, there.epoch) != (seen.state, seen.epoch)",
-        "there.epoch != seen.epoch",
+        "(there.state, there.attempt_number) != (seen.state, seen.attempt_number)",
+        "there.attempt_number != seen.attempt_number",
         "a reader is first",
         runs=10_000,
     ),
     "sending ignores the state": Mutant(
-        Records,
+        CancellationRepository,
         "sending",
-        '{"state": State.CLAIMED, "epoch": claimed.epoch}',
-        '{"epoch": claimed.epoch}',
+        '{"state": State.CLAIMED, "attempt_number": claimed.attempt_number}',
+        '{"attempt_number": claimed.attempt_number}',
         "a reader is first",
         runs=10_000,
     ),
     "a retry ignores the state": Mutant(
-        Records, "again", '"state": State.SENDING, "epoch"', '"epoch"', "a stale version and a reader"
+        CancellationRepository,
+        "again",
+        '"state": State.SENDING, "attempt_number"',
+        '"attempt_number"',
+        "a stale version and a reader",
     ),
     "an outcome ignores the state": Mutant(
-        Records, "_apply", '{"state": row.state, "epoch": row.epoch}', '{"epoch": row.epoch}', "a reader is first"
+        CancellationRepository,
+        "_apply",
+        '{"state": row.state, "attempt_number": row.attempt_number}',
+        '{"attempt_number": row.attempt_number}',
+        "a reader is first",
     ),
     "an outcome ignores the attempt": Mutant(
-        Records,
+        CancellationRepository,
         "_apply",
-        "row.epoch == seen.epoch or not fenced",
+        "row.attempt_number == seen.attempt_number or not fenced",
         "True",
         "a frozen owner",
     ),
     "a failed read counts as a negative one": Mutant(
-        Doubt, "_after_no_proof", "negative = error is None", "negative = True", "reads that fail"
+        InDoubtResolver, "_after_no_proof", "negative = error is None", "negative = True", "reads that fail"
     ),
     "the settle window is not waited for": Mutant(
-        Doubt, "_after_no_proof", " and watched >= source.settle_window", "", "a late write", runs=10_000
+        InDoubtResolver, "_after_no_proof", " and watched >= source.settle_window", "", "a late write", runs=10_000
     ),
     "a 404 to the write counts as not executed": Mutant(
         Attempt, "_send_once", "isinstance(error, AppointmentNotFound) and current is None", "True", "doubt"
@@ -97,44 +105,52 @@ MUTANTS = {
     "a claim is abandoned at once": Mutant(
         Reconciler,
         "_end_silences",
-        "row.state == State.CLAIMED and self._records.lease_is_over(row)",
+        "row.state == State.CLAIMED and self._repository.lease_is_over(row)",
         "row.state == State.CLAIMED",
         "nothing goes wrong",
     ),
     "a claim is taken over at once": Mutant(
-        Cancellations, "_may_claim", "self._records.lease_is_over(row)", "True", "nothing goes wrong"
+        CancellationService, "_may_claim", "self._repository.lease_is_over(row)", "True", "nothing goes wrong"
     ),
     "an owner that was frozen writes": Mutant(
-        OncePermit, "__call__", "> self._guard", "> 1e9", "an owner frozen for long", runs=10_000
+        LedgerWritePermit, "__call__", "> self._guard", "> 1e9", "an owner frozen for long", runs=10_000
     ),
     "purge deletes what it found, whatever became of it": Mutant(
         MemoryLedger, "still", "old(self.store.rows.get(key))", "True", "purge", runs=10_000
     ),
-    "a claim of a store that outlives nobody is not flushed": Mutant(
+    "a claim of a store that outlives no one is not flushed": Mutant(
         MemoryLedger, "claim", "flushed=not store.one_host", "flushed=False", "a power cut of the store"
     ),
     "a verdict is for whatever attempt there is": Mutant(
-        Records,
-        "judged",
-        "(row.epoch, row.sending_at) == (seen.epoch, seen.sending_at)",
+        CancellationRepository,
+        "by_operator",
+        "(row.attempt_number, row.sending_at) == (seen.attempt_number, seen.sending_at)",
         "True",
         "two verdicts",
         runs=10_000,
     ),
     "a verdict is undone though it was told": Mutant(
-        Records, "undone", ', "judged": True}', "}", "a verdict and its undoing"
+        CancellationRepository, "undone", ', "by_operator": True}', "}", "a verdict and its undoing"
     ),
     "a verdict is told and can be undone": Mutant(
-        Records, "recorded", "row.judged and row.state == State.CANCELLED", "False", "a source without reads"
+        CancellationRepository,
+        "recorded",
+        "row.by_operator and row.state == State.CANCELLED",
+        "False",
+        "a source without reads",
     ),
     "a repeat is answered without an audit": Mutant(
-        Cancellations,
+        CancellationService,
         "_settled",
-        "self._ledger.note(row.key, entry, _audit(caller, given.outcome, given.cause))",
+        "self._ledger.note(row.key, entry, _audit(requester, given.outcome, given.cause))",
         "pass",
         "doubt",
     ),
     "whoever was outrun is answered without an audit": Mutant(
-        Attempt, "_recorded", "self._means.records.ledger.note(self._row.key, done=self._audit(given))", "pass", "doubt"
+        Attempt,
+        "_recorded",
+        "self._context.repository.ledger.note(self._row.key, done=self._audit(given))",
+        "pass",
+        "doubt",
     ),
 }

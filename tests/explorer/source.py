@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from facade.errors import AppointmentNotFound, Cause, NotDone, StaleVersion, Unknown
+from facade.errors import AppointmentNotFound, Cause, NotExecuted, OutcomeUnknown, VersionConflict
 from facade.plugin.contract import (
     Appointment,
     CancelRequest,
     Capabilities,
-    Permit,
     SourceAdapter,
     SourceConfig,
-    SourceSystem,
+    SourcePlugin,
+    WritePermit,
 )
 from facade.setting_fields import SourceSettings
 
@@ -25,9 +25,9 @@ SETTLE_WINDOW = 20.0
 """Seconds after which a write that has not arrived never will."""
 
 
-def declared(capabilities: Capabilities, repeat: Any) -> SourceSystem:
+def declared(capabilities: Capabilities, repeat: Any) -> SourcePlugin:
     """The declaration of a source that can do these things."""
-    return SourceSystem(
+    return SourcePlugin(
         name="s",
         adapter=_not_built,
         settings=SourceSettings,
@@ -72,7 +72,7 @@ class SourceModel:
         if happens == "missing":
             raise AppointmentNotFound(Cause.UNPROVEN)
         if happens != "ok":
-            raise Unknown(Cause.TIMEOUT)
+            raise OutcomeUnknown(Cause.TIMEOUT)
         found = {
             "resourceType": "Appointment",
             "id": "1",
@@ -98,11 +98,11 @@ class SourceModel:
         # The answer is on its way, or there will be none.
         self._step("answer", ("ok",))
         if happens in {"applied", "lost", "late"}:
-            raise Unknown(Cause.TIMEOUT)
+            raise OutcomeUnknown(Cause.TIMEOUT)
         if stale:
-            raise StaleVersion(Cause.CONFLICT)
+            raise VersionConflict(Cause.CONFLICT)
         if happens == "refused":
-            raise NotDone(Cause.REFUSED)
+            raise NotExecuted(Cause.REFUSED)
         if happens == "not found":
             raise AppointmentNotFound(Cause.UNPROVEN)
         return {"resourceType": "Appointment", "id": "1", "status": "cancelled"}
@@ -171,7 +171,7 @@ class ModelAdapter(SourceAdapter):
     def read(self, appointment_id: str) -> Appointment:
         return self._source.read()
 
-    def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
+    def cancel(self, request: CancelRequest, current: Appointment | None, permit: WritePermit) -> Appointment:
         permit()
         return self._source.cancel(
             int(current["meta"]["versionId"]) if self._versioned and current is not None else None

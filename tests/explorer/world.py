@@ -18,14 +18,14 @@ import greenlet
 from facade.cancellation import attempt, in_doubt, native, operator_resolution, reconciler, results, service, timers
 from facade.cancellation.budget import Budget
 from facade.cancellation.operator_resolution import judge, undo
-from facade.cancellation.repository import Records
+from facade.cancellation.repository import CancellationRepository
 from facade.cancellation.states import DOUBTFUL, SETTLED, State
-from facade.cancellation.stored_request import Caller
+from facade.cancellation.stored_request import Requester
 from facade.clock import Clock
 from facade.errors import RequestError
 from facade.fhir.appointment import Identity
-from facade.plugin.configured_source import Source
-from facade.plugin.contract import Can, CancelRequest, Capabilities
+from facade.plugin.configured_source import ConfiguredSource
+from facade.plugin.contract import CancelRequest, Capabilities, Support
 from tests.explorer.memory import MemoryLedger, Store
 from tests.explorer.source import SETTLE_WINDOW, WRITES, ModelAdapter, SourceModel, declared
 
@@ -138,14 +138,14 @@ class Process:
         skew = world.setup.skew[number]
         clock = _Clock(world, skew)
         self.ledger: Any = MemoryLedger(world.store, clock, world.step, world.saw)
-        self.records = Records(self.ledger, TIMERS, clock)
-        means = attempt.Means(budget=BUDGET, timers=TIMERS, records=self.records, explain=False)
-        looking = in_doubt.Doubt(self.records, TIMERS, clock)
-        self.cancellations = service.Cancellations(means, looking)
-        self.reconciler = reconciler.Reconciler([world.configured], self.records, looking, TIMERS, BUDGET)
+        self.repository = CancellationRepository(self.ledger, TIMERS, clock)
+        context = attempt.AttemptContext(budget=BUDGET, timers=TIMERS, repository=self.repository, explain=False)
+        looking = in_doubt.InDoubtResolver(self.repository, TIMERS, clock)
+        self.cancellations = service.CancellationService(context, looking)
+        self.reconciler = reconciler.Reconciler([world.configured], self.repository, looking, TIMERS, BUDGET)
 
     def key(self) -> Any:
-        watch = self.records.watch
+        watch = self.repository.observed
         return tuple(sorted((repr(k), v) for k, v in watch._since.items())), self.reconciler._next_sweep
 
 
@@ -169,10 +169,10 @@ class World:
         )
         self.store = Store(one_host=setup.one_host)
         self.source = SourceModel(self.step, self.saw, self._before_write)
-        versioned = setup.capabilities.versioned_writes is Can.YES
-        self.configured = Source(
+        versioned = setup.capabilities.versioned_writes is Support.FULL
+        self.configured = ConfiguredSource(
             name=KEY[0],
-            system=declared(setup.capabilities, setup.repeat),
+            plugin=declared(setup.capabilities, setup.repeat),
             adapter=ModelAdapter(self.source, versioned=versioned),
             identity=Identity(source="s", source_system="urn:s", native_system="urn:s:".__add__),
             mapping=None,
@@ -215,7 +215,7 @@ class World:
         return actor.label != "write" or how in self.setup.writes
 
     def _may_pass(self) -> bool:
-        # Between the last check and the first byte nobody is frozen: that is assumed (docs/at-most-once.md).
+        # Between the last check and the first byte no one is frozen: that is assumed (docs/at-most-once.md).
         about_to_write = any(actor.alive and actor.label == "write" for actor in self.actors)
         return not about_to_write and self.source.may_pass_until(self.time + self.setup.quantum)
 
@@ -303,7 +303,7 @@ class World:
                 raise Violation(f"the audit of what {actor.name} was told would be lost")
 
     def finish(self) -> None:
-        """Nobody is at work and no more goes wrong: what is in doubt settles, and on the truth."""
+        """No one is at work and no more goes wrong: what is in doubt settles, and on the truth."""
         last = Process(self, 0)
         for _ in range(10):
             self.pass_time(HOUR)
@@ -312,7 +312,7 @@ class World:
             row = self.store.rows.get(KEY)
             if row is None or row.state in SETTLED:
                 break
-        blind = self.setup.capabilities.read is not Can.YES
+        blind = self.setup.capabilities.read is not Support.FULL
         if self.told and not self.purged and (row is None or row.state != State.CANCELLED):
             raise Violation(f"cancelled was told, and the row says {row and row.state}")
         if row is not None and row.state not in SETTLED:
@@ -353,10 +353,10 @@ class World:
                 yield Actor(self, f"{kind}{number + 1}", self.processes[number % len(self.processes)], act)
 
     def _cancel(self, actor: Actor) -> str:
-        caller = Caller(actor.name, actor.name)
+        requester = Requester(actor.name, actor.name)
         request = CancelRequest(appointment_id=KEY[1])
         try:
-            given = actor.process.cancellations.cancel(self.configured, request, caller)
+            given = actor.process.cancellations.cancel(self.configured, request, requester)
         except RequestError as error:
             return type(error).__name__
         return str(given.appointment["status"])
@@ -379,17 +379,17 @@ class World:
             row = actor.process.ledger.find(KEY)
             if row is not None and row.state in DOUBTFUL and not self.source.pending():
                 verdict = "cancelled" if self.source.cancelled else "not-applied"
-                judge(actor.process.records, row, verdict, "because", "me")
+                judge(actor.process.repository, row, verdict, "because", "me")
         except RequestError:
             pass
-        return "judged"
+        return "by_operator"
 
     def _undo(self, actor: Actor) -> str:
         try:
             row = actor.process.ledger.find(KEY)
             if row is not None:
                 readable = self.configured.readable
-                undo(actor.process.records, row, "because", "me", readable=readable)
+                undo(actor.process.repository, row, "because", "me", readable=readable)
         except RequestError:
             pass
         return "undone"
@@ -463,5 +463,5 @@ def in_the_model() -> Iterator[Callable[[Setup], World]]:
         patched.enter_context(mock.patch.object(results, "stated", _stated))
         patched.enter_context(mock.patch.object(operator_resolution, "_of_row", _of_row))
         patched.enter_context(mock.patch.object(results.reasons, "cancelation_reason", _no_reason))
-        patched.enter_context(mock.patch.object(native.clean, "usable_elements", lambda found: (found, [])))
+        patched.enter_context(mock.patch.object(native.sanitize, "usable_elements", lambda found: (found, [])))
         yield make

@@ -99,7 +99,7 @@ def _one_write_an_attempt(evidence: Evidence) -> list[str]:
 
 
 def _cancelled_is_true(evidence: Evidence) -> list[str]:
-    """2. Nobody is told "cancelled" before the source's state was."""
+    """2. No one is told "cancelled" before the source's state was."""
     changes = [_at(entry) for entry in evidence.log if entry.changed]
     if evidence.cancelled_outside is not None:
         changes.append(evidence.cancelled_outside)

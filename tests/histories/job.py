@@ -17,7 +17,7 @@ from facade_heim.simulator import HeimSimulator
 from facade.ledger import migrate
 from facade.ledger.engine import connect
 from facade.plugin import registry
-from facade.plugin.configured_source import Source
+from facade.plugin.configured_source import ConfiguredSource
 from facade.testing.simulator.host import SimulatorHost, serve
 from facade.testing.simulator.transport import Timings
 from tests.histories.generator import SETTLE_WINDOW, History
@@ -116,14 +116,14 @@ def job(within: str, postgresql: str | None = None) -> Iterator[Job]:
             os.waitpid(pid, 0)
 
 
-def _source() -> Source:
+def _source() -> ConfiguredSource:
     os.environ["HISTORIES_KEY"] = "test_histories"
     table = {
         "plugin": "heim",
         "base_url": "http://127.0.0.1:9/heim",
         "api_key_env": "HISTORIES_KEY",
         "environment": "test",
-        "concurrent_calls": 64,
+        "max_concurrent": 64,
     }
     source = registry.build({"heim": table}, "urn:histories")["heim"]
     return replace(source, settings={**source.settings, "settle_window": SETTLE_WINDOW})

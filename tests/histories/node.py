@@ -15,21 +15,21 @@ from typing import Any
 from facade_heim.adapter import HeimAdapter
 from sqlalchemy import Engine, event, make_url
 
-from facade.cancellation.attempt import Means
+from facade.cancellation.attempt import AttemptContext
 from facade.cancellation.budget import Budget
-from facade.cancellation.in_doubt import Doubt
+from facade.cancellation.in_doubt import InDoubtResolver
 from facade.cancellation.reconciler import Reconciler
-from facade.cancellation.repository import Records
-from facade.cancellation.service import Cancellations
-from facade.cancellation.stored_request import Caller
+from facade.cancellation.repository import CancellationRepository
+from facade.cancellation.service import CancellationService
+from facade.cancellation.stored_request import Requester
 from facade.cancellation.timers import Timers
 from facade.clock import Clock
 from facade.errors import RequestError
 from facade.fhir.reasons import SYSTEM
 from facade.ledger import engine as store
 from facade.ledger.store import Ledger
-from facade.plugin.configured_source import Source
-from facade.plugin.contract import Appointment, CancelRequest, Coding, Permit, SourceAdapter, SourceConfig
+from facade.plugin.configured_source import ConfiguredSource
+from facade.plugin.contract import Appointment, CancelRequest, Coding, SourceAdapter, SourceConfig, WritePermit
 from tests.histories.timeline import HostClock
 from tests.histories.variants import VARIANTS
 
@@ -87,7 +87,7 @@ class Counting(SourceAdapter):
     def read(self, appointment_id: str) -> Appointment:
         return self._adapter.read(appointment_id)
 
-    def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
+    def cancel(self, request: CancelRequest, current: Appointment | None, permit: WritePermit) -> Appointment:
         def counted() -> None:
             permit()
             self._host.count_permit()
@@ -98,7 +98,7 @@ class Counting(SourceAdapter):
 class Node:
     """Builds the facade's inside and obeys: each order is a JSON line, each answer another."""
 
-    def __init__(self, channel: socket.socket, order: dict[str, Any], source: Source, engine: Engine) -> None:
+    def __init__(self, channel: socket.socket, order: dict[str, Any], source: ConfiguredSource, engine: Engine) -> None:
         self._channel = channel
         self._writing = threading.Lock()
         self._crash: tuple[str, int] | None = None
@@ -115,11 +115,13 @@ class Node:
         self._source = replace(source, name=order["name"], adapter=Counting(adapter, host))
         _aim(engine, order["store"])
         ledger = Ledger(engine, clock=clock, crash_point=self._crash_point)
-        records = Records(ledger, TIMERS, clock)
+        repository = CancellationRepository(ledger, TIMERS, clock)
         budget = Patient() if order["patient"] else IMPATIENT
-        looking = Doubt(records, TIMERS, clock)
-        self._cancellations = Cancellations(Means(budget=budget, timers=TIMERS, records=records), looking)
-        Reconciler([self._source], records, looking, TIMERS, budget).start()
+        looking = InDoubtResolver(repository, TIMERS, clock)
+        self._cancellations = CancellationService(
+            AttemptContext(budget=budget, timers=TIMERS, repository=repository), looking
+        )
+        Reconciler([self._source], repository, looking, TIMERS, budget).start()
 
     def serve(self) -> None:
         """Until the channel ends."""
@@ -148,8 +150,8 @@ class Node:
                 answer = {"said": given.appointment["status"], "version": given.version}
             else:
                 request = CancelRequest(appointment_id=order["id"], codings=(Coding(SYSTEM, order["reason"]),))
-                caller = Caller("scheduler", str(order["n"]))
-                given = self._cancellations.cancel(self._source, request, caller)
+                requester = Requester("scheduler", str(order["n"]))
+                given = self._cancellations.cancel(self._source, request, requester)
                 answer = {"said": given.appointment["status"], "outcome": given.outcome, "version": given.version}
                 answer["body"] = json.dumps(given.appointment)
         except RequestError as error:
@@ -182,24 +184,28 @@ class _Calm(SourceAdapter):
     def read(self, appointment_id: str) -> Appointment:
         return {"resourceType": "Appointment", "id": appointment_id, "status": self._status}
 
-    def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
+    def cancel(self, request: CancelRequest, current: Appointment | None, permit: WritePermit) -> Appointment:
         permit()
         self._status = "cancelled"
         return self.read(request.appointment_id)
 
 
-def _warm_up(source: Source, url: str) -> Engine:
+def _warm_up(source: ConfiguredSource, url: str) -> Engine:
     """An engine that has compiled what a node will say, and every model and schema built once."""
     store.LOCK_WAIT = 1.0
     engine = store.connect(url, pool_size=2, max_overflow=4)
     clock = Clock()
-    records = Records(Ledger(engine), TIMERS, clock)
-    looking = Doubt(records, TIMERS, clock)
-    cancellations = Cancellations(Means(budget=Budget(8.0), timers=TIMERS, records=records), looking)
+    repository = CancellationRepository(Ledger(engine), TIMERS, clock)
+    looking = InDoubtResolver(repository, TIMERS, clock)
+    cancellations = CancellationService(
+        AttemptContext(budget=Budget(8.0), timers=TIMERS, repository=repository), looking
+    )
     calm = replace(source, name="warm-up", adapter=_Calm())
     for _ in range(2):
-        cancellations.cancel(calm, CancelRequest(appointment_id="apt_1", codings=(Coding(SYSTEM, "pat"),)), Caller("x"))
-    Reconciler([calm], records, looking, TIMERS, Budget(8.0)).tick(calm)
+        cancellations.cancel(
+            calm, CancelRequest(appointment_id="apt_1", codings=(Coding(SYSTEM, "pat"),)), Requester("x")
+        )
+    Reconciler([calm], repository, looking, TIMERS, Budget(8.0)).tick(calm)
     engine.dispose()
     return engine
 
@@ -221,7 +227,7 @@ def die_with_the_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def zygote(channel: socket.socket, source: Source, url: str) -> None:
+def zygote(channel: socket.socket, source: ConfiguredSource, url: str) -> None:
     """Forks a node for each order; pre-imported and single-threaded, so that a fork is cheap and safe.
 
     ``url`` is a ledger to warm up on, of the same kind as the nodes' ones.

@@ -10,7 +10,7 @@ from typing import Any
 
 from facade.cancellation.known_sources import rename
 from facade.cancellation.operator_resolution import judge, undo
-from facade.cancellation.repository import Records
+from facade.cancellation.repository import CancellationRepository
 from facade.cancellation.states import DOUBTFUL, SETTLED, State
 from facade.clock import Clock
 from facade.errors import Unavailable
@@ -34,7 +34,7 @@ _ETA = {True: timedelta(hours=3), False: timedelta(days=30)}
 
 
 class _OwnClock(Clock):
-    """The clock of the host that people work on; nobody sets it."""
+    """The clock of the host that people work on; no one sets it."""
 
     def __init__(self, history: Timeline) -> None:
         self._history = history
@@ -220,13 +220,13 @@ class Play:
         if row is None or row.state not in DOUBTFUL or self._missing() or self._may_come_late():
             return
         verdict = "cancelled" if self._is_cancelled() else "not-applied"
-        if judge(self._records(), row, verdict, "looked at it", "anyone"):
+        if judge(self._repository(), row, verdict, "looked at it", "anyone"):
             self._verdicts.append(time.time())
 
     def _undo(self) -> None:
         row = self._ledger().find(self._key)
         if row is not None:
-            undo(self._records(), row, "looked again", "anyone", readable=True)
+            undo(self._repository(), row, "looked again", "anyone", readable=True)
 
     def _rename(self) -> None:
         """Every facade is stopped, the source gets another name, and every facade is started with it."""
@@ -255,9 +255,9 @@ class Play:
         lost = sum((entry.operation, entry.fault) == ("cancel", "late-commit") for entry in entries)
         return lost > sum(entry.operation == "late-commit" for entry in entries)
 
-    def _records(self) -> Records:
+    def _repository(self) -> CancellationRepository:
         ledger = self._ledger()
-        return Records(ledger, TIMERS, ledger.clock)
+        return CancellationRepository(ledger, TIMERS, ledger.clock)
 
     def _freeze(self, node: int, seconds: float) -> None:
         """Not between a permit and its write: a process frozen there is beyond what is promised."""

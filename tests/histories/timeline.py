@@ -81,7 +81,7 @@ class Timeline:
         self._show()
 
     def wall(self) -> float:
-        """What a clock shows that nobody has set."""
+        """What a clock shows that no one has set."""
         return self._base + self.now
 
     def at(self, real: float) -> float:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from facade.cancellation import in_doubt, observed_times, repository, service, states
 from facade.cancellation.states import Event, State
-from facade.errors import SourceError, Unknown
+from facade.errors import OutcomeUnknown, SourceError
 from facade.http_client import HttpClient
 
 
@@ -24,21 +24,21 @@ def no_claim() -> None:
 
     repository.Records.claim = careless_claim
     repository.Records.sending = careless_sending
-    service.Cancellations._may_claim = lambda self, row, joined: row is None or row.state != State.CANCELLED
+    service.CancellationService._may_claim = lambda self, row, joined: row is None or row.state != State.CANCELLED
 
 
 def lease_on_sending() -> None:
     """A write whose owner fell silent is taken over like a claim."""
     states.TRANSITIONS[State.SENDING, Event.CLAIM] = State.CLAIMED
     service.CLAIMABLE = (*service.CLAIMABLE, State.SENDING)
-    may_claim = service.Cancellations._may_claim
+    may_claim = service.CancellationService._may_claim
 
     def taken_over(self, row, joined):
         if row is not None and row.state == State.SENDING:
-            return self._records.lease_is_over(row)
+            return self._repository.lease_is_over(row)
         return may_claim(self, row, joined)
 
-    service.Cancellations._may_claim = taken_over
+    service.CancellationService._may_claim = taken_over
 
 
 def retry_on_timeout() -> None:
@@ -48,7 +48,7 @@ def retry_on_timeout() -> None:
     def twice(self, *args, permit, **kwargs):
         try:
             return send(self, *args, permit=permit, **kwargs)
-        except Unknown:
+        except OutcomeUnknown:
             return send(self, *args, permit=lambda: None, **kwargs)
 
     HttpClient.send = twice
@@ -72,7 +72,7 @@ def reconciler_posts() -> None:
 
     def post(self, source, row, **facts):
         if row.state == State.IN_DOUBT and facts["error"] is None:
-            request = in_doubt.wish.from_json(row.appointment_id, row.wish)
+            request = in_doubt.wish.from_json(row.appointment_id, row.cancel_request)
             with contextlib.suppress(SourceError):
                 source.adapter.cancel(request, None, lambda: None)
         after_no_proof(self, source, row, **facts)

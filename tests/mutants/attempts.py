@@ -50,7 +50,7 @@ ATTEMPTS = [
         ),
         (
             "a read that failed lets a write leave",
-            "return self._not_done(native.not_sent(error), None)\n            if native.is_cancelled(current):",
+            "return self._not_executed(native.not_sent(error), None)\n            if native.is_cancelled(current):",
             "pass\n            if current is not None and native.is_cancelled(current):",
             ATTEMPT,
         ),
@@ -87,13 +87,13 @@ ATTEMPTS = [
         ),
         (
             "a refusal before the permit is looked behind",
-            "return self._refused(error, current) if permit.taken else self._not_done(error, current)",
+            "return self._refused(error, current) if permit.taken else self._not_executed(error, current)",
             "return self._refused(error, current)",
             ATTEMPT,
         ),
         (
             "doubt before the permit is doubt",
-            "            if not permit.taken:\n                return self._not_done(native.not_sent(error), current)\n",
+            "            if not permit.taken:\n                return self._not_executed(native.not_sent(error), current)\n",
             "",
             ATTEMPT,
         ),
@@ -106,19 +106,19 @@ ATTEMPTS = [
         (
             "an unanswered write counts as not executed",
             "return self._in_doubt(doubt, current)",
-            "return self._refused(NotDone(doubt.cause), current)",
+            "return self._refused(NotExecuted(doubt.cause), current)",
             ATTEMPT,
         ),
         (
             "a plugin that fails after its permit counts as not executed",
-            "            if not permit.taken:\n                return self._not_done(NotDone(Cause.INTERNAL, type(error).__name__), current)",
-            "            if True:\n                return self._not_done(NotDone(Cause.INTERNAL, type(error).__name__), current)",
+            "            if not permit.taken:\n                return self._not_executed(NotExecuted(Cause.INTERNAL, type(error).__name__), current)",
+            "            if True:\n                return self._not_executed(NotExecuted(Cause.INTERNAL, type(error).__name__), current)",
             ATTEMPT,
         ),
-        ("nobody looks behind a refusal", "if seen is not None and native.is_cancelled(seen):", "if False:", ATTEMPT),
+        ("no one looks behind a refusal", "if seen is not None and native.is_cancelled(seen):", "if False:", ATTEMPT),
         (
             "a stale version is believed of any source",
-            "capabilities.versioned_writes is not Can.YES",
+            "capabilities.versioned_writes is not Support.FULL",
             "capabilities.versioned_writes is None",
             f"{VERSIONED}::test_of_a_source_without_versioned_writes_it_proves_nothing",
         ),
@@ -134,7 +134,7 @@ ATTEMPTS = [
             "if True:",
             "tests/test_retry_after.py::test_after_doubt_the_source_is_left_alone_as_long_as_it_asked",
         ),
-        ("nobody reads after doubt", "            current = self._probe(current)\n", "            pass\n", ATTEMPT),
+        ("no one reads after doubt", "            current = self._probe(current)\n", "            pass\n", ATTEMPT),
         (
             "what was known before is a 404",
             'cause="" if self._row.read_before else NOT_FOUND',
@@ -155,7 +155,7 @@ ATTEMPTS = [
         ),
         (
             "whoever was outrun is answered without an audit",
-            "            self._means.records.ledger.note(self._row.key, done=self._audit(given))\n",
+            "            self._context.repository.ledger.note(self._row.key, done=self._audit(given))\n",
             "",
             ATTEMPT,
         ),
@@ -170,7 +170,7 @@ ATTEMPTS = [
         "facade/cancellation/service.py",
         (
             "a claim is taken over at once",
-            "return self._records.lease_is_over(row)",
+            "return self._repository.lease_is_over(row)",
             "return True",
             f"{AT_MOST_ONCE}::test_many_at_once_share_one_native_call_and_its_answer",
         ),
@@ -182,13 +182,13 @@ ATTEMPTS = [
         ),
         (
             "whoever waited for a refusal begins an attempt",
-            "return row.epoch != joined or row.cause == STALE",
+            "return row.attempt_number != joined or row.cause == STALE",
             "return True",
             f"{AT_MOST_ONCE}::test_many_at_once_share_one_native_call_and_its_answer",
         ),
         (
             "a write is in doubt for whoever waits",
-            "if row.state == State.SENDING and self._records.silence_is_doubt(row):",
+            "if row.state == State.SENDING and self._repository.silence_is_doubt(row):",
             "if row.state == State.SENDING:",
             "tests/test_attempt.py::test_whoever_waits_is_answered_in_time_and_leaves_the_owners_row_alone",
         ),
@@ -206,8 +206,8 @@ ATTEMPTS = [
         ),
         (
             "a repeat is answered without an audit",
-            "        given = self._of_settled(source, request, row, caller)\n        self._ledger.note(row.key, entry, _audit(caller, given.outcome, given.cause))\n",
-            "        given = self._of_settled(source, request, row, caller)\n",
+            "        given = self._of_settled(source, request, row, requester)\n        self._ledger.note(row.key, entry, _audit(requester, given.outcome, given.cause))\n",
+            "        given = self._of_settled(source, request, row, requester)\n",
             ATTEMPT,
         ),
         ("a request that waits waits for ever", "elif remaining() <= self._timers.poll:", "elif False:", ATTEMPT),

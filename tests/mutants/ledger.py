@@ -16,7 +16,12 @@ ON_POSTGRESQL = f"{MESSAGES}::test_what_must_last_is_flushed_where_somebody_has_
 LEDGER_MUTANTS = [
     *of(
         "facade/ledger/statements.py",
-        ("a change expects nothing", " AND {_KNOWN}{same} RETURNING epoch", " AND {_KNOWN} RETURNING epoch", CHANGE),
+        (
+            "a change expects nothing",
+            " AND {_KNOWN}{same} RETURNING attempt_number",
+            " AND {_KNOWN} RETURNING attempt_number",
+            CHANGE,
+        ),
         (
             "what is expected to be empty is never so",
             "IS NOT DISTINCT FROM :expected_{name}",
@@ -59,13 +64,13 @@ LEDGER_MUTANTS = [
         "facade/ledger/store.py",
         (
             "a claim ignores the state that was seen",
-            '("state", "epoch")), seen',
-            '("epoch",)), seen',
+            '("state", "attempt_number")), seen',
+            '("attempt_number",)), seen',
             f"{LEDGER}::test_a_claim_needs_the_row_to_be_as_it_was_seen",
         ),
         (
             "a claim ignores the attempt that was seen",
-            '("state", "epoch")), seen',
+            '("state", "attempt_number")), seen',
             '("state",)), seen',
             f"{LEDGER}::test_a_claim_needs_the_row_to_be_as_it_was_seen",
         ),
@@ -94,7 +99,7 @@ LEDGER_MUTANTS = [
         (
             "SQLite: an attempt number is given again after a purge",
             "SELECT seq FROM sqlite_sequence WHERE name = 'journal'",
-            "SELECT max(epoch) FROM cancellations HAVING max(epoch) IS NOT NULL",
+            "SELECT max(attempt_number) FROM cancellations HAVING max(attempt_number) IS NOT NULL",
             NUMBER,
         ),
         ("SQLite: every commit is quick", "'FULL' if flushed else 'NORMAL'", "'NORMAL'", FLUSHED),

@@ -84,8 +84,8 @@ OUTSIDE = [
         ),
         (
             "a refused connection is doubt",
-            "        return NotDone(Cause.UNREACHABLE if cause",
-            "        return Unknown(Cause.UNREACHABLE if cause",
+            "        return NotExecuted(Cause.UNREACHABLE if cause",
+            "        return OutcomeUnknown(Cause.UNREACHABLE if cause",
             REFUSED,
         ),
         (
@@ -103,7 +103,7 @@ OUTSIDE = [
         (
             "every write is tried twice",
             "return self._exchange(method, path, ids, permit=permit, body=body, headers={**kind, **(headers or {})})",
-            "try:\n            return self._exchange(method, path, ids, permit=permit, body=body, headers={**kind, **(headers or {})})\n        except Unknown:\n            return self._exchange(method, path, ids, permit=permit, body=body, headers={**kind, **(headers or {})})",
+            "try:\n            return self._exchange(method, path, ids, permit=permit, body=body, headers={**kind, **(headers or {})})\n        except OutcomeUnknown:\n            return self._exchange(method, path, ids, permit=permit, body=body, headers={**kind, **(headers or {})})",
             f"{AFTER}[a reset]",
         ),
         (
@@ -138,8 +138,8 @@ OUTSIDE = [
         ),
         (
             "a slot is lost where no thread can be started",
-            "            self._slots.release()\n            raise NotDone",
-            "            raise NotDone",
+            "            self._slots.release()\n            raise NotExecuted",
+            "            raise NotExecuted",
             f"{HTTP}::test_a_process_out_of_threads_refuses_and_loses_no_slot",
         ),
         (
@@ -178,8 +178,8 @@ OUTSIDE = [
         ),
         (
             "an answer that was not read whole is one",
-            "            return HttpAnswer(response.status_code, response.headers, bytes(body))",
-            "            return HttpAnswer(response.status_code, response.headers, b'')",
+            "            return HttpResponse(response.status_code, response.headers, bytes(body))",
+            "            return HttpResponse(response.status_code, response.headers, b'')",
             f"{HTTP}::test_a_body_of_1_mib_after_decoding_is_read",
         ),
         (

@@ -6,7 +6,7 @@ from tests.mutants.mutant import of
 
 RECORDS = "tests/test_records.py"
 STATES = "tests/test_states.py"
-OWNER = '{"state": State.CLAIMED, "epoch": claimed.epoch}'
+OWNER = '{"state": State.CLAIMED, "attempt_number": claimed.attempt_number}'
 WAS = f"{RECORDS}::test_a_row_that_is_not_as_it_was_seen_is_left_as_it_is"
 LAST = f"{RECORDS}::test_what_was_recorded_survives_a_power_cut"
 CLAIMED = f"{RECORDS}::test_a_new_claim_keeps_nothing_of_the_attempt_before"
@@ -22,14 +22,14 @@ TRANSITIONS = [
         ),
         (
             "cancelled may be refused",
-            "    (State.SENDING, Event.STALE): State.CLAIMED,\n",
-            "    (State.SENDING, Event.STALE): State.CLAIMED,\n    (State.CANCELLED, Event.NOT_DONE): State.REFUSED,\n",
+            "    (State.SENDING, Event.VERSION_CONFLICT): State.CLAIMED,\n",
+            "    (State.SENDING, Event.VERSION_CONFLICT): State.CLAIMED,\n    (State.CANCELLED, Event.NOT_EXECUTED): State.REFUSED,\n",
             STATES,
         ),
     ),
     *of(
         "facade/cancellation/repository.py",
-        ("sending ignores the state", OWNER, '{"epoch": claimed.epoch}', WAS),
+        ("sending ignores the state", OWNER, '{"attempt_number": claimed.attempt_number}', WAS),
         ("sending ignores the attempt", OWNER, '{"state": State.CLAIMED}', WAS),
         (
             "sending is not flushed",
@@ -45,13 +45,13 @@ TRANSITIONS = [
         ),
         (
             "a retry ignores the state",
-            'expected = {"state": State.SENDING, "epoch": refused.epoch}',
-            'expected = {"epoch": refused.epoch}',
+            'expected = {"state": State.SENDING, "attempt_number": refused.attempt_number}',
+            'expected = {"attempt_number": refused.attempt_number}',
             WAS,
         ),
         (
             "a retry ignores the attempt",
-            'expected = {"state": State.SENDING, "epoch": refused.epoch}',
+            'expected = {"state": State.SENDING, "attempt_number": refused.attempt_number}',
             'expected = {"state": State.SENDING}',
             WAS,
         ),
@@ -67,7 +67,7 @@ TRANSITIONS = [
             '            "doubt_since": None,\n',
             CLAIMED,
         ),
-        ("a claim keeps a person's verdict", '            "judged": False,\n        }\n', "        }\n", CLAIMED),
+        ("a claim keeps a person's verdict", '            "by_operator": False,\n        }\n', "        }\n", CLAIMED),
         (
             "evidence is fenced by the attempt",
             'detail={"by": by}, fenced=False)',
@@ -76,26 +76,26 @@ TRANSITIONS = [
         ),
         (
             "an outcome ignores the attempt that was seen",
-            "while row is not None and (row.epoch == seen.epoch or not fenced):",
+            "while row is not None and (row.attempt_number == seen.attempt_number or not fenced):",
             "while row is not None:",
             f"{RECORDS}::test_an_outcome_is_of_its_own_attempt",
         ),
         (
             "an outcome ignores the state",
-            'expected = {"state": row.state, "epoch": row.epoch}\n            if self.ledger.change(row.key, expected',
-            'expected = {"epoch": row.epoch}\n            if self.ledger.change(row.key, expected',
+            'expected = {"state": row.state, "attempt_number": row.attempt_number}\n            if self.ledger.change(row.key, expected',
+            'expected = {"attempt_number": row.attempt_number}\n            if self.ledger.change(row.key, expected',
             f"{RECORDS}::test_an_outcome_never_overwrites_what_another_recorded",
         ),
         (
             "an outcome ignores the attempt in the store",
-            'expected = {"state": row.state, "epoch": row.epoch}\n            if self.ledger.change(row.key, expected',
+            'expected = {"state": row.state, "attempt_number": row.attempt_number}\n            if self.ledger.change(row.key, expected',
             'expected = {"state": row.state}\n            if self.ledger.change(row.key, expected',
             f"{RECORDS}::test_an_outcome_is_of_its_own_attempt",
         ),
         (
             "an outcome is not flushed",
-            '"epoch": row.epoch}\n            if self.ledger.change(row.key, expected, {**values, "state": to}, entry, audit)',
-            '"epoch": row.epoch}\n            if self.ledger.change(row.key, expected, {**values, "state": to}, entry, flushed=False)',
+            '"attempt_number": row.attempt_number}\n            if self.ledger.change(row.key, expected, {**values, "state": to}, entry, audit)',
+            '"attempt_number": row.attempt_number}\n            if self.ledger.change(row.key, expected, {**values, "state": to}, entry, flushed=False)',
             LAST,
         ),
         (
@@ -118,50 +118,50 @@ TRANSITIONS = [
         ),
         (
             "a claim is given up whatever became of it",
-            'expected = {"state": State.CLAIMED, "epoch": seen.epoch, "changed_at": seen.changed_at}',
-            'expected = {"epoch": seen.epoch, "changed_at": seen.changed_at}',
+            'expected = {"state": State.CLAIMED, "attempt_number": seen.attempt_number, "changed_at": seen.changed_at}',
+            'expected = {"attempt_number": seen.attempt_number, "changed_at": seen.changed_at}',
             WAS,
         ),
         (
             "another attempt's claim is given up",
-            'expected = {"state": State.CLAIMED, "epoch": seen.epoch, "changed_at": seen.changed_at}',
+            'expected = {"state": State.CLAIMED, "attempt_number": seen.attempt_number, "changed_at": seen.changed_at}',
             'expected = {"state": State.CLAIMED, "changed_at": seen.changed_at}',
             WAS,
         ),
         (
             "a claim made again after a stale version is given up",
-            'expected = {"state": State.CLAIMED, "epoch": seen.epoch, "changed_at": seen.changed_at}',
-            'expected = {"state": State.CLAIMED, "epoch": seen.epoch}',
+            'expected = {"state": State.CLAIMED, "attempt_number": seen.attempt_number, "changed_at": seen.changed_at}',
+            'expected = {"state": State.CLAIMED, "attempt_number": seen.attempt_number}',
             WAS,
         ),
         (
             "a read ignores the state",
-            '("state", "epoch", "negative_reads", "read_due")',
-            '("epoch", "negative_reads", "read_due")',
+            '("state", "attempt_number", "negative_reads", "read_due")',
+            '("attempt_number", "negative_reads", "read_due")',
             WAS,
         ),
         (
             "a read ignores the attempt",
-            '("state", "epoch", "negative_reads", "read_due")',
+            '("state", "attempt_number", "negative_reads", "read_due")',
             '("state", "negative_reads", "read_due")',
             WAS,
         ),
         (
             "two reads count as one",
-            '("state", "epoch", "negative_reads", "read_due")',
-            '("state", "epoch", "read_due")',
+            '("state", "attempt_number", "negative_reads", "read_due")',
+            '("state", "attempt_number", "read_due")',
             WAS,
         ),
         (
             "a read undoes a hint",
-            '("state", "epoch", "negative_reads", "read_due")',
-            '("state", "epoch", "negative_reads")',
+            '("state", "attempt_number", "negative_reads", "read_due")',
+            '("state", "attempt_number", "negative_reads")',
             WAS,
         ),
         (
             "a hint ignores the state",
-            'entry = Entry(event="hint", state=seen.state, epoch=seen.epoch)\n        expected = {"state": seen.state, ',
-            'entry = Entry(event="hint", state=seen.state, epoch=seen.epoch)\n        expected = {',
+            'entry = JournalEntry(event="hint", state=seen.state, attempt_number=seen.attempt_number)\n        expected = {"state": seen.state, ',
+            'entry = JournalEntry(event="hint", state=seen.state, attempt_number=seen.attempt_number)\n        expected = {',
             WAS,
         ),
         (
@@ -177,7 +177,7 @@ TRANSITIONS = [
             f"{RECORDS}::test_a_hint_schedules_nothing_while_an_owner_is_at_work_or_a_read_is_due",
         ),
         (
-            "doubt about a source without reads is nobody's",
+            "doubt about a source without reads is no one's",
             "event = Event.DOUBT if readable else Event.ESCALATE",
             "event = Event.DOUBT",
             f"{RECORDS}::test_doubt_that_cannot_be_read_is_a_persons_at_once",
@@ -196,13 +196,13 @@ TRANSITIONS = [
         ),
         (
             "a lease is as long as a silence",
-            "return self.watch.in_state(row) >= self._timers.lease",
-            "return self.watch.in_state(row) >= self._timers.sending",
+            "return self.observed.in_state(row) >= self._timers.lease",
+            "return self.observed.in_state(row) >= self._timers.sending",
             f"{RECORDS}::test_an_owner_has_the_whole_lease_and_the_whole_silence",
         ),
         (
             "a write is in doubt at once",
-            "return self.watch.in_state(row) >= self._timers.sending",
+            "return self.observed.in_state(row) >= self._timers.sending",
             "return True",
             f"{RECORDS}::test_an_owner_has_the_whole_lease_and_the_whole_silence",
         ),

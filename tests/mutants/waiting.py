@@ -7,7 +7,7 @@ WAITING = [
         "facade/cancellation/observed_times.py",
         (
             "another doubt is the same doubt",
-            '("state", row.key, row.epoch, marker)',
+            '("state", row.key, row.attempt_number, marker)',
             '("state", row.key, marker)',
             "tests/test_watch.py",
         ),
@@ -20,8 +20,8 @@ WAITING = [
         ),
         (
             "another due time is the same",
-            '("due", row.key, row.epoch, row.read_due)',
-            '("due", row.key, row.epoch)',
+            '("due", row.key, row.attempt_number, row.read_due)',
+            '("due", row.key, row.attempt_number)',
             "tests/test_watch.py",
         ),
         (

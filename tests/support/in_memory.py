@@ -4,24 +4,31 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from facade.cancellation.attempt import Means
+from facade.cancellation.attempt import AttemptContext
 from facade.cancellation.budget import Budget
-from facade.cancellation.in_doubt import Doubt
+from facade.cancellation.in_doubt import InDoubtResolver
 from facade.cancellation.reconciler import Reconciler
-from facade.cancellation.repository import Records
-from facade.cancellation.service import Cancellations
-from facade.cancellation.stored_request import Caller
+from facade.cancellation.repository import CancellationRepository
+from facade.cancellation.service import CancellationService
+from facade.cancellation.stored_request import Requester
 from facade.cancellation.timers import Timers
 from facade.clock import Clock
 from facade.fhir.appointment import Identity
 from facade.ledger.tables import EMPTY, Row
-from facade.plugin.configured_source import Source
+from facade.plugin.configured_source import ConfiguredSource
 from facade.plugin.contract import CancelRequest, Capabilities, SourceAdapter
 from tests.explorer.memory import MemoryLedger, Store
 from tests.explorer.source import declared
 
 KEY = ("heim", "1")
-FIRST = {"source": "heim", "appointment_id": "1", "format": 1, "epoch": 7, "wish": {}, "changed_at": 900.0}
+FIRST = {
+    "source": "heim",
+    "appointment_id": "1",
+    "format": 1,
+    "attempt_number": 7,
+    "cancel_request": {},
+    "changed_at": 900.0,
+}
 SEEN = Row(**{**EMPTY, **FIRST, "read_before": False, "state": "in-doubt", "sending_at": 890.0, "version": 1})
 """A row in doubt, as somebody saw it."""
 BOOKED = {"id": "1", "status": "booked"}
@@ -82,26 +89,26 @@ class Bench:
         self.clock = Settable()
         self.timers = Timers()
         self.ledger: Any = MemoryLedger(Store(), self.clock)
-        self.records = Records(self.ledger, self.timers, self.clock)
+        self.repository = CancellationRepository(self.ledger, self.timers, self.clock)
         self.calls = Scripted()
         budget = Budget(answer_within)
-        self.doubt = Doubt(self.records, self.timers, self.clock)
-        self.cancellations = Cancellations(
-            Means(budget=budget, timers=self.timers, records=self.records, explain=False), self.doubt
+        self.doubt = InDoubtResolver(self.repository, self.timers, self.clock)
+        self.cancellations = CancellationService(
+            AttemptContext(budget=budget, timers=self.timers, repository=self.repository, explain=False), self.doubt
         )
-        self.source = Source(
+        self.source = ConfiguredSource(
             name=KEY[0],
-            system=declared(Capabilities(**capabilities), "errors"),
+            plugin=declared(Capabilities(**capabilities), "errors"),
             adapter=self.calls,
             identity=Identity(source="heim", source_system="urn:s", native_system="urn:s:".__add__),
             mapping=None,
             settings={"settle_window": 900.0},
         )
-        self.reconciler = Reconciler([self.source], self.records, self.doubt, self.timers, budget)
+        self.reconciler = Reconciler([self.source], self.repository, self.doubt, self.timers, budget)
 
     def cancel(self, **request: Any) -> Any:
         """The answer to one more request."""
-        return self.cancellations.cancel(self.source, CancelRequest(appointment_id="1", **request), Caller("x", "r"))
+        return self.cancellations.cancel(self.source, CancelRequest(appointment_id="1", **request), Requester("x", "r"))
 
     def put(self, **values: Any) -> Row:
         """This row is in the ledger now, flushed."""

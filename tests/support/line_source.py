@@ -14,22 +14,22 @@ from marshmallow import fields
 
 from facade import (
     AppointmentNotFound,
-    Can,
     Capabilities,
     Cause,
     NativeReasons,
-    NotDone,
+    NotExecuted,
+    OutcomeUnknown,
     SecretFromEnv,
     SourceAdapter,
+    SourcePlugin,
     SourceSettings,
-    SourceSystem,
-    StaleVersion,
-    Unknown,
+    Support,
+    VersionConflict,
     remaining,
 )
 from facade.testing.conformance import TIMINGS
 from facade.testing.simulator import BareSimulator, LogEntry
-from facade.testing.simulator.faults import RETRY_AFTER, Answer, Commit
+from facade.testing.simulator.faults import RETRY_AFTER, Behaviour, Commit
 from tests.support.waiting import join
 
 STATES = {"open": "booked", "gone": "cancelled", "over": "fulfilled"}
@@ -89,20 +89,20 @@ class LineAdapter(SourceAdapter):
 
     def cancel(self, request, current, permit):
         if current is not None and current.get("status") == "fulfilled":
-            raise NotDone(Cause.REFUSED, "the appointment is over")
+            raise NotExecuted(Cause.REFUSED, "the appointment is over")
         version = current["meta"]["versionId"] if current is not None else "0"
         words = ("CANCEL", self.key, request.appointment_id, request.native_reason.code, version)
         return self.translate(self.ask(*words, permit=permit))
 
     def ask(self, *words, permit=None):
-        """The JSON of a good answer. Raises AppointmentNotFound, NotDone, Unknown."""
+        """The JSON of a good answer. Raises AppointmentNotFound, NotExecuted, OutcomeUnknown."""
         line = self.line(*words)
         if not remaining():
-            raise NotDone(Cause.TIMEOUT, "no time left")
+            raise NotExecuted(Cause.TIMEOUT, "no time left")
         try:
             connection = socket.create_connection(self.address, timeout=remaining())
         except OSError:
-            raise NotDone(Cause.UNREACHABLE, "no connection") from None
+            raise NotExecuted(Cause.UNREACHABLE, "no connection") from None
         with connection:
             if permit is not None:
                 permit()
@@ -110,18 +110,18 @@ class LineAdapter(SourceAdapter):
                 connection.sendall(line)
                 answer = self.answer(connection)
             except TimeoutError:
-                raise Unknown(Cause.TIMEOUT, "no answer in time") from None
+                raise OutcomeUnknown(Cause.TIMEOUT, "no answer in time") from None
             except OSError:
-                raise Unknown(Cause.CONNECTION_LOST, "the connection broke") from None
+                raise OutcomeUnknown(Cause.CONNECTION_LOST, "the connection broke") from None
         return self.judge(answer)
 
     def line(self, *words):
         try:
             if not all(words):
-                raise NotDone(Cause.INTERNAL, "an empty word cannot be sent")
+                raise NotExecuted(Cause.INTERNAL, "an empty word cannot be sent")
             return " ".join(quote(word, safe="") for word in words).encode() + b"\n"
         except UnicodeEncodeError:
-            raise NotDone(Cause.INTERNAL, "the id is no text") from None
+            raise NotExecuted(Cause.INTERNAL, "the id is no text") from None
 
     def answer(self, connection):
         received = b""
@@ -130,7 +130,7 @@ class LineAdapter(SourceAdapter):
             more = connection.recv(4096)
             received += more
             if not more or len(received) > LONGEST:
-                raise Unknown(Cause.UNREADABLE, "the answer is cut off or too long")
+                raise OutcomeUnknown(Cause.UNREADABLE, "the answer is cut off or too long")
         return received
 
     def judge(self, answer):
@@ -142,14 +142,18 @@ class LineAdapter(SourceAdapter):
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise Unknown(Cause.UNREADABLE, "the answer means nothing")
+            raise OutcomeUnknown(Cause.UNREADABLE, "the answer means nothing")
         return found
 
     def error(self, words):
         word, _, seconds = words.partition(" ")
         if word in REFUSALS:
-            return NotDone(REFUSALS[word], f"ERR {word}", retry_after=float(seconds) if seconds.isdecimal() else None)
-        return {"unknown": AppointmentNotFound(), "stale": StaleVersion()}.get(word, Unknown(Cause.SERVER_ERROR))
+            return NotExecuted(
+                REFUSALS[word], f"ERR {word}", retry_after=float(seconds) if seconds.isdecimal() else None
+            )
+        return {"unknown": AppointmentNotFound(), "stale": VersionConflict()}.get(
+            word, OutcomeUnknown(Cause.SERVER_ERROR)
+        )
 
     def translate(self, native):
         elements = {
@@ -169,20 +173,20 @@ class UnreadableLineAdapter(LineAdapter):
     """The same of a source that only cancels."""
 
     def read(self, appointment_id):
-        raise NotDone(Cause.UNSUPPORTED, "there is no read")
+        raise NotExecuted(Cause.UNSUPPORTED, "there is no read")
 
 
 class LineSimulator(BareSimulator):
     """Keeps appointments; what its lines cannot show is left out of ``answers``."""
 
-    answers = frozenset(Answer) - {
-        Answer.HTML_404,
-        Answer.JSON_404,
-        Answer.HTML_502,
-        Answer.HTML_200,
-        Answer.ACCEPTED_202,
-        Answer.CUT_HEADERS,
-        Answer.REDIRECT,
+    answers = frozenset(Behaviour) - {
+        Behaviour.HTML_404,
+        Behaviour.JSON_404,
+        Behaviour.HTML_502,
+        Behaviour.HTML_200,
+        Behaviour.ACCEPTED_202,
+        Behaviour.CUT_HEADERS,
+        Behaviour.REDIRECT,
     }
     ended_id = "apt_over"
     odd_status_id = "apt_parked"
@@ -237,15 +241,15 @@ class CaselessSimulator(LineSimulator):
 
 
 SHOWN = {
-    Answer.SERVER_ERROR: "ERR internal",
-    Answer.UNAUTHORIZED: "ERR key",
-    Answer.REFUSED: "ERR refused",
-    Answer.THROTTLED: "ERR busy",
-    Answer.THROTTLED_FOR: f"ERR busy {RETRY_AFTER}",
-    Answer.EMPTY_200: "",
-    Answer.GARBAGE_200: "\x80\xff\x00",
-    Answer.OTHER_JSON_200: 'OK [{"state": "gone"}]',
-    Answer.ERROR_200: 'OK {"error": "refused"}',
+    Behaviour.SERVER_ERROR: "ERR internal",
+    Behaviour.UNAUTHORIZED: "ERR key",
+    Behaviour.REFUSED: "ERR refused",
+    Behaviour.THROTTLED: "ERR busy",
+    Behaviour.THROTTLED_FOR: f"ERR busy {RETRY_AFTER}",
+    Behaviour.EMPTY_200: "",
+    Behaviour.GARBAGE_200: "\x80\xff\x00",
+    Behaviour.OTHER_JSON_200: 'OK [{"state": "gone"}]',
+    Behaviour.ERROR_200: 'OK {"error": "refused"}',
 }
 
 
@@ -265,16 +269,16 @@ class _Handler(socketserver.StreamRequestHandler):
             revision, epoch = simulator.revision, simulator.epoch
             fault = simulator.faults.take(ref, operation)
             acts = fault is None or fault.operation == "read" or fault.commit is Commit.YES
-            shows = fault is not None and fault.answer is Answer.UNCHANGED_200
+            shows = fault is not None and fault.behaviour is Behaviour.UNCHANGED_200
             own = simulator.act("read" if shows else operation, ref, why, version) if acts or shows else ""
-            if fault is not None and fault.answer is Answer.ABOUT_ANOTHER:
+            if fault is not None and fault.behaviour is Behaviour.ABOUT_ANOTHER:
                 with simulator.undone():
                     own = simulator.act("cancel", ref, why, version).replace(f'"{ref}"', f'"{simulator.new_id()}"')
             simulator.log.record(replace(entry, fault=fault and fault.name, changed=simulator.revision != revision))
         if fault and fault.commit is Commit.LATE:
             waiting = (entry, why, version, fault, epoch)
             threading.Thread(target=self.commit_late, args=waiting, daemon=True).start()
-        self.say(fault and fault.answer, own, stopping)
+        self.say(fault and fault.behaviour, own, stopping)
 
     def commit_late(self, entry, why, version, fault, epoch):
         if self.server.stopping.wait(self.server.timings.late_commit):
@@ -288,21 +292,21 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def say(self, answer, own, stopping):
         line = f"{SHOWN.get(answer, own)}\n".encode("latin-1")
-        if answer is Answer.SILENCE:
+        if answer is Behaviour.SILENCE:
             stopping.wait(self.server.timings.silence)
-        elif answer is Answer.RESET:
+        elif answer is Behaviour.RESET:
             self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             os.close(self.request.detach())
-        elif answer is Answer.SLOW_DRIP:
+        elif answer is Behaviour.SLOW_DRIP:
             for byte in line:
                 self.wfile.write(bytes([byte]))
                 if stopping.wait(self.server.timings.drip):
                     break
-        elif answer is Answer.ENDLESS:
+        elif answer is Behaviour.ENDLESS:
             while not stopping.wait(0.01):
                 self.wfile.write(b" " * 65536)
         else:
-            self.wfile.write({Answer.CUT_BODY: line[: len(line) // 2], Answer.TWICE: line * 2}.get(answer, line))
+            self.wfile.write({Behaviour.CUT_BODY: line[: len(line) // 2], Behaviour.TWICE: line * 2}.get(answer, line))
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -330,7 +334,7 @@ def served(simulator, host="127.0.0.1", port=0, timings=TIMINGS):
             join(thread)
 
 
-CAN = Capabilities(versioned_writes=Can.YES, lacks=frozenset({"slot", "appointmentType"}))
+CAN = Capabilities(versioned_writes=Support.FULL, lacks=frozenset({"slot", "appointmentType"}))
 
 
 def reasons(mapped=MAP, codes=CODES, plugin="line"):
@@ -353,10 +357,10 @@ def declared(adapter=LineAdapter, **changes):
         "capabilities": CAN,
         "simulator": LineSimulator,
     }
-    return SourceSystem(**{**facts, **changes})
+    return SourcePlugin(**{**facts, **changes})
 
 
 def declared_without_read(**changes):
     """The declaration of the source that only cancels."""
-    can = replace(CAN, read=Can.CANNOT, versioned_writes=Can.CANNOT)
+    can = replace(CAN, read=Support.NONE, versioned_writes=Support.NONE)
     return declared(UnreadableLineAdapter, **{"capabilities": can, **changes})

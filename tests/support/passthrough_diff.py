@@ -22,7 +22,7 @@ def harm(native: Mapping[str, Any], answer: Mapping[str, Any]) -> list[str]:
 
 
 def _without_absent_actor(participant: dict[str, Any]) -> dict[str, Any]:
-    """Every participant of an answer has an actor; of one that nobody named, it says that there is none."""
+    """Every participant of an answer has an actor; of one that no one named, it says that there is none."""
     absent = [extension["url"] for extension in participant.get("actor", {}).get("extension", ())] == [DATA_ABSENT]
     return {name: value for name, value in participant.items() if name != "actor" or not absent}
 

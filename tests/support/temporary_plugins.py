@@ -35,7 +35,7 @@ def numbers():
 
 
 @hookimpl
-def facade_source_systems():
+def facade_source_plugin():
     yield DECLARED
 """
 DECLARED = {

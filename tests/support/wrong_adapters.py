@@ -15,19 +15,19 @@ from urllib.parse import quote
 
 import structlog
 from facade_fhir_r4.adapter import FhirR4Adapter
-from facade_heim import HeimAdapter, facade_source_systems
+from facade_heim import HeimAdapter, facade_source_plugin
 from marshmallow import EXCLUDE
 
 from facade import (
-    Can,
     CanonicalId,
     Capabilities,
     Cause,
     FacadeError,
-    NotDone,
+    NotExecuted,
+    OutcomeUnknown,
     SourceError,
-    StaleVersion,
-    Unknown,
+    Support,
+    VersionConflict,
     classify,
     deadline,
     remaining,
@@ -76,7 +76,7 @@ class Heim(SourceConformance):
         return {"base_url": url, "api_key_env": "HEIM_API_KEY", "environment": "test"}
 
     def source_system(self):
-        (system,) = facade_source_systems()
+        (system,) = facade_source_plugin()
         return replace(system, adapter=self.Adapter, **self.changes)
 
 
@@ -111,7 +111,7 @@ class TestWritesTwice(Heim):
         def cancel(self, request, current, permit):
             try:
                 given = super().cancel(request, current, permit)
-            except Unknown:
+            except OutcomeUnknown:
                 self._make_sure(request)
                 raise
             self._make_sure(request)
@@ -130,12 +130,12 @@ class TestRetriesAfterSilence(Heim):
             try:
                 with deadline(remaining() / 2):
                     return super().cancel(request, current, permit)
-            except Unknown as error:
+            except OutcomeUnknown as error:
                 if error.cause is not Cause.TIMEOUT:
                     raise
                 try:
                     return super().cancel(request, current, free)
-                except NotDone:
+                except NotExecuted:
                     raise error from None
 
 
@@ -173,7 +173,7 @@ class TestTakesThePermitAfterwards(Heim):
         def cancel(self, request, current, permit):
             try:
                 given = super().cancel(request, current, free)
-            except Unknown:
+            except OutcomeUnknown:
                 permit()
                 raise
             permit()
@@ -189,7 +189,7 @@ class TestSwallowsWhatThePermitRaises(Line):
                 try:
                     permit()
                 except FacadeError:
-                    raise Unknown(Cause.INTERNAL, "no permit") from None
+                    raise OutcomeUnknown(Cause.INTERNAL, "no permit") from None
 
             return super().cancel(request, current, asked)
 
@@ -215,7 +215,7 @@ class TestWritesTwiceOnOnePermitWhenStale(Fhir):
         def _write(self, method, current, body, permit):
             try:
                 return super()._write(method, current, body, permit)
-            except StaleVersion:
+            except VersionConflict:
                 return super()._write(method, current, body, free)
 
 
@@ -306,7 +306,7 @@ class TestSaysNotDoneOfAStaleVersion(Line):
     class Adapter(LineAdapter):
         def error(self, word):
             found = super().error(word)
-            return NotDone(Cause.CONFLICT) if isinstance(found, StaleVersion) else found
+            return NotExecuted(Cause.CONFLICT) if isinstance(found, VersionConflict) else found
 
 
 # What is believed and what is said
@@ -319,10 +319,10 @@ class TestSaysNotDoneOfASilence(Line):
         def cancel(self, request, current, permit):
             try:
                 return super().cancel(request, current, permit)
-            except Unknown as error:
+            except OutcomeUnknown as error:
                 if error.cause is not Cause.TIMEOUT:
                     raise
-                raise NotDone(Cause.TIMEOUT) from None
+                raise NotExecuted(Cause.TIMEOUT) from None
 
 
 class TestTakesTheWriteBackWhenItsReadFails(Line):
@@ -394,7 +394,7 @@ class TestWaitsAsLongAsItLikes(Line):
     class Adapter(LineAdapter):
         def error(self, words):
             found = super().error(words)
-            return NotDone(found.cause, retry_after=60.0) if found.cause is Cause.THROTTLED else found
+            return NotExecuted(found.cause, retry_after=60.0) if found.cause is Cause.THROTTLED else found
 
 
 class TestBelievesAlreadyCancelled(Heim):
@@ -404,7 +404,7 @@ class TestBelievesAlreadyCancelled(Heim):
         def cancel(self, request, current, permit):
             try:
                 return super().cancel(request, current, permit)
-            except Unknown as error:
+            except OutcomeUnknown as error:
                 if error.detail != "HTTP 409":
                     raise
                 return {**current, "status": "cancelled"}
@@ -435,7 +435,7 @@ class TestDoubtsARefusal(Line):
     class Adapter(LineAdapter):
         def error(self, word):
             found = super().error(word)
-            return Unknown(found.cause, found.detail) if word in {"refused", "key"} else found
+            return OutcomeUnknown(found.cause, found.detail) if word in {"refused", "key"} else found
 
 
 class TestDoubtsASourceThatIsDown(Line):
@@ -445,10 +445,10 @@ class TestDoubtsASourceThatIsDown(Line):
         def ask(self, *words, permit=None):
             try:
                 return super().ask(*words, permit=permit)
-            except NotDone as error:
+            except NotExecuted as error:
                 if error.cause is not Cause.UNREACHABLE:
                     raise
-                raise Unknown(error.cause, error.detail) from None
+                raise OutcomeUnknown(error.cause, error.detail) from None
 
 
 class TestGuessesWhatItCannotRead(Line):
@@ -458,7 +458,7 @@ class TestGuessesWhatItCannotRead(Line):
         def read(self, appointment_id):
             try:
                 return super().read(appointment_id)
-            except Unknown:
+            except OutcomeUnknown:
                 return {"resourceType": "Appointment", "id": appointment_id, "meta": {"versionId": "0"}}
 
 
@@ -503,8 +503,8 @@ class TestTakesRefusedCredentialsForAFault(Line):
         def read(self, appointment_id):
             try:
                 return super().read(appointment_id)
-            except NotDone as error:
-                raise Unknown(Cause.SERVER_ERROR, error.detail, retry_after=error.retry_after) from None
+            except NotExecuted as error:
+                raise OutcomeUnknown(Cause.SERVER_ERROR, error.detail, retry_after=error.retry_after) from None
 
 
 class TestTakesAnyAppointmentForTheOneAskedFor(Line):
@@ -521,7 +521,7 @@ class TestKnowsNoUnknownAppointment(Line):
 
     class Adapter(LineAdapter):
         def error(self, word):
-            return Unknown(Cause.SERVER_ERROR) if word == "unknown" else super().error(word)
+            return OutcomeUnknown(Cause.SERVER_ERROR) if word == "unknown" else super().error(word)
 
 
 class TestSaysCancelledOfWhatIsOver(Line):
@@ -564,9 +564,9 @@ class TestTellsTheKeyInAnError(Heim):
         def cancel(self, request, current, permit):
             try:
                 return super().cancel(request, current, permit)
-            except Unknown as error:
+            except OutcomeUnknown as error:
                 told = f"sent with {self._settings['api_key'].reveal()}"
-                raise Unknown(error.cause, told, retry_after=error.retry_after) from None
+                raise OutcomeUnknown(error.cause, told, retry_after=error.retry_after) from None
 
 
 class TestTellsThePatientInAnError(Line):
@@ -576,8 +576,8 @@ class TestTellsThePatientInAnError(Line):
         def judge(self, answer):
             try:
                 return super().judge(answer)
-            except Unknown as error:
-                raise Unknown(error.cause, answer.decode("latin-1")) from None
+            except OutcomeUnknown as error:
+                raise OutcomeUnknown(error.cause, answer.decode("latin-1")) from None
 
 
 class TestLogsThePatient(Line):
@@ -743,7 +743,7 @@ class TestLetsEveryByteProlongTheWait(Line):
                 more = connection.recv(64 * 1024)
                 received += more
                 if not more or len(received) > line_source.LONGEST:
-                    raise Unknown(Cause.UNREADABLE)
+                    raise OutcomeUnknown(Cause.UNREADABLE)
             return received
 
 
@@ -900,7 +900,7 @@ class TestMapsToAReasonThatIsRefused(Line):
 
 class TestDeclaresThatItCannotRead(Line):
     fails = {"test_what_is_declared_unreadable_is_not_read"}
-    changes = {"capabilities": replace(line_source.CAN, read=Can.CANNOT, versioned_writes=Can.CANNOT)}
+    changes = {"capabilities": replace(line_source.CAN, read=Support.NONE, versioned_writes=Support.NONE)}
 
 
 class TestDeclaresToLackWhatItGives(Line):

@@ -28,7 +28,7 @@ from facade.app import assemble, compose
 from facade.cancellation import attempt, native, service, states
 from facade.cancellation.budget import Budget
 from facade.cancellation.timers import Timers
-from facade.errors import AppointmentNotFound, Cause, NotDone, NotFound, SourceError
+from facade.errors import AppointmentNotFound, Cause, NotExecuted, NotFound, SourceError
 from facade.fhir import request as cancel_request
 from facade.fhir.reasons import ReasonMap
 from facade.ledger import engine
@@ -359,8 +359,8 @@ def participants_without_an_actor(exchange, memory):
 @spoiled
 def one_participant_without_an_actor(exchange, memory):
     if exchange.is_appointment:
-        nobody = {"type": [{"text": "attender"}], "status": "needs-action"}
-        exchange.send({**exchange.resource, "participant": [*exchange.resource["participant"], nobody]})
+        no_one = {"type": [{"text": "attender"}], "status": "needs-action"}
+        exchange.send({**exchange.resource, "participant": [*exchange.resource["participant"], no_one]})
 
 
 # What goes in
@@ -494,27 +494,27 @@ def doubt_is_not_looked_into_at_once():
 
 @broken
 def another_status_undoes_a_cancel():
-    cancel = service.Cancellations.cancel
+    cancel = service.CancellationService.cancel
 
-    def undone(self, source, request, caller, **kwargs):
+    def undone(self, source, request, client, **kwargs):
         if request.unsupported:
-            return self._proposed(source, request, NotDone(Cause.UNSUPPORTED), text=request.unsupported)
-        return cancel(self, source, request, caller, **kwargs)
+            return self._proposed(source, request, NotExecuted(Cause.UNSUPPORTED), text=request.unsupported)
+        return cancel(self, source, request, client, **kwargs)
 
-    service.Cancellations.cancel = undone
+    service.CancellationService.cancel = undone
 
 
 @broken
 def every_repeat_is_sent():
-    settled = service.Cancellations._of_settled
+    settled = service.CancellationService._of_settled
 
-    def sent(self, source, request, row, caller):
+    def sent(self, source, request, row, client):
         with contextlib.suppress(SourceError):
             reason = source.mapping.choose(request.codings)
             source.adapter.cancel(replace(request, native_reason=reason), None, lambda: None)
-        return settled(self, source, request, row, caller)
+        return settled(self, source, request, row, client)
 
-    service.Cancellations._of_settled = sent
+    service.CancellationService._of_settled = sent
 
 
 @broken
@@ -542,7 +542,7 @@ def a_gateways_404_believed():
 @broken
 def not_found_whatever_was_seen():
     def not_found(self, error):
-        self._not_done(NotDone(Cause.CONFLICT, error.detail), None, cause=attempt.NOT_FOUND)
+        self._not_executed(NotExecuted(Cause.CONFLICT, error.detail), None, cause=attempt.NOT_FOUND)
         raise NotFound(attempt.NOT_KNOWN)
 
     attempt.Attempt._not_found = not_found
@@ -554,7 +554,7 @@ def sent_without_a_read():
 
     def unread(self):
         try:
-            native.read(self._source, self._row.appointment_id, self._means.budget.read)
+            native.read(self._source, self._row.appointment_id, self._context.budget.read)
         except AppointmentNotFound:
             pass
         except SourceError:
@@ -570,7 +570,7 @@ def sent_although_another_has_cancelled():
 
     def blind(self):
         with contextlib.suppress(SourceError):
-            current = native.read(self._source, self._row.appointment_id, self._means.budget.read)
+            current = native.read(self._source, self._row.appointment_id, self._context.budget.read)
             if native.is_cancelled(current):
                 return self._send_once(current)
         return run(self)
@@ -580,17 +580,17 @@ def sent_although_another_has_cancelled():
 
 @broken
 def only_the_sources_present_word_counts():
-    settled = service.Cancellations._of_settled
+    settled = service.CancellationService._of_settled
 
-    def forgetful(self, source, request, row, caller):
+    def forgetful(self, source, request, row, client):
         if row.state == states.State.CANCELLED:
             try:
                 native.read(source, request.appointment_id, 1.0)
             except SourceError as error:
                 return self._proposed(source, request, error)
-        return settled(self, source, request, row, caller)
+        return settled(self, source, request, row, client)
 
-    service.Cancellations._of_settled = forgetful
+    service.CancellationService._of_settled = forgetful
 
 
 @broken

@@ -6,13 +6,13 @@ from facade.testing.conformance.failures import Faulty
 from facade.testing.conformance.happy_path import Ordinary
 from facade.testing.conformance.responses import Answers
 from facade.testing.conformance.secrecy import Secrecy
-from facade.testing.conformance.write_permits import Permits
+from facade.testing.conformance.write_permits import WritePermits
 
 __all__ = ["TIMINGS", "SourceConformance"]
 
 
 # pytest begins with the last of them: what is declared, and the ordinary, come before what fails.
-class SourceConformance(Secrecy, Faulty, Permits, Answers, Ordinary, Declared):
+class SourceConformance(Secrecy, Faulty, WritePermits, Answers, Ordinary, Declared):
     """Every test that a source passes, run through the real use case on a real ledger.
 
     A plugin's whole test file::

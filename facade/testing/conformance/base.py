@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 
 from facade.errors import ConfigurationError, FacadeError, SourceError
-from facade.plugin.contract import Appointment, Can, CancelRequest, SourceSystem
+from facade.plugin.contract import Appointment, CancelRequest, SourcePlugin, Support
 from facade.plugin.registry import load_plugin
 from facade.testing.conformance import fault_runs
 from facade.testing.conformance.harness import HL7_CODE, ROOM, Bench, Trial
@@ -48,11 +48,11 @@ def not_yet(what: str) -> NoReturn:
     pytest.skip(f"not yet: {what}")
 
 
-def only_if_readable(system: SourceSystem) -> None:
+def only_if_readable(system: SourcePlugin) -> None:
     """Switch a test off for a source that is not read, and say which kind of not."""
-    if system.capabilities.read is Can.CANNOT:
+    if system.capabilities.read is Support.NONE:
         cannot("this source has no read (Capabilities.read)")
-    if system.capabilities.read is Can.NOT_YET:
+    if system.capabilities.read is Support.NOT_IMPLEMENTED:
         not_yet("this plugin does not read (Capabilities.read)")
 
 
@@ -91,10 +91,10 @@ class Kit:
         """The source's table in the configuration, without ``plugin``; ``url`` is where the simulator is reached."""
         raise NotImplementedError(f"{type(self).__name__} has no settings; write settings(self, url)")
 
-    def source_system(self) -> SourceSystem:
+    def source_system(self) -> SourcePlugin:
         """The declaration under test: the installed plugin's."""
         try:
-            return load_plugin(self.plugin).system
+            return load_plugin(self.plugin).declaration
         except ConfigurationError as error:
             fail("; and ".join(error.problems))
 
@@ -161,9 +161,9 @@ class Under:
         """The run under this fault. Skips the test where the fault cannot be."""
         fault = FAULTS[name]
         if not self.possible(name):
-            cannot(f"its transport shows no source that {fault.answer.value} (Simulator.answers)")
+            cannot(f"its transport shows no source that {fault.behaviour.value} (Simulator.behaviours)")
         if fault.operation == "read":
-            only_if_readable(self._bench.system)
+            only_if_readable(self._bench.plugin)
         if name not in self._made:
             try:
                 self._made[name] = fault_runs.run(self._bench, name)
@@ -173,11 +173,11 @@ class Under:
 
     def possible(self, name: str) -> bool:
         """Whether the simulator's transport can show this fault."""
-        return FAULTS[name].answer in self._bench.simulator.answers
+        return FAULTS[name].behaviour in self._bench.simulator.behaviours
 
     def every(self) -> list[fault_runs.Run]:
         """The runs under every fault that there can be."""
-        readable = self._bench.system.capabilities.read is Can.YES
+        readable = self._bench.plugin.capabilities.read is Support.FULL
         return [
             self(name)
             for name, fault in FAULTS.items()

@@ -10,7 +10,7 @@ from facade.errors import ConfigurationError, NotFound, SourceError
 from facade.fhir import ids
 from facade.fhir.reasons import SYSTEM, hl7_codes
 from facade.plugin import plugin_validation
-from facade.plugin.contract import Can, Coding
+from facade.plugin.contract import Coding, Support
 from facade.testing.conformance import id_spellings, readme
 from facade.testing.conformance.base import Kit, cannot, fail, must, not_yet, prepare
 from facade.testing.conformance.harness import SAID, Bench, Trial
@@ -25,8 +25,8 @@ class Declared(Kit):
     """What can be said of a plugin before anything is cancelled."""
 
     def test_the_declaration_is_in_order(self) -> None:
-        """Declare what facade.SourceSystem describes."""
-        found = [f"SourceSystem: {problem}" for problem in plugin_validation.problems(self.source_system())]
+        """Declare what facade.SourcePlugin describes."""
+        found = [f"SourcePlugin: {problem}" for problem in plugin_validation.problems(self.source_system())]
         must(not found, "; and ".join(found))
 
     def test_the_settings_build_an_adapter(self, bench: Bench) -> None:
@@ -75,14 +75,14 @@ class Declared(Kit):
         try:
             tables = readme.examples(self.readme(), self.plugin)
         except ValueError as error:
-            fail(f"README.md has a ```toml block that is not TOML ({error}); mend it")
+            fail(f"README.md has a ```toml block that is not TOML ({error}); fix it")
         wanted = f'a ```toml block with [sources.NAME] and plugin = "{self.plugin}"'
         must(tables, f"README.md has no example configuration; add {wanted}")
         for table in tables.values():
             try:
                 bench.build_table(table, Record())
             except ConfigurationError as error:
-                step = "mend the example, or add its variable to secrets, its file to files"
+                step = "fix the example, or add its variable to secrets, its file to files"
                 fail(f"README.md has an example that does not load ({'; '.join(error.problems)}); {step}")
 
     def test_the_simulators_ids_fit_the_id_pattern(self, bench: Bench) -> None:
@@ -90,7 +90,7 @@ class Declared(Kit):
         simulator = bench.simulator
         for appointment_id in (*simulator.seeds(simulator.clock.now()), simulator.new_id()):
             try:
-                ids.resolve(appointment_id, bench.system.id_pattern)
+                ids.resolve(appointment_id, bench.plugin.id_pattern)
             except NotFound:
                 step = "widen the pattern, seed another id, or override new_id"
                 fail(f"the simulator's id {appointment_id!r} does not fit id_pattern; {step}")
@@ -98,10 +98,10 @@ class Declared(Kit):
     def test_the_canonical_form_of_an_id_is_one_of_its_spellings(self, bench: Bench) -> None:
         """Let canonical_id.form give an id that id_pattern accepts, and give its own result back unchanged."""
         source, simulator = bench.build(), bench.simulator
-        if source.system.canonical_id is None:
-            cannot("each spelling is another appointment (SourceSystem.canonical_id)")
+        if source.plugin.canonical_id is None:
+            cannot("each spelling is another appointment (SourcePlugin.canonical_id)")
         for known in (*simulator.seeds(simulator.clock.now()), simulator.new_id()):
-            for spelling in (known, *simulator.equal_ids(known), *id_spellings.of(known, source.system.id_pattern)):
+            for spelling in (known, *simulator.equal_ids(known), *id_spellings.of(known, source.plugin.id_pattern)):
                 try:
                     form = source.canonical(spelling)
                     again = source.canonical(form)
@@ -118,7 +118,7 @@ class Declared(Kit):
             known = [trial.appointment(), trial.appointment(1)]
             numbers = [one for one in trial.simulator.seeds(trial.simulator.clock.now()) if one.isdecimal()]
             for appointment_id in (*known, *numbers[:2]):
-                for spelling in id_spellings.of(appointment_id, trial.source.system.id_pattern):
+                for spelling in id_spellings.of(appointment_id, trial.source.plugin.id_pattern):
                     if trial.simulator.get(spelling) is None or spelling in trial.simulator.equal_ids(appointment_id):
                         found = id_spellings.finds(trial, appointment_id, spelling)
                         same = trial.source.canonical(spelling) == trial.source.canonical(appointment_id)
@@ -133,7 +133,7 @@ class Declared(Kit):
         """Describe the source's own ids with id_pattern, and no more."""
         hostile = HOSTILE[kind].format(next(iter(bench.simulator.fault_ids())))
         try:
-            ids.resolve(hostile, bench.system.id_pattern)
+            ids.resolve(hostile, bench.plugin.id_pattern)
         except NotFound:
             return
         except ValueError:
@@ -154,7 +154,7 @@ class Declared(Kit):
         """Map all 32 HL7 codes, or their parents, to native codes."""
         mapping = bench.build().mapping
         if mapping is None:
-            cannot("this source takes no reason (SourceSystem.reasons)")
+            cannot("this source takes no reason (SourcePlugin.reasons)")
         found = replace(mapping, fallback=None).choose([Coding(SYSTEM, code)])
         must(found, f'the reason "{code}" reaches no native code; add it, or its parent, to the ConceptMap')
 
@@ -163,7 +163,7 @@ class Declared(Kit):
         with bench.trial() as trial:
             mapping = trial.source.mapping
             if mapping is None:
-                cannot("this source takes no reason (SourceSystem.reasons)")
+                cannot("this source takes no reason (SourcePlugin.reasons)")
             appointment_id = trial.appointment()
             seeded = trial.simulator.get(appointment_id)
             must(seeded, f"there is no seeded appointment {appointment_id}; seed one for each of fault_ids()")
@@ -193,7 +193,7 @@ class Declared(Kit):
         """Send request.native_reason.code: a lost reason tells the patient that somebody else cancelled."""
         request, _ = prepare(trial, appointment_id := trial.appointment())
         if request.native_reason is None:
-            cannot("this source takes no reason (SourceSystem.reasons)")
+            cannot("this source takes no reason (SourcePlugin.reasons)")
         trial.cancel(appointment_id)
         cancels = [entry for entry in trial.entries(appointment_id) if entry.operation == "cancel"]
         must(cancels, "an ordinary cancel sends nothing; make it work first")
@@ -203,23 +203,23 @@ class Declared(Kit):
 
     def test_the_note_reaches_the_source(self, trial: Trial) -> None:
         """Send request.note where the source takes a text with a cancel, and declare Capabilities.note."""
-        declared = trial.source.system.capabilities.note
-        if declared is Can.NOT_YET:
+        declared = trial.source.plugin.capabilities.note
+        if declared is Support.NOT_IMPLEMENTED:
             not_yet("this plugin sends no note, or not always (Capabilities.note)")
         trial.outcome(appointment_id := trial.appointment())
         cancels = [entry for entry in trial.entries(appointment_id) if entry.operation == "cancel"]
         must(cancels, "an ordinary cancel sends nothing; make it work first")
         sent = any(was_sent(SAID, entry.path, entry.body) for entry in cancels)
-        if declared is Can.CANNOT:
-            must(not sent, "the note reaches the source; declare Capabilities(note=Can.YES)")
+        if declared is Support.NONE:
+            must(not sent, "the note reaches the source; declare Capabilities(note=Support.FULL)")
             cannot("this source takes no text with a cancel (Capabilities.note)")
         must(sent, "the note does not reach the source; send request.note, or take it out of Capabilities.note")
 
     def test_a_webhook_about_nothing_known_is_ignored(self, bench: Bench) -> None:
         """Return None from webhook for a body that is about no appointment."""
-        webhook = bench.system.webhook
+        webhook = bench.plugin.webhook
         if webhook is None:
-            cannot("this source sends no webhooks (SourceSystem.webhook)")
+            cannot("this source sends no webhooks (SourcePlugin.webhook)")
         settings = bench.build().settings
         for body in _NOT_ABOUT_ANY:
             try:

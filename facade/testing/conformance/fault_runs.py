@@ -4,22 +4,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from facade.errors import AppointmentNotFound, FacadeError, NotDone, NotFound, SourceError, Unavailable
+from facade.errors import AppointmentNotFound, FacadeError, NotExecuted, NotFound, SourceError, Unavailable
 from facade.plugin.contract import Appointment
 from facade.testing.conformance.harness import ROOM, Bench, Shares
 from facade.testing.conformance.recording_adapter import Call
 from facade.testing.simulator import LogEntry
-from facade.testing.simulator.faults import FAULTS, Answer, Commit, Fault
+from facade.testing.simulator.faults import FAULTS, Behaviour, Commit, Fault
 
-_SILENT = {Answer.SILENCE, Answer.SLOW_DRIP}
-_OWN_REFUSALS = {Answer.UNAUTHORIZED, Answer.REFUSED, Answer.THROTTLED, Answer.THROTTLED_FOR}
+_SILENT = {Behaviour.SILENCE, Behaviour.SLOW_DRIP}
+_OWN_REFUSALS = {Behaviour.UNAUTHORIZED, Behaviour.REFUSED, Behaviour.THROTTLED, Behaviour.THROTTLED_FOR}
 # Seconds given to what never ends. A verdict is believed only if it stands with more of them: the machine may be slow.
 PATIENCE = (0.4, 2.0)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One cancel through the facade: what the caller was told, what the adapter did, what the source received."""
+    """One cancel through the facade: what the client was told, what the adapter did, what the source received."""
 
     fault: Fault
     told: str
@@ -39,7 +39,7 @@ class Run:
 def run(bench: Bench, name: str) -> Run:
     """Cancel the appointment that is armed with this fault."""
     fault = FAULTS[name]
-    for patience in PATIENCE if fault.answer in _SILENT else (ROOM,):
+    for patience in PATIENCE if fault.behaviour in _SILENT else (ROOM,):
         part = "read" if fault.operation == "read" else "write"
         found = _once(bench, fault, Shares(**{part: patience}))
         if not any(problem(found) for problem in PROBLEMS):
@@ -63,7 +63,7 @@ def _once(bench: Bench, fault: Fault, budget: Shares) -> Run:
 
 
 def wrong_end(run: Run) -> str:
-    """What is wrong with what the caller was told."""
+    """What is wrong with what the client was told."""
     expected = _expected(run)
     if run.told in expected:
         return ""
@@ -71,10 +71,10 @@ def wrong_end(run: Run) -> str:
     if run.told == "not found":
         step = "take a 404 for the source's word only in the source's own error shape"
     elif run.told == "cancelled":
-        step = "return status cancelled only on the source's own evidence, and raise Unknown for everything else"
+        step = "return status cancelled only on the source's own evidence, and raise OutcomeUnknown for everything else"
     else:
-        step = "raise Unknown after a write that proved nothing, so that the facade reads and finds out"
-    return f"{run.under} the caller is told {run.told} and must be told {wanted}; {step}"
+        step = "raise OutcomeUnknown after a write that proved nothing, so that the facade reads and finds out"
+    return f"{run.under} the client is told {run.told} and must be told {wanted}; {step}"
 
 
 def _expected(run: Run) -> set[str]:
@@ -104,14 +104,15 @@ def wrong_writes(run: Run) -> str:
 
 
 def wrong_certainty(run: Run) -> str:
-    """A write said to be surely not executed although nobody can know."""
-    if run.fault.answer in _OWN_REFUSALS:
+    """A write said to be surely not executed although no one can know."""
+    if run.fault.behaviour in _OWN_REFUSALS:
         return ""
     for call in run.calls:
         said = type(call.error).__name__
-        if call.permits and isinstance(call.error, (NotDone, AppointmentNotFound)):
+        if call.permits and isinstance(call.error, (NotExecuted, AppointmentNotFound)):
             return (
-                f"{run.under} the adapter raises {said} from cancel; the write may have been executed, so raise Unknown"
+                f"{run.under} the adapter raises {said} from cancel; the write may have been executed, "
+                "so raise OutcomeUnknown"
             )
     return ""
 
@@ -126,7 +127,7 @@ def wrong_kind(run: Run) -> str:
 
 def strange(call: Call) -> str:
     """What an adapter may neither raise nor return."""
-    only = "return an Appointment, or raise facade.AppointmentNotFound, NotDone or Unknown"
+    only = "return an Appointment, or raise facade.AppointmentNotFound, NotExecuted or OutcomeUnknown"
     if call.error is not None and not isinstance(call.error, (SourceError, Unavailable)):
         kind = "facade." if isinstance(call.error, FacadeError) else ""
         return f"the adapter raises {kind}{type(call.error).__name__} from {call.operation}; {only}"

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from facade.errors import AppointmentNotFound, NotDone, SourceError, Unknown
+from facade.errors import AppointmentNotFound, NotExecuted, OutcomeUnknown, SourceError
 from facade.testing.conformance.base import TIMINGS, Kit, cannot, eventually, fail, must, only_if_readable, prepare
 from facade.testing.conformance.harness import ROOM, Trial
 
@@ -14,7 +14,7 @@ class Ordinary(Kit):
     """Nothing is broken, and everything must be right."""
 
     def test_a_cancel_ends_in_cancelled(self, trial: Trial) -> None:
-        """Return the cancelled appointment from cancel, or raise Unknown so that the facade reads it."""
+        """Return the cancelled appointment from cancel, or raise OutcomeUnknown so that the facade reads it."""
         told = trial.outcome(trial.appointment())
         said = ", ".join(f"{type(c.error).__name__} from {c.operation}" for c in trial.record.calls if c.error)
         must(told == "cancelled", f"an ordinary cancel ends in {told} ({said}); return the appointment as cancelled")
@@ -114,7 +114,7 @@ class Ordinary(Kit):
 
     def test_a_silent_appointment_keeps_no_other_waiting(self, trial: Trial) -> None:
         """Hold no lock and no single connection while the source is waited for."""
-        limit = trial.source.system.capabilities.max_connections
+        limit = trial.source.plugin.capabilities.max_connections
         if limit == 1:
             cannot("this source takes one connection at once (Capabilities.max_connections)")
         silent, other = trial.faulty("timeout-before-commit"), trial.appointment()
@@ -135,7 +135,7 @@ class Ordinary(Kit):
 
     def test_what_another_cancelled_is_not_written_to(self, trial: Trial) -> None:
         """Tell status cancelled from read once the source says so."""
-        only_if_readable(trial.source.system)
+        only_if_readable(trial.source.plugin)
         told = trial.cancel_by_another(appointment_id := trial.appointment())
         must(told == "cancelled", "an ordinary cancel does not end in cancelled; make that work first")
         told, writes = trial.outcome(appointment_id), trial.writes(appointment_id)
@@ -153,13 +153,13 @@ class Ordinary(Kit):
 
     def test_what_is_declared_readable_is_read(self, trial: Trial) -> None:
         """Read where Capabilities.read says so, and give the appointment's status."""
-        only_if_readable(trial.source.system)
+        only_if_readable(trial.source.plugin)
         found = _given(lambda: trial.read_directly(trial.appointment()), "an ordinary read")
         must(found.get("status"), "an ordinary read gives no status; give the FHIR status of the native one")
         must(found["status"] != "cancelled", "an ordinary appointment is read as cancelled; translate its status")
 
     def test_what_is_declared_unreadable_is_not_read(self, trial: Trial) -> None:
-        """Raise NotDone(Cause.UNSUPPORTED) from read where Capabilities.read is not YES."""
+        """Raise NotExecuted(Cause.UNSUPPORTED) from read where Capabilities.read is not YES."""
         if trial.readable:
             cannot("this source has a read (Capabilities.read)")
         try:
@@ -167,13 +167,13 @@ class Ordinary(Kit):
         except SourceError:
             trial.outcome(appointment_id := trial.appointment(1))
             reads = trial.simulator.log.count("read", appointment_id)
-            must(not reads, "a source that is declared unreadable was read; declare Capabilities(read=Can.YES)")
+            must(not reads, "a source that is declared unreadable was read; declare Capabilities(read=Support.FULL)")
         else:
-            fail("a source that is declared unreadable can be read; declare Capabilities(read=Can.YES)")
+            fail("a source that is declared unreadable can be read; declare Capabilities(read=Support.FULL)")
 
     def test_a_read_tells_what_is_there_now(self, trial: Trial) -> None:
         """Ask the source at every read."""
-        only_if_readable(trial.source.system)
+        only_if_readable(trial.source.plugin)
         appointment_id = trial.appointment()
         _given(lambda: trial.read_directly(appointment_id), "an ordinary read")
         trial.cancel_by_another(appointment_id)
@@ -183,7 +183,7 @@ class Ordinary(Kit):
 
     def test_an_answer_about_another_appointment_is_refused(self, trial: Trial) -> None:
         """Take the id from what the source answered, never from what was asked for."""
-        only_if_readable(trial.source.system)
+        only_if_readable(trial.source.plugin)
         asked, other = trial.appointment(0), trial.appointment(1)
         native = trial.simulator.get(other)
         if other not in _words(native):
@@ -200,19 +200,19 @@ class Ordinary(Kit):
         )
 
     def test_an_appointment_that_is_over_is_not_cancelled(self, trial: Trial) -> None:
-        """Refuse what cannot be cancelled, or let the source refuse it: raise NotDone."""
+        """Refuse what cannot be cancelled, or let the source refuse it: raise NotExecuted."""
         ended = trial.simulator.ended_id
         if ended is None:
             cannot("the simulator has no appointment that is over (Simulator.ended_id)")
         told = trial.outcome(ended)
-        must(told == "proposed", f"an appointment that is over is told {told}; raise NotDone for it")
+        must(told == "proposed", f"an appointment that is over is told {told}; raise NotExecuted for it")
 
     def test_a_native_status_without_a_fhir_word_is_left_out(self, trial: Trial) -> None:
-        """Leave status out for a native status that nobody mapped; never default it."""
+        """Leave status out for a native status that no one mapped; never default it."""
         odd = trial.simulator.odd_status_id
         if odd is None:
             cannot("the simulator has no status without a FHIR word (Simulator.odd_status_id)")
-        only_if_readable(trial.source.system)
+        only_if_readable(trial.source.plugin)
         try:
             found = trial.read_directly(odd)
         except SourceError:
@@ -222,22 +222,22 @@ class Ordinary(Kit):
 
     def test_a_second_native_cancel_does_what_is_declared(self, trial: Trial) -> None:
         """Declare repeat as the source behaves, and believe "already cancelled" only after a read."""
-        declared = trial.source.system.repeat
+        declared = trial.source.plugin.repeat
         if declared == "harmful":
-            cannot('a second cancel is harmful (SourceSystem.repeat = "harmful"), so none is sent')
+            cannot('a second cancel is harmful (SourcePlugin.repeat = "harmful"), so none is sent')
         request, current = prepare(trial, appointment_id := trial.appointment())
         trial.cancel_by_another(appointment_id)
         try:
             trial.cancel_directly(request, current, lambda: None)
-        except NotDone as error:
-            must(declared == "errors", f"a second cancel raises NotDone ({error}); declare repeat as it is")
-        except (AppointmentNotFound, Unknown):
+        except NotExecuted as error:
+            must(declared == "errors", f"a second cancel raises NotExecuted ({error}); declare repeat as it is")
+        except (AppointmentNotFound, OutcomeUnknown):
             return
         else:
             operations = [entry.operation for entry in trial.entries(appointment_id)]
             read_after = "read" in operations[operations.index("cancel") :] if "cancel" in operations else True
             believed = declared == "errors" and not read_after
-            must(not believed, "a second cancel is taken for this one's success without a read; raise Unknown")
+            must(not believed, "a second cancel is taken for this one's success without a read; raise OutcomeUnknown")
 
 
 def _given(act: Any, what: str) -> dict[str, Any]:

@@ -10,24 +10,24 @@ from typing import Any, ClassVar, Protocol
 
 from facade.app import Facade, compose
 from facade.cancellation.budget import Budget
-from facade.cancellation.stored_request import Caller
+from facade.cancellation.stored_request import Requester
 from facade.cancellation.timers import Timers
 from facade.config import Config, absolute
 from facade.deadline import deadline
-from facade.errors import Cause, ConfigurationError, NotFound, SourceError, Unavailable, Unknown
+from facade.errors import Cause, ConfigurationError, NotFound, OutcomeUnknown, SourceError, Unavailable
 from facade.fhir.reasons import SYSTEM
 from facade.ledger import migrate
 from facade.ledger.engine import connect
 from facade.ledger.store import Ledger
 from facade.plugin import registry
-from facade.plugin.configured_source import Source
-from facade.plugin.contract import Appointment, CancelRequest, Coding, Permit, SourceSystem
-from facade.plugin.registry import Plugin
+from facade.plugin.configured_source import ConfiguredSource
+from facade.plugin.contract import Appointment, CancelRequest, Coding, SourcePlugin, WritePermit
+from facade.plugin.registry import InstalledPlugin
 from facade.testing.conformance import source_log
 from facade.testing.conformance.log_capture import hearing
 from facade.testing.conformance.recording_adapter import Record, recorded
 from facade.testing.simulator import BareSimulator, LogEntry
-from facade.testing.simulator.faults import Answer
+from facade.testing.simulator.faults import Behaviour
 
 SOURCE_SYSTEM = "urn:fhir-facade:source-system"
 HL7_CODE = "pat-mv"
@@ -68,7 +68,7 @@ class Author(Protocol):
     def settings(self, url: str) -> dict[str, Any]:
         """The source's table in the configuration."""
 
-    def source_system(self) -> SourceSystem:
+    def source_system(self) -> SourcePlugin:
         """The declaration under test."""
 
     def serve(self, simulator: BareSimulator) -> AbstractContextManager[str]:
@@ -81,7 +81,7 @@ class Trial:
 
     bench: "Bench"
     facade: Facade
-    source: Source
+    source: ConfiguredSource
     record: Record
     lines: list[str] = field(default_factory=list)
 
@@ -99,7 +99,7 @@ class Trial:
         """The id of an appointment that can be cancelled, without a fault; each number is another one."""
         # The faults of reads have the ones to spare; the one that is silent stays as it is.
         faults = self.simulator.fault_ids().items()
-        found = [one for one, fault in faults if fault.operation == "read" and fault.answer is not Answer.SILENCE]
+        found = [one for one, fault in faults if fault.operation == "read" and fault.behaviour is not Behaviour.SILENCE]
         self.simulator.faults.disarm(found[number])
         return found[number]
 
@@ -117,11 +117,11 @@ class Trial:
 
     def cancel(self, appointment_id: str) -> Appointment:
         """The facade's answer to a cancel. Raises NotFound, Unavailable."""
-        caller = Caller("conformance")
-        return self.facade.cancellations.cancel(self.source, self.request(appointment_id), caller).appointment
+        requester = Requester("conformance")
+        return self.facade.cancellations.cancel(self.source, self.request(appointment_id), requester).appointment
 
     def outcome(self, appointment_id: str) -> str:
-        """What a caller is told about a cancel, in a word or two."""
+        """What a requester is told about a cancel, in a word or two."""
         try:
             return str(self.cancel(appointment_id)["status"])
         except NotFound:
@@ -134,11 +134,11 @@ class Trial:
         return self.facade.cancellations.read(self.source, appointment_id).appointment
 
     def read_directly(self, appointment_id: str, seconds: float = ROOM) -> Any:
-        """What the adapter itself gives or raises; what is no SourceError is Unknown, as the use case has it."""
+        """What the adapter itself gives or raises; what is no SourceError is OutcomeUnknown, as the use case has it."""
         return _direct(seconds, lambda: self.source.adapter.read(appointment_id))
 
     def cancel_directly(
-        self, request: CancelRequest, current: Appointment | None, permit: Permit, seconds: float = ROOM
+        self, request: CancelRequest, current: Appointment | None, permit: WritePermit, seconds: float = ROOM
     ) -> Any:
         """What the adapter itself gives or raises, likewise; what the permit raises comes through."""
         return _direct(seconds, lambda: self.source.adapter.cancel(request, current, permit))
@@ -174,7 +174,7 @@ class Trial:
         return source_log.other_writes(self.simulator, self.record, appointment_id)
 
 
-def same_id(source: Source, found: Any, appointment_id: str) -> bool:
+def same_id(source: ConfiguredSource, found: Any, appointment_id: str) -> bool:
     """Whether two ids are spellings of one; what is no id of the source is another one."""
     try:
         return isinstance(found, str) and source.canonical(found) in (appointment_id, source.canonical(appointment_id))
@@ -189,7 +189,7 @@ def _direct(seconds: float, act: Callable[[], Any]) -> Any:
     except (SourceError, Unavailable):
         raise
     except Exception as error:
-        raise Unknown(Cause.INTERNAL, type(error).__name__) from error
+        raise OutcomeUnknown(Cause.INTERNAL, type(error).__name__) from error
 
 
 class Bench:
@@ -198,10 +198,10 @@ class Bench:
     def __init__(self, author: Author) -> None:
         self._author = author
         self._stack = ExitStack()
-        self.system = author.source_system()
-        if self.system.simulator is None:
-            raise ConfigurationError("there is no simulator; name one in the declaration: SourceSystem(simulator=…)")
-        self.simulator = self.system.simulator()
+        self.plugin = author.source_system()
+        if self.plugin.simulator is None:
+            raise ConfigurationError("there is no simulator; name one in the declaration: SourcePlugin(simulator=…)")
+        self.simulator = self.plugin.simulator()
         self._numbers = itertools.count(1)
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="facade-conformance-")))
         for name, text in author.files.items():
@@ -218,24 +218,28 @@ class Bench:
 
     def gone(self) -> str:
         """Where a simulator was served and is no more."""
-        if self.system.simulator is None:
+        if self.plugin.simulator is None:
             raise AssertionError("the bench has one")
-        with self._author.serve(self.system.simulator()) as url:
+        with self._author.serve(self.plugin.simulator()) as url:
             return url
 
-    def build(self, *, url: str | None = None, record: Record | None = None, **settings: Any) -> Source:
+    def build(self, *, url: str | None = None, record: Record | None = None, **settings: Any) -> ConfiguredSource:
         """The source as configured. Raises ConfigurationError."""
         table = {"plugin": self._author.plugin, **self._author.settings(url or self.url), **settings}
         return self.build_table(table, record or Record())
 
-    def build_table(self, table: Mapping[str, Any], record: Record) -> Source:
+    def build_table(self, table: Mapping[str, Any], record: Record) -> ConfiguredSource:
         """The source that a table of a configuration describes, by a new name. Raises ConfigurationError."""
         name = f"{self._author.plugin}-{next(self._numbers)}"
-        system = recorded(self.system, self.simulator, record)
+        plugin = recorded(self.plugin, self.simulator, record)
         table = absolute(table, self._folder)
-        return registry.build({name: table}, SOURCE_SYSTEM, lambda _: Plugin(system, "the plugin under test", ""))[name]
+        return registry.build(
+            {name: table}, SOURCE_SYSTEM, lambda _: InstalledPlugin(plugin, "the plugin under test", "")
+        )[name]
 
-    def facade(self, record: Record, *, url: str | None = None, budget: Budget | None = None) -> tuple[Facade, Source]:
+    def facade(
+        self, record: Record, *, url: str | None = None, budget: Budget | None = None
+    ) -> tuple[Facade, ConfiguredSource]:
         """A facade with an adapter of its own. All share the ledger, where each has its source's name to itself."""
         source = self.build(url=url, record=record)
         return compose(_CONFIG, {source.name: source}, self._ledger, _TIMERS, budget or Shares()), source

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from facade.plugin.contract import Appointment, CancelRequest, Permit, SourceAdapter, SourceConfig, SourceSystem
+from facade.plugin.contract import Appointment, CancelRequest, SourceAdapter, SourceConfig, SourcePlugin, WritePermit
 from facade.testing.simulator import BareSimulator
 from facade.testing.simulator.faults import Operation
 
@@ -57,7 +57,7 @@ class Recorder(SourceAdapter):
         """As the adapter does."""
         return self._noted(Call("read", appointment_id), lambda: self._adapter.read(appointment_id))
 
-    def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
+    def cancel(self, request: CancelRequest, current: Appointment | None, permit: WritePermit) -> Appointment:
         """As the adapter does, its permit watched."""
         call = Call("cancel", request.appointment_id)
         before = self._simulator.log.count("cancel", request.appointment_id)
@@ -86,7 +86,7 @@ class Recorder(SourceAdapter):
             self._record.calls.append(call)
 
 
-def recorded(system: SourceSystem, simulator: BareSimulator, record: Record) -> SourceSystem:
+def recorded(system: SourcePlugin, simulator: BareSimulator, record: Record) -> SourcePlugin:
     """The same source system with recorded adapters."""
 
     def build(config: SourceConfig) -> SourceAdapter:

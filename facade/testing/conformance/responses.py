@@ -16,7 +16,7 @@ from facade.testing.conformance.recording_adapter import Call
 
 
 class Answers(Kit):
-    """Appointments at the seam, and Appointments as a caller gets them."""
+    """Appointments at the seam, and Appointments as a client gets them."""
 
     def test_the_ids_that_an_adapter_gives_are_raw(self, bench: Bench) -> None:
         """Give native ids as they are; the facade encodes them."""
@@ -44,14 +44,14 @@ class Answers(Kit):
 
     def test_every_required_element_is_given_or_declared_lacking(self, bench: Bench) -> None:
         """Give serviceType, appointmentType, slot and participant, or name them in Capabilities.lacks."""
-        lacks = bench.system.capabilities.lacks
+        lacks = bench.plugin.capabilities.lacks
         given = {name for call in _well(bench) for name, value in call.result.items() if value}
         missing = sorted(REQUIRED_ELEMENTS - lacks - given)
         must(not missing, f"no answer has {', '.join(missing)}; translate it, or name it in Capabilities.lacks")
 
     def test_what_is_declared_lacking_is_never_given(self, bench: Bench) -> None:
         """Take out of Capabilities.lacks what the source has."""
-        lacks = bench.system.capabilities.lacks
+        lacks = bench.plugin.capabilities.lacks
         given = sorted({name for call in _well(bench) for name in call.result if name in lacks})
         must(not given, f"the adapter gives {', '.join(given)}, which is declared lacking; take it out of lacks")
 

@@ -6,20 +6,20 @@ from contextlib import suppress
 
 import pytest
 
-from facade.errors import Cause, FacadeError, NotDone, SourceError, StaleVersion, Unavailable
-from facade.plugin.contract import Appointment, Can, CancelRequest
+from facade.errors import Cause, FacadeError, NotExecuted, SourceError, Unavailable, VersionConflict
+from facade.plugin.contract import Appointment, CancelRequest, Support
 from facade.testing.conformance.base import Kit, cannot, fail, must, not_yet, only_if_readable, prepare
 from facade.testing.conformance.harness import ROOM, Trial
 from facade.testing.conformance.recording_adapter import Call
 
 _REFUSALS: dict[str, FacadeError] = {
-    "NotDone": NotDone(Cause.CONFLICT, "another request has taken the appointment over"),
+    "NotExecuted": NotExecuted(Cause.CONFLICT, "another request has taken the appointment over"),
     "Unavailable": Unavailable("the ledger cannot be written"),
 }
 _GIVEN, _OVER = 0.4, 2.0  # seconds: the deadline, and what a slow machine may need over it
 
 
-class Permits(Kit):
+class WritePermits(Kit):
     """The permit commits, durably, that a write may have left; it is the last thing before the write."""
 
     def test_the_permit_is_taken_once(self, trial: Trial) -> None:
@@ -74,12 +74,12 @@ class Permits(Kit):
         must(through, f"the permit raised {refusal} and {told} came out; let through what the permit raises")
 
     def test_nothing_is_written_when_no_time_is_left(self, trial: Trial) -> None:
-        """Ask facade.remaining() before the write, and raise NotDone at 0."""
+        """Ask facade.remaining() before the write, and raise NotExecuted at 0."""
         request, current = prepare(trial, appointment_id := trial.appointment())
         with suppress(SourceError):
             trial.cancel_directly(request, current, lambda: None, seconds=0.0)
         writes = trial.writes(appointment_id)
-        must(not writes, "the source was written to with no time left; raise NotDone when facade.remaining() is 0")
+        must(not writes, "the source was written to with no time left; raise NotExecuted when facade.remaining() is 0")
 
     def test_a_silent_write_is_given_up_at_the_deadline(self, trial: Trial) -> None:
         """Wait no longer than facade.remaining(), from the name's resolution to the last byte."""
@@ -93,22 +93,24 @@ class Permits(Kit):
 
     def test_a_silent_read_is_given_up_at_the_deadline(self, trial: Trial) -> None:
         """Wait no longer than facade.remaining(), also when reading."""
-        only_if_readable(trial.source.system)
+        only_if_readable(trial.source.plugin)
         _in_time("read", lambda: trial.read_directly(trial.faulty("read-timeout"), seconds=_GIVEN))
 
     def test_a_stale_version_is_refused_and_said_to_be(self, trial: Trial) -> None:
-        """Name the version that was read in the write, and raise StaleVersion where the source has another."""
+        """Name the version that was read in the write, and raise VersionConflict where the source has another."""
         _only_if_versioned(trial)
         request, current = prepare(trial, appointment_id := trial.appointment())
         try:
             trial.cancel_directly(request, current, lambda: _touch(trial, appointment_id))
-        except StaleVersion:
+        except VersionConflict:
             changed = any(entry.changed for entry in trial.entries(appointment_id))
             must(not changed, "a refused version changed the source; let the simulator refuse without executing")
             writes = trial.writes(appointment_id)
-            must(writes == 1, f"a stale version was written {writes} times on one permit; raise StaleVersion at once")
+            must(
+                writes == 1, f"a stale version was written {writes} times on one permit; raise VersionConflict at once"
+            )
         except SourceError as error:
-            fail(f"a write of a stale version ends in {type(error).__name__}; raise facade.StaleVersion")
+            fail(f"a write of a stale version ends in {type(error).__name__}; raise facade.VersionConflict")
         else:
             fail("a write of a stale version was executed; name the version of current in the write")
 
@@ -129,11 +131,11 @@ class Permits(Kit):
         writes = trial.writes(appointment_id)
         must(writes == 2, f"a cancel after a stale version wrote {writes} times; write once for each permit")
         asked = [len(call.permits) for call in trial.record.of("cancel")]
-        must(asked == [1, 1], "a second write needs a second permit; take each permit once, and raise StaleVersion")
+        must(asked == [1, 1], "a second write needs a second permit; take each permit once, and raise VersionConflict")
 
     def test_no_more_connections_than_declared_are_open_at_once(self, trial: Trial) -> None:
         """Declare Capabilities.max_connections where the source counts them, and open one for a call at a time."""
-        limit = trial.source.system.capabilities.max_connections
+        limit = trial.source.plugin.capabilities.max_connections
         if limit is None:
             cannot("this source takes as many connections as there are (Capabilities.max_connections)")
         prepared = [prepare(trial, trial.appointment(number)) for number in range(limit + 1)]
@@ -168,10 +170,10 @@ class Permits(Kit):
 
 
 def _only_if_versioned(trial: Trial) -> None:
-    can = trial.source.system.capabilities.versioned_writes
-    if can is Can.CANNOT:
+    can = trial.source.plugin.capabilities.versioned_writes
+    if can is Support.NONE:
         cannot("this source's writes name no version (Capabilities.versioned_writes)")
-    if can is Can.NOT_YET:
+    if can is Support.NOT_IMPLEMENTED:
         not_yet("this plugin's writes name no version (Capabilities.versioned_writes)")
 
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from facade.testing.simulator.clock import Clock
-from facade.testing.simulator.faults import FAULTS, Answer, ArmedFaults, Fault, Operation, Timings
+from facade.testing.simulator.faults import FAULTS, ArmedFaults, Behaviour, Fault, Operation, Timings
 from facade.testing.simulator.instants import moved
 from facade.testing.simulator.request_log import LogEntry, RequestLog
 
@@ -85,7 +85,7 @@ class BareSimulator(ABC):
     fault_id = "apt_{}"
     """The id of the appointment that a fault is armed for from the start, around the fault's name."""
 
-    answers: frozenset[Answer] = frozenset(Answer)
+    behaviours: frozenset[Behaviour] = frozenset(Behaviour)
     """The misbehaviour that its transport can show; a fault with any other answer is not tried on it."""
 
     ended_id: str | None = None
@@ -117,7 +117,7 @@ class BareSimulator(ABC):
 
     def shown_faults(self) -> dict[str, Fault]:
         """Those of ``fault_ids()`` whose fault the transport can show; the others are ordinary appointments."""
-        return {one: fault for one, fault in self.fault_ids().items() if fault.answer in self.answers}
+        return {one: fault for one, fault in self.fault_ids().items() if fault.behaviour in self.behaviours}
 
     def listener(self, host: str, port: int, timings: Timings) -> AbstractContextManager[str] | None:
         """Serve the source's own transport at this address until the block ends; gives the address as settings name it.
@@ -128,7 +128,7 @@ class BareSimulator(ABC):
         return None
 
     def new_id(self) -> str:
-        """An id that nobody has; like the faults' ids, so override it where those are not of ``fault_id``'s form."""
+        """An id that no one has; like the faults' ids, so override it where those are not of ``fault_id``'s form."""
         return self.fault_id.format(secrets.token_hex(8))
 
     def equal_ids(self, appointment_id: str) -> tuple[str, ...]:
@@ -211,7 +211,7 @@ class Simulator(BareSimulator):
         """
 
     @abstractmethod
-    def refusal(self, answer: Answer) -> Refusal:
+    def refusal(self, behaviour: Behaviour) -> Refusal:
         """Status, JSON and, where it has any, headers with which the source says UNAUTHORIZED, REFUSED and THROTTLED.
 
         In its own shape. Headers of THROTTLED say how long the source wants to be left alone, if it has a header of

@@ -149,7 +149,7 @@ def _fact_routes(
     def get_facts(source: str) -> Response:
         simulator, can = _simulator(simulators, source), capabilities.get(source)
         declared = None if can is None else {"read": can.read.value, "versionedWrites": can.versioned_writes.value}
-        shown = [name for name, fault in FAULTS.items() if fault.answer in simulator.answers]
+        shown = [name for name, fault in FAULTS.items() if fault.behaviour in simulator.behaviours]
         return jsonify({"address": addresses.get(source), "faults": shown, "capabilities": declared})
 
 
@@ -160,9 +160,9 @@ def _fault_routes(app: Flask, simulators: Mapping[str, BareSimulator]) -> None:
     def arm_fault(source: str) -> Response:
         simulator = _simulator(simulators, source)
         armed = armed_fault(json_object())
-        if armed.fault.answer not in simulator.answers:
+        if armed.fault.behaviour not in simulator.behaviours:
             raise BadRequest(
-                f'"{source}" cannot show a source that {armed.fault.answer.value}. Use another fault: '
+                f'"{source}" cannot show a source that {armed.fault.behaviour.value}. Use another fault: '
                 f"GET /_control/{source}/facts names them."
             )
         _existing(source, armed.appointment, simulator.get(armed.appointment))

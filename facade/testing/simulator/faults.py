@@ -19,8 +19,8 @@ class Commit(Enum):
     LATE = "late"
 
 
-class Answer(Enum):
-    """What the caller gets instead of a proper answer, in words that follow "the source …"."""
+class Behaviour(Enum):
+    """What the client gets instead of a proper behaviour, in words that follow "the source …"."""
 
     SILENCE = "never answers"
     RESET = "resets the connection"
@@ -40,8 +40,8 @@ class Answer(Enum):
     UNCHANGED_200 = "answers 200 with the appointment as it is"
     ERROR_200 = "answers 200 with a refusal in its own error shape inside"
     ABOUT_ANOTHER = "answers with a success that is about something else"
-    CUT_HEADERS = "hangs up inside the headers of its answer"
-    CUT_BODY = "hangs up halfway through the body of its answer"
+    CUT_HEADERS = "hangs up inside the headers of its behaviour"
+    CUT_BODY = "hangs up halfway through the body of its behaviour"
     SLOW_DRIP = "answers one byte a second, from the first byte of the status line"
     ENDLESS = "answers 200 with a body that never ends"
     TWICE = "answers properly, twice on one connection"
@@ -59,19 +59,19 @@ class Fault:
     name: str
     operation: Operation
     commit: Commit
-    answer: Answer
+    behaviour: Behaviour
 
     @property
     def description(self) -> str:
         """One sentence for a tester."""
         if self.operation == "read":
-            return f"On a read, the source {self.answer.value}."
+            return f"On a read, the source {self.behaviour.value}."
         applied = {
             Commit.NO: "The cancel is not applied",
             Commit.YES: "The cancel is applied",
             Commit.LATE: "The cancel is applied some seconds later",
         }
-        return f"{applied[self.commit]}; the source {self.answer.value}."
+        return f"{applied[self.commit]}; the source {self.behaviour.value}."
 
     @property
     def ends_in(self) -> Literal["cancelled", "proposed"]:
@@ -84,63 +84,63 @@ class Fault:
 
 
 _CANCEL = (
-    ("timeout-before-commit", Commit.NO, Answer.SILENCE),
-    ("timeout-after-commit", Commit.YES, Answer.SILENCE),
-    ("reset-before-commit", Commit.NO, Answer.RESET),
-    ("reset-after-commit", Commit.YES, Answer.RESET),
-    ("500-before-commit", Commit.NO, Answer.SERVER_ERROR),
-    ("500-after-commit", Commit.YES, Answer.SERVER_ERROR),
-    ("html-404", Commit.NO, Answer.HTML_404),
-    ("json-404", Commit.NO, Answer.JSON_404),
-    ("html-502", Commit.NO, Answer.HTML_502),
-    ("unauthorized", Commit.NO, Answer.UNAUTHORIZED),
-    ("refused", Commit.NO, Answer.REFUSED),
-    ("throttled", Commit.NO, Answer.THROTTLED),
-    ("throttled-retry-after", Commit.NO, Answer.THROTTLED_FOR),
-    ("accepted-202", Commit.NO, Answer.ACCEPTED_202),
-    ("empty-200", Commit.YES, Answer.EMPTY_200),
-    ("html-200", Commit.YES, Answer.HTML_200),
-    ("garbage-200", Commit.YES, Answer.GARBAGE_200),
-    ("other-json-200", Commit.YES, Answer.OTHER_JSON_200),
-    ("unchanged-200", Commit.NO, Answer.UNCHANGED_200),
-    ("error-200", Commit.NO, Answer.ERROR_200),
-    ("success-about-another", Commit.NO, Answer.ABOUT_ANOTHER),
-    ("cut-headers", Commit.YES, Answer.CUT_HEADERS),
-    ("cut-body", Commit.YES, Answer.CUT_BODY),
-    ("slow-drip", Commit.YES, Answer.SLOW_DRIP),
-    ("endless", Commit.YES, Answer.ENDLESS),
-    ("answer-twice", Commit.YES, Answer.TWICE),
-    ("redirect", Commit.NO, Answer.REDIRECT),
-    ("late-commit", Commit.LATE, Answer.SILENCE),
+    ("timeout-before-commit", Commit.NO, Behaviour.SILENCE),
+    ("timeout-after-commit", Commit.YES, Behaviour.SILENCE),
+    ("reset-before-commit", Commit.NO, Behaviour.RESET),
+    ("reset-after-commit", Commit.YES, Behaviour.RESET),
+    ("500-before-commit", Commit.NO, Behaviour.SERVER_ERROR),
+    ("500-after-commit", Commit.YES, Behaviour.SERVER_ERROR),
+    ("html-404", Commit.NO, Behaviour.HTML_404),
+    ("json-404", Commit.NO, Behaviour.JSON_404),
+    ("html-502", Commit.NO, Behaviour.HTML_502),
+    ("unauthorized", Commit.NO, Behaviour.UNAUTHORIZED),
+    ("refused", Commit.NO, Behaviour.REFUSED),
+    ("throttled", Commit.NO, Behaviour.THROTTLED),
+    ("throttled-retry-after", Commit.NO, Behaviour.THROTTLED_FOR),
+    ("accepted-202", Commit.NO, Behaviour.ACCEPTED_202),
+    ("empty-200", Commit.YES, Behaviour.EMPTY_200),
+    ("html-200", Commit.YES, Behaviour.HTML_200),
+    ("garbage-200", Commit.YES, Behaviour.GARBAGE_200),
+    ("other-json-200", Commit.YES, Behaviour.OTHER_JSON_200),
+    ("unchanged-200", Commit.NO, Behaviour.UNCHANGED_200),
+    ("error-200", Commit.NO, Behaviour.ERROR_200),
+    ("success-about-another", Commit.NO, Behaviour.ABOUT_ANOTHER),
+    ("cut-headers", Commit.YES, Behaviour.CUT_HEADERS),
+    ("cut-body", Commit.YES, Behaviour.CUT_BODY),
+    ("slow-drip", Commit.YES, Behaviour.SLOW_DRIP),
+    ("endless", Commit.YES, Behaviour.ENDLESS),
+    ("response-twice", Commit.YES, Behaviour.TWICE),
+    ("redirect", Commit.NO, Behaviour.REDIRECT),
+    ("late-commit", Commit.LATE, Behaviour.SILENCE),
 )
 
 _READ = (
-    ("read-timeout", Answer.SILENCE),
-    ("read-reset", Answer.RESET),
-    ("read-500", Answer.SERVER_ERROR),
-    ("read-html-404", Answer.HTML_404),
-    ("read-json-404", Answer.JSON_404),
-    ("read-html-502", Answer.HTML_502),
-    ("read-unauthorized", Answer.UNAUTHORIZED),
-    ("read-refused", Answer.REFUSED),
-    ("read-throttled", Answer.THROTTLED),
-    ("read-throttled-retry-after", Answer.THROTTLED_FOR),
-    ("read-accepted-202", Answer.ACCEPTED_202),
-    ("read-empty-200", Answer.EMPTY_200),
-    ("read-html-200", Answer.HTML_200),
-    ("read-garbage-200", Answer.GARBAGE_200),
-    ("read-other-json-200", Answer.OTHER_JSON_200),
-    ("read-error-200", Answer.ERROR_200),
-    ("read-cut-headers", Answer.CUT_HEADERS),
-    ("read-cut-body", Answer.CUT_BODY),
-    ("read-slow-drip", Answer.SLOW_DRIP),
-    ("read-endless", Answer.ENDLESS),
-    ("read-redirect", Answer.REDIRECT),
+    ("read-timeout", Behaviour.SILENCE),
+    ("read-reset", Behaviour.RESET),
+    ("read-500", Behaviour.SERVER_ERROR),
+    ("read-html-404", Behaviour.HTML_404),
+    ("read-json-404", Behaviour.JSON_404),
+    ("read-html-502", Behaviour.HTML_502),
+    ("read-unauthorized", Behaviour.UNAUTHORIZED),
+    ("read-refused", Behaviour.REFUSED),
+    ("read-throttled", Behaviour.THROTTLED),
+    ("read-throttled-retry-after", Behaviour.THROTTLED_FOR),
+    ("read-accepted-202", Behaviour.ACCEPTED_202),
+    ("read-empty-200", Behaviour.EMPTY_200),
+    ("read-html-200", Behaviour.HTML_200),
+    ("read-garbage-200", Behaviour.GARBAGE_200),
+    ("read-other-json-200", Behaviour.OTHER_JSON_200),
+    ("read-error-200", Behaviour.ERROR_200),
+    ("read-cut-headers", Behaviour.CUT_HEADERS),
+    ("read-cut-body", Behaviour.CUT_BODY),
+    ("read-slow-drip", Behaviour.SLOW_DRIP),
+    ("read-endless", Behaviour.ENDLESS),
+    ("read-redirect", Behaviour.REDIRECT),
 )
 
 FAULTS: dict[str, Fault] = {
-    **{name: Fault(name, "cancel", commit, answer) for name, commit, answer in _CANCEL},
-    **{name: Fault(name, "read", Commit.NO, answer) for name, answer in _READ},
+    **{name: Fault(name, "cancel", commit, behaviour) for name, commit, behaviour in _CANCEL},
+    **{name: Fault(name, "read", Commit.NO, behaviour) for name, behaviour in _READ},
 }
 """Every fault by its name, in the order testers are shown them."""
 
@@ -168,20 +168,22 @@ class Chance:
     """Faults by chance: this share of the requests that meet no armed one, from 0 to 1.
 
     Which request meets which is decided by the seed, the appointment, the operation and how many such
-    requests there were before, so that a run can be repeated whatever its threads do. ``answers`` is what
+    requests there were before, so that a run can be repeated whatever its threads do. ``behaviours`` is what
     the source's transport can show.
     """
 
     seed: int
     share: float
-    answers: frozenset[Answer] = frozenset(Answer)
+    behaviours: frozenset[Behaviour] = frozenset(Behaviour)
 
     def draw(self, appointment_id: str, operation: Operation, number: int) -> Fault | None:
         """The fault of the ``number``-th such request, or none."""
         chance = random.Random(f"{self.seed}/{appointment_id}/{operation}/{number}")  # noqa: S311 - a tester's dice
         if chance.random() >= self.share:
             return None
-        possible = [fault for fault in FAULTS.values() if fault.operation == operation and fault.answer in self.answers]
+        possible = [
+            fault for fault in FAULTS.values() if fault.operation == operation and fault.behaviour in self.behaviours
+        ]
         return chance.choice(possible) if possible else None
 
 

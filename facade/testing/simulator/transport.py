@@ -16,23 +16,23 @@ from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Request, Response
 
 from facade.testing.simulator import LogEntry, Simulator
-from facade.testing.simulator.faults import RETRY_AFTER, Answer, Commit, Fault, Timings
+from facade.testing.simulator.faults import RETRY_AFTER, Behaviour, Commit, Fault, Timings
 from facade.testing.simulator.native_records import renamed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _PAGE = "<!doctype html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
-_CANNED: dict[Answer, tuple[int, str, str | bytes]] = {
-    Answer.SERVER_ERROR: (500, "text/plain", "Internal Server Error"),
-    Answer.HTML_404: (404, "text/html", _PAGE.format("404 Not Found")),
-    Answer.JSON_404: (404, "application/json", '{"message": "no route matched these values"}'),
-    Answer.HTML_502: (502, "text/html", _PAGE.format("502 Bad Gateway")),
-    Answer.ACCEPTED_202: (202, "application/json", "{}"),
-    Answer.EMPTY_200: (200, "application/json", ""),
-    Answer.HTML_200: (200, "text/html", _PAGE.format("Please log in")),
-    Answer.GARBAGE_200: (200, "application/json", b"\x80\xff{\x00cancelled"),
-    Answer.OTHER_JSON_200: (200, "application/json", '[{"status": ["cancelled"]}, null, 1e3]'),
+_CANNED: dict[Behaviour, tuple[int, str, str | bytes]] = {
+    Behaviour.SERVER_ERROR: (500, "text/plain", "Internal Server Error"),
+    Behaviour.HTML_404: (404, "text/html", _PAGE.format("404 Not Found")),
+    Behaviour.JSON_404: (404, "application/json", '{"message": "no route matched these values"}'),
+    Behaviour.HTML_502: (502, "text/html", _PAGE.format("502 Bad Gateway")),
+    Behaviour.ACCEPTED_202: (202, "application/json", "{}"),
+    Behaviour.EMPTY_200: (200, "application/json", ""),
+    Behaviour.HTML_200: (200, "text/html", _PAGE.format("Please log in")),
+    Behaviour.GARBAGE_200: (200, "application/json", b"\x80\xff{\x00cancelled"),
+    Behaviour.OTHER_JSON_200: (200, "application/json", '[{"status": ["cancelled"]}, null, 1e3]'),
 }
 _CUT_INTO_HEADERS = 16  # bytes after the status line: inside the first header, before any Content-Length
 
@@ -97,14 +97,14 @@ class FaultyTransport:
             return self._own_answer(self._reads[appointment_id])
         return Response(json.dumps(self._simulator.get(appointment_id)), mimetype="application/json")
 
-    def _refusal(self, answer: Answer) -> Response:
-        status, error, *headers = self._simulator.refusal(answer)
+    def _refusal(self, behaviour: Behaviour) -> Response:
+        status, error, *headers = self._simulator.refusal(behaviour)
         return Response(json.dumps(error), status, headers[0] if headers else None, mimetype="application/json")
 
     def _about_another(self, environ: "WSGIEnvironment", appointment_id: str) -> Response:
         """What the source would answer, with another id in it; nothing comes of it.
 
-        Where no id is in the answer, one of another shape: nobody could tell a success from this one.
+        Where no id is in the answer, one of another shape: no one could tell a success from this one.
         """
         with self._simulator.undone():
             response = self._own_answer(environ)
@@ -117,7 +117,7 @@ class FaultyTransport:
             if other != native:
                 response.set_data(json.dumps(other))
                 return response
-        return Response(_CANNED[Answer.OTHER_JSON_200][2], mimetype="application/json")
+        return Response(_CANNED[Behaviour.OTHER_JSON_200][2], mimetype="application/json")
 
     def _response(self, fault: Fault | None, environ: "WSGIEnvironment", appointment_id: str | None) -> Response | None:
         """The answer, or what it would be if it were not cut; None where there is none."""
@@ -125,28 +125,28 @@ class FaultyTransport:
             return self._own_answer(environ)
         acts = fault.operation == "read" or fault.commit is Commit.YES
         own = self._own_answer(environ) if acts else None
-        match fault.answer:
-            case Answer.SILENCE | Answer.RESET:
+        match fault.behaviour:
+            case Behaviour.SILENCE | Behaviour.RESET:
                 return None
-            case Answer.CUT_HEADERS | Answer.CUT_BODY | Answer.SLOW_DRIP | Answer.TWICE:
+            case Behaviour.CUT_HEADERS | Behaviour.CUT_BODY | Behaviour.SLOW_DRIP | Behaviour.TWICE:
                 return own
-            case Answer.ENDLESS:
+            case Behaviour.ENDLESS:
                 return Response(self._endless(), mimetype="application/json")
-            case Answer.REDIRECT:
+            case Behaviour.REDIRECT:
                 return Response(status=302, headers={"Location": f"{environ['SCRIPT_NAME']}/redirected"})
-            case Answer.UNAUTHORIZED | Answer.REFUSED | Answer.THROTTLED:
-                return self._refusal(fault.answer)
-            case Answer.THROTTLED_FOR:
-                response = self._refusal(Answer.THROTTLED)
-                if not self._simulator.refusal(Answer.THROTTLED)[2:]:
+            case Behaviour.UNAUTHORIZED | Behaviour.REFUSED | Behaviour.THROTTLED:
+                return self._refusal(fault.behaviour)
+            case Behaviour.THROTTLED_FOR:
+                response = self._refusal(Behaviour.THROTTLED)
+                if not self._simulator.refusal(Behaviour.THROTTLED)[2:]:
                     response.headers["Retry-After"] = str(RETRY_AFTER)
                 return response
-            case Answer.ABOUT_ANOTHER:
+            case Behaviour.ABOUT_ANOTHER:
                 return self._about_another(environ, str(appointment_id))
-            case Answer.UNCHANGED_200:
+            case Behaviour.UNCHANGED_200:
                 return self._as_it_is(str(appointment_id))
-            case Answer.ERROR_200:
-                return Response(json.dumps(self._simulator.refusal(Answer.REFUSED)[1]), mimetype="application/json")
+            case Behaviour.ERROR_200:
+                return Response(json.dumps(self._simulator.refusal(Behaviour.REFUSED)[1]), mimetype="application/json")
             case canned:
                 status, mimetype, text = _CANNED[canned]
                 return Response(text, status, mimetype=mimetype)
@@ -159,26 +159,26 @@ class FaultyTransport:
         start_response: "StartResponse",
     ) -> Iterable[bytes]:
         connection: socket.socket = environ["werkzeug.socket"]
-        answer = fault.answer if fault else None
+        answer = fault.behaviour if fault else None
         if response is None:
-            if answer is Answer.RESET:
+            if answer is Behaviour.RESET:
                 _reset(connection)
             else:
                 with self._keeping_waiting(connection):
                     self._keep_silent(connection)
             _give_up()
-        if answer is Answer.CUT_HEADERS:
+        if answer is Behaviour.CUT_HEADERS:
             wire = _wire(response, environ)
             connection.sendall(wire[: wire.index(b"\r\n") + 2 + _CUT_INTO_HEADERS])
             _give_up()
-        if answer is Answer.CUT_BODY:
+        if answer is Behaviour.CUT_BODY:
             missing = (len(response.get_data()) + 1) // 2
             connection.sendall(_wire(response, environ)[:-missing])
             _give_up()
-        if answer is Answer.TWICE:
+        if answer is Behaviour.TWICE:
             connection.sendall(_wire(response, environ) * 2)
             _give_up()
-        if answer is Answer.SLOW_DRIP:
+        if answer is Behaviour.SLOW_DRIP:
             with self._keeping_waiting(connection):
                 for byte in _wire(response, environ):
                     connection.sendall(bytes([byte]))

@@ -5,19 +5,19 @@ from typing import Any
 
 from facade.verify import r4
 from facade.verify.check import Findings, Skipped, check, differs
-from facade.verify.http import Answer
+from facade.verify.http import WireResponse
 from facade.verify.runner import Run
 from facade.verify.target import CANCEL
 
 _NOWHERE = f"nowhere{secrets.token_hex(4)}"
 
 
-def _refused_keys(run: Run) -> list[Answer]:
+def _refused_keys(run: Run) -> list[WireResponse]:
     """The answers to a good cancel without a key, with a wrong one, and in another scheme."""
     if not run.facade.key:
         raise Skipped("FACADE_CLIENT_KEY is not set, so the facade is asked without a key")
 
-    def make() -> list[Answer]:
+    def make() -> list[WireResponse]:
         appointment_id = run.sandbox.fresh()
         wrong = f"verify-{secrets.token_hex(16)}"
         answers = [run.facade.cancel(appointment_id, anonymous=True)]
@@ -28,7 +28,7 @@ def _refused_keys(run: Run) -> list[Answer]:
     return run.once("refused keys", make)
 
 
-@check("A caller without a known key gets 401, and nothing is sent to the source.")
+@check("A client without a known key gets 401, and nothing is sent to the source.")
 def authentication_is_required(run: Run) -> Findings:
     """Question 1 of docs/errors.md, *Which status*."""
     for answer, what in zip(_refused_keys(run), ("no key", "a wrong key", "a wrong scheme"), strict=True):
@@ -47,7 +47,7 @@ def authentication_challenges(run: Run) -> Findings:
 
 @check("401 comes before anything that depends on the path, the method or the body.")
 def authentication_comes_first(run: Run) -> Findings:
-    """A caller without a key learns nothing."""
+    """A client without a key learns nothing."""
     _refused_keys(run)
     good = run.facade.path("1")
     for method, path, body in (
@@ -94,11 +94,11 @@ def unknown_appointment(run: Run) -> Findings:
     for answer in answers:
         yield from differs(answer.request, 404, answer.status)
     if run.sandbox.readable:  # of any other source only a cancel can find out
-        yield from differs("native cancels of an appointment that nobody knows", 0, run.sandbox.cancels(appointment_id))
+        yield from differs("native cancels of an appointment that no one knows", 0, run.sandbox.cancels(appointment_id))
 
 
-def _other_methods(run: Run) -> list[Answer]:
-    def make() -> list[Answer]:
+def _other_methods(run: Run) -> list[WireResponse]:
+    def make() -> list[WireResponse]:
         path = run.facade.path(run.cancelled()[0])
         return [run.facade.request(method, path) for method in ("DELETE", "PUT", "PATCH")]
 

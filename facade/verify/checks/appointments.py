@@ -8,7 +8,7 @@ from facade.verify import r4
 from facade.verify.check import Findings, Skipped, check, differs
 from facade.verify.evaluation import issues, judged, of_every_appointment
 from facade.verify.hl7 import FHIR_ID, encoded
-from facade.verify.http import Answer
+from facade.verify.http import WireResponse
 from facade.verify.runner import Run
 
 _REQUIRED = "resourceType id identifier serviceType appointmentType slot participant status".split()
@@ -19,7 +19,7 @@ _REFERENCE = re.compile(r"([A-Z][A-Za-z]+)/(.+)", re.DOTALL)
 
 
 @of_every_appointment("Every Appointment has the elements that a scheduler cannot do without.")
-def appointments_are_complete(answer: Answer) -> Findings:
+def appointments_are_complete(answer: WireResponse) -> Findings:
     """An actor and a status of a participant among them."""
     absent = [element for element in _REQUIRED if not answer.resource.get(element)]
     participants = answer.resource.get("participant", [])
@@ -35,7 +35,7 @@ def appointments_are_complete(answer: Answer) -> Findings:
 def appointments_are_identified(run: Run) -> Findings:
     """The native one is official."""
 
-    def judge(answer: Answer) -> Findings:
+    def judge(answer: WireResponse) -> Findings:
         found = [identifier for identifier in answer.resource.get("identifier", []) if identifier.get("system")]
         if not any(identifier.get("value") == run.facade.source for identifier in found):
             yield f"expected an identifier whose value is the source system {run.facade.source}, saw none"
@@ -47,14 +47,14 @@ def appointments_are_identified(run: Run) -> Findings:
 
 
 @of_every_appointment("Every Appointment's id is its native id, encoded where FHIR does not allow it.")
-def appointments_have_encoded_ids(answer: Answer) -> Findings:
+def appointments_have_encoded_ids(answer: WireResponse) -> Findings:
     """By the encoding that facade/fhir/ids.py describes."""
     if answer.about:
         yield from differs("id", encoded(answer.about), answer.resource.get("id"))
 
 
 @of_every_appointment("Every relative reference is encoded, typed and logically identified.")
-def appointments_have_encoded_references(answer: Answer) -> Findings:
+def appointments_have_encoded_references(answer: WireResponse) -> Findings:
     """The same encoding as the id's."""
     for reference in _references(answer.resource):
         match = _REFERENCE.fullmatch(reference["reference"])
@@ -81,7 +81,7 @@ def _references(value: Any) -> Iterator[dict[str, Any]]:
 
 
 @of_every_appointment("Every Appointment has meta.versionId, and it is the ETag.")
-def appointments_have_a_version(answer: Answer) -> Findings:
+def appointments_have_a_version(answer: WireResponse) -> Findings:
     """As a weak tag."""
     version = answer.resource.get("meta", {}).get("versionId")
     if not version:
@@ -90,8 +90,8 @@ def appointments_have_a_version(answer: Answer) -> Findings:
 
 
 @of_every_appointment("Every cancelled answer carries a cancelationReason.")
-def cancelled_has_a_reason(answer: Answer) -> Findings:
-    """If only to say that nobody knows it."""
+def cancelled_has_a_reason(answer: WireResponse) -> Findings:
+    """If only to say that no one knows it."""
     if answer.resource.get("status") == "cancelled" and not answer.resource.get("cancelationReason"):
         yield "expected a cancelationReason, saw none"
 
@@ -100,7 +100,7 @@ def cancelled_has_a_reason(answer: Answer) -> Findings:
 def proposed_says_why(run: Run) -> Findings:
     """With an issue code that docs/errors.md lists, and a text a call-centre agent can act on."""
 
-    def judge(answer: Answer) -> Findings:
+    def judge(answer: WireResponse) -> Findings:
         if _is_proposed(answer):
             why = _why(answer.resource)
             if not why:
@@ -114,7 +114,7 @@ def proposed_says_why(run: Run) -> Findings:
     yield from judged(run, judge)
 
 
-def _is_proposed(answer: Answer) -> bool:
+def _is_proposed(answer: WireResponse) -> bool:
     """Whether it is the answer to a cancel: a read may find an appointment that its source calls proposed."""
     return answer.is_appointment and answer.request.startswith("POST") and answer.resource.get("status") == "proposed"
 
@@ -130,7 +130,7 @@ def every_body_is_valid(run: Run) -> Findings:
     """Structure, required value sets, ids; the invariants have checks of their own."""
     judged_already: set[bytes] = set()
 
-    def judge(answer: Answer) -> Findings:
+    def judge(answer: WireResponse) -> Findings:
         if answer.body not in judged_already and "resourceType" in answer.resource:
             judged_already.add(answer.body)
             if wrong := r4.problems(answer.resource):
@@ -140,30 +140,30 @@ def every_body_is_valid(run: Run) -> Findings:
 
 
 @of_every_appointment("A participant has a type or an actor.")
-def app_1(answer: Answer) -> Findings:
+def app_1(answer: WireResponse) -> Findings:
     """And codes of the required value sets."""
     return _broken("app-1", answer)
 
 
 @of_every_appointment("start and end come both or neither.")
-def app_2(answer: Answer) -> Findings:
+def app_2(answer: WireResponse) -> Findings:
     """R4's invariant."""
     return _broken("app-2", answer)
 
 
 @of_every_appointment("Only proposed, cancelled and waitlist may lack start and end.")
-def app_3(answer: Answer) -> Findings:
+def app_3(answer: WireResponse) -> Findings:
     """An extension that says why they are absent counts as their being there."""
     return _broken("app-3", answer)
 
 
 @of_every_appointment("cancelationReason comes only with cancelled: a proposed answer drops it.")
-def app_4(answer: Answer) -> Findings:
+def app_4(answer: WireResponse) -> Findings:
     """One l: R4's spelling."""
     return _broken("app-4", answer)
 
 
-def _broken(rule: str, answer: Answer) -> Findings:
+def _broken(rule: str, answer: WireResponse) -> Findings:
     for broken, place in r4.broken_invariants(answer.resource):
         if broken == rule:
             yield f"expected {rule} to hold, saw it broken at {place}"

@@ -5,7 +5,7 @@ from typing import Any
 
 from facade.verify.check import Findings, Skipped, answered, check, differs
 from facade.verify.hl7 import encoded
-from facade.verify.http import Answer
+from facade.verify.http import WireResponse
 from facade.verify.runner import Run
 from facade.verify.target import CANCEL
 
@@ -26,10 +26,10 @@ _EXAMPLE = """{
 _FAR_VERSION = 'W/"987654"'
 
 
-def _example(run: Run) -> tuple[str, Answer, Answer, Answer]:
+def _example(run: Run) -> tuple[str, WireResponse, WireResponse, WireResponse]:
     """The example's appointment, and the answers to a read, to the example, and to a read after it."""
 
-    def make() -> tuple[str, Answer, Answer, Answer]:
+    def make() -> tuple[str, WireResponse, WireResponse, WireResponse]:
         raw_id = run.sandbox.fresh()
         before = run.facade.read(raw_id)
         answer = run.facade.cancel(raw_id, (_EXAMPLE % raw_id).encode())
@@ -75,7 +75,7 @@ def reads_show_the_record(run: Run) -> Findings:
         yield f"{after.request}: expected an extension with the recorded state, saw none"
 
 
-@check("What nobody has cancelled has version 0, and a recorded cancellation another one.")
+@check("What no one has cancelled has version 0, and a recorded cancellation another one.")
 def versions(run: Run) -> Findings:
     """The ledger's version, in meta.versionId."""
     _, before, answer, _ = _example(run)

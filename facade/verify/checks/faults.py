@@ -3,13 +3,13 @@
 import json
 import time
 
-from facade.testing.simulator.faults import FAULTS, Answer, Commit, Fault
+from facade.testing.simulator.faults import FAULTS, Behaviour, Commit, Fault
 from facade.verify.check import Check, Findings, Skipped, answered, check, differs
 from facade.verify.runner import Run
 
 # In the source's own error shape: surely not done. Everything else that is not applied leaves doubt.
-_REFUSALS = {Answer.UNAUTHORIZED, Answer.REFUSED, Answer.THROTTLED, Answer.THROTTLED_FOR}
-_SLOW = {Answer.SILENCE, Answer.SLOW_DRIP, Answer.ENDLESS}
+_REFUSALS = {Behaviour.UNAUTHORIZED, Behaviour.REFUSED, Behaviour.THROTTLED, Behaviour.THROTTLED_FOR}
+_SLOW = {Behaviour.SILENCE, Behaviour.SLOW_DRIP, Behaviour.ENDLESS}
 _PATIENCE = 60.0  # seconds, for a source that applies a cancel late
 
 
@@ -21,14 +21,16 @@ def _fault(fault: Fault) -> Check:
         raw_id, answer = run.meet(fault.name)
         # A read that keeps this source's failures from being taken for one long outage.
         run.facade.read(run.cancelled()[0])
-        what = f"{answer.request} when the source {fault.answer.value}"
+        what = f"{answer.request} when the source {fault.behaviour.value}"
         if run.sandbox.readable or fault.ends_in == "proposed" or answer.verdict != "200 proposed":
             # What is applied and cannot be read may stay in doubt.
             yield from answered(what, f"200 {fault.ends_in}", answer)
-        yield from differs(f"native cancels when the source {fault.answer.value}", cancels, run.sandbox.cancels(raw_id))
+        yield from differs(
+            f"native cancels when the source {fault.behaviour.value}", cancels, run.sandbox.cancels(raw_id)
+        )
 
     promise = f"{fault.description} A cancel ends in 200 {fault.ends_in}, with {sends}."
-    return Check(name=f"fault-{fault.name}", promise=promise, prove=prove, slow=fault.answer in _SLOW)
+    return Check(name=f"fault-{fault.name}", promise=promise, prove=prove, slow=fault.behaviour in _SLOW)
 
 
 EVERY_FAULT = tuple(_fault(fault) for fault in FAULTS.values())
@@ -40,7 +42,7 @@ def doubt_sends_nothing_again(run: Run) -> Findings:
     doubtful = [
         name
         for name, fault in FAULTS.items()
-        if fault.operation == "cancel" and fault.commit is Commit.NO and fault.answer not in _REFUSALS
+        if fault.operation == "cancel" and fault.commit is Commit.NO and fault.behaviour not in _REFUSALS
     ]
     run.sandbox.one_of(*doubtful)
     for name in filter(run.sandbox.shows, doubtful):

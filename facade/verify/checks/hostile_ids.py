@@ -3,7 +3,7 @@
 from facade.testing.text_search import mentions
 from facade.verify.check import Findings, answered, check
 from facade.verify.hl7 import encoded
-from facade.verify.http import Answer
+from facade.verify.http import WireResponse
 from facade.verify.runner import Run
 from facade.verify.target import CANCEL
 
@@ -22,10 +22,10 @@ _SLASHED = (
 _CONTROLS = ("{0}%00", "{0}%0a", "{0}%0d%0aX:%20y", "%00{0}", "{0}%7F", "{0}%1b")
 
 
-def _asked(run: Run) -> tuple[str, list[Answer], list[str]]:
+def _asked(run: Run) -> tuple[str, list[WireResponse], list[str]]:
     """The victim's id, the answers to all hostile requests, and what the source saw of them."""
 
-    def make() -> tuple[str, list[Answer], list[str]]:
+    def make() -> tuple[str, list[WireResponse], list[str]]:
         victim = run.sandbox.fresh()
         hostile = [*_DOTS, *(pattern.format(victim) for pattern in (*_SLASHED, *_CONTROLS))]
         # The encoded form of a raw id that holds a slash, dots before one, or a control character.

@@ -6,14 +6,14 @@ from typing import Any
 from facade.testing.text_search import was_sent
 from facade.verify import hl7
 from facade.verify.check import Findings, Skipped, answered, check, differs
-from facade.verify.http import Answer
+from facade.verify.http import WireResponse
 from facade.verify.runner import Run
 from facade.verify.target import CANCEL, with_reason
 
 _NOTHING_IN_IT: tuple[Any, ...] = ({}, {"text": ""}, {"coding": []}, {"coding": [{}], "text": ""})
 
 
-@check("A cancelled answer has the caller's HL7 coding with HL7's display, and the caller's text.")
+@check("A cancelled answer has the client's HL7 coding with HL7's display, and the client's text.")
 def reasons_come_back(run: Run) -> Findings:
     """Unknown codes and foreign displays appear as text only."""
     body = with_reason("pat-mv")
@@ -26,8 +26,8 @@ def reasons_come_back(run: Run) -> Findings:
     shown = [(coding.get("code"), coding.get("display")) for coding in _codings(answer, hl7.SYSTEM)]
     yield from differs("HL7's coding in the answer", [hl7.PATIENT_MOVED], shown)
     if "Text of verify" not in reason.get("text", ""):
-        yield "the caller's text: expected it in cancelationReason.text, saw that it is not there"
-    yield from differs("codings of a system nobody knows", [], _codings(answer, "urn:verify:elsewhere"))
+        yield "the client's text: expected it in cancelationReason.text, saw that it is not there"
+    yield from differs("codings of a system no one knows", [], _codings(answer, "urn:verify:elsewhere"))
 
 
 @check("An empty reason is an absent one: the cancel is not lost over it.")
@@ -66,7 +66,7 @@ def reasons_reach_the_source(run: Run) -> Findings:
 
 @check("A native coding wins over HL7's.")
 def native_reasons_win(run: Run) -> Findings:
-    """A caller that knows the source's own words means them."""
+    """A client that knows the source's own words means them."""
     mapping = [(e["code"], s, t["code"]) for e, s, t in _mapping(run) if "code" in t and s != hl7.SYSTEM]
     first = next(iter(mapping), None)
     other = next(((s, native) for _, s, native in mapping if first and native != first[2]), None)
@@ -80,12 +80,12 @@ def native_reasons_win(run: Run) -> Findings:
         yield f"the native cancel for {first[0]} beside {other[1]}: expected {other[1]} in it, saw that it is not"
 
 
-def _codings(answer: Answer, system: str) -> list[dict[str, Any]]:
+def _codings(answer: WireResponse, system: str) -> list[dict[str, Any]]:
     codings = answer.resource.get("cancelationReason", {}).get("coding", [])
     return [coding for coding in codings if coding.get("system") == system]
 
 
-def _map(run: Run) -> Answer:
+def _map(run: Run) -> WireResponse:
     answer = run.once("concept map", lambda: run.facade.request("GET", f"/ConceptMap/{run.facade.source}"))
     if answer.status == 404:
         raise Skipped("this source system has no mapping of reasons")

@@ -5,17 +5,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 from facade.verify.check import Findings, answered, check, differs
 from facade.verify.hl7 import encoded
-from facade.verify.http import Answer
+from facade.verify.http import WireResponse
 from facade.verify.runner import Run
 from facade.verify.target import CANCEL, with_reason
 
 AT_ONCE = 6
 
 
-def _repeated(run: Run) -> tuple[str, Answer, Answer, Answer]:
+def _repeated(run: Run) -> tuple[str, WireResponse, WireResponse, WireResponse]:
     """An appointment's id, and the answers to its first cancel, the same again, and one with another reason."""
 
-    def make() -> tuple[str, Answer, Answer, Answer]:
+    def make() -> tuple[str, WireResponse, WireResponse, WireResponse]:
         raw_id = run.sandbox.fresh()
         first, again = (run.facade.cancel(raw_id, with_reason("prov")) for _ in range(2))
         return raw_id, first, again, run.facade.cancel(raw_id, with_reason("pat-mv"))
@@ -70,7 +70,7 @@ def cancelled_stays_cancelled(run: Run) -> Findings:
             yield from answered(f"{answer.request}, cancelled, {why}", "200 cancelled", answer)
 
 
-def _same(first: Answer, other: Answer, what: str) -> Findings:
+def _same(first: WireResponse, other: WireResponse, what: str) -> Findings:
     if other.status != 200:
         yield f"{what}: expected 200, saw {other.verdict}"
     elif other.body != first.body:
@@ -82,20 +82,20 @@ def _same(first: Answer, other: Answer, what: str) -> Findings:
 # At once
 
 
-def _at_once(run: Run) -> list[tuple[str, str, list[Answer]]]:
+def _at_once(run: Run) -> list[tuple[str, str, list[WireResponse]]]:
     """How the source behaved, the appointment, and the answers: for one that answers, and one that falls silent."""
 
-    def ask(raw_id: str) -> list[Answer]:
+    def ask(raw_id: str) -> list[WireResponse]:
         start = threading.Barrier(AT_ONCE, timeout=60)
 
-        def one(number: int) -> Answer:
+        def one(number: int) -> WireResponse:
             start.wait()
             return run.facade.cancel(raw_id, with_reason("pat-mv" if number % 2 else "prov"))
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return list(pool.map(one, range(AT_ONCE)))
 
-    def make() -> list[tuple[str, str, list[Answer]]]:
+    def make() -> list[tuple[str, str, list[WireResponse]]]:
         quick = run.sandbox.fresh()
         asked = [("a source that answers", quick, ask(quick))]
         if run.sandbox.shows("timeout-after-commit"):

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from facade.verify.check import Findings, check, differs
 from facade.verify.evaluation import issues, judged, of_every_answer
-from facade.verify.http import Answer
+from facade.verify.http import WireResponse
 from facade.verify.r4 import ISSUE_TYPES
 from facade.verify.runner import Run
 from facade.verify.target import FHIR_JSON
@@ -26,7 +26,7 @@ def answers_come_in_time(run: Run) -> Findings:
 
 
 @of_every_answer("Every answer is application/fhir+json; fhirVersion=4.0; charset=utf-8.")
-def answers_are_fhir_json(answer: Answer) -> Findings:
+def answers_are_fhir_json(answer: WireResponse) -> Findings:
     """Of those that asked for it, but for the probes."""
     if answer.sent.get("Accept") == FHIR_JSON and "/health/" not in answer.request:
         seen = answer.headers.get("Content-Type", "")
@@ -35,13 +35,13 @@ def answers_are_fhir_json(answer: Answer) -> Findings:
 
 
 @of_every_answer("Every answer carries Cache-Control: no-store.")
-def answers_are_not_stored(answer: Answer) -> Findings:
+def answers_are_not_stored(answer: WireResponse) -> Findings:
     """It is about a patient."""
     yield from differs("Cache-Control", "no-store", answer.headers.get("Cache-Control"))
 
 
 @of_every_answer("Every answer echoes a sane X-Request-Id.")
-def answers_echo_the_request_id(answer: Answer) -> Findings:
+def answers_echo_the_request_id(answer: WireResponse) -> Findings:
     """Every request of a run has one of its own."""
     sent = answer.sent.get("X-Request-Id", "")
     if sent.startswith("verify-"):
@@ -64,7 +64,7 @@ def request_ids_are_made(run: Run) -> Findings:
 
 
 @of_every_answer("Every non-2xx body is an OperationOutcome with an R4 issue code and a text.")
-def refusals_are_outcomes(answer: Answer) -> Findings:
+def refusals_are_outcomes(answer: WireResponse) -> Findings:
     """No HTML of anybody's."""
     if not 200 <= answer.status < 300:
         if answer.resource.get("resourceType") == "OperationOutcome":
@@ -79,7 +79,7 @@ def answers_keep_secrets(run: Run) -> Findings:
     place = urlsplit(run.sandbox.url).netloc
     is_fhir = run.sandbox.record(run.sandbox.fresh()).get("resourceType") == "Appointment"
 
-    def judge(answer: Answer) -> Findings:
+    def judge(answer: WireResponse) -> Findings:
         shown = answer.body
         if answer.is_appointment:
             # What a plugin puts into an element of R4's is its translation; what it adds to them is not.
@@ -90,7 +90,7 @@ def answers_keep_secrets(run: Run) -> Findings:
         if _MARKUP.search(answer.body):
             yield "expected no page of anybody's, saw HTML"
         if run.facade.key.stands_in(answer.body):
-            yield "expected no credentials, saw the caller's key"
+            yield "expected no credentials, saw the client's key"
         for outcome in (answer.resource, *answer.resource.get("contained", [])):
             text = json.dumps(outcome.get("issue", ""))
             if outcome.get("resourceType") == "OperationOutcome" and re.search(

@@ -10,7 +10,16 @@ from facade.cancellation.results import cancellation_state
 from facade.cancellation.service import NOT_READABLE
 from facade.cancellation.states import State
 from facade.config import Client
-from facade.errors import Cause, NotDone, NotFound, NotSupported, PreconditionFailed, RequestError, Unavailable, Unknown
+from facade.errors import (
+    Cause,
+    NotExecuted,
+    NotFound,
+    NotSupported,
+    OutcomeUnknown,
+    PreconditionFailed,
+    RequestError,
+    Unavailable,
+)
 from facade.fhir import concept_map as concept_maps
 from facade.fhir import ids, reasons
 from facade.fhir import request as cancel_request
@@ -52,8 +61,8 @@ def concept_map() -> dict[str, Any]:
 def cancel_answers() -> dict[str, Any]:
     """What a cancel is answered with, by name: proven, surely not done, in doubt."""
     reason = reasons.cancelation_reason((Coding(reasons.SYSTEM, "pat-mv"),), "", _MOVED, None, _mapping())
-    refused = of_source_error(NotDone(Cause.REFUSED), known=True)
-    in_doubt = of_source_error(Unknown(Cause.TIMEOUT), known=False)
+    refused = of_source_error(NotExecuted(Cause.REFUSED), known=True)
+    in_doubt = of_source_error(OutcomeUnknown(Cause.TIMEOUT), known=False)
     return {
         "cancelled": _appointment(_NATIVE, status="cancelled", reason=reason, version=1),
         "refused": _appointment(_NATIVE, status="proposed", why=refused),

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from facade import Can, Capabilities, NativeReasons, SourceSystem, hookimpl
+from facade import Capabilities, NativeReasons, SourcePlugin, Support, hookimpl
 
 from facade_paper import codes
 from facade_paper.adapter import PaperAdapter
@@ -23,10 +23,10 @@ def _simulator() -> "Simulator":
 
 
 @hookimpl
-def facade_source_systems() -> Iterable[SourceSystem]:
+def facade_source_plugin() -> Iterable[SourcePlugin]:
     """The one source system of this plugin."""
     concept_map = files("facade_paper").joinpath("conceptmap.json").read_text("utf-8")
-    yield SourceSystem(
+    yield SourcePlugin(
         name="paper",
         adapter=PaperAdapter,
         settings=PaperSettings,
@@ -38,7 +38,7 @@ def facade_source_systems() -> Iterable[SourceSystem]:
             concept_map=json.loads(concept_map),
             fallback="practice",
         ),
-        capabilities=Capabilities(note=Can.YES, lacks=frozenset({"slot"})),
+        capabilities=Capabilities(note=Support.FULL, lacks=frozenset({"slot"})),
         identifiers=("Patient", "Practitioner"),
         code_systems=("service", "kind"),
         simulator=_simulator,

@@ -4,14 +4,14 @@ from facade import (
     Appointment,
     CancelRequest,
     Cause,
-    HttpAnswer,
     HttpClient,
-    NotDone,
-    Permit,
+    HttpResponse,
+    NotExecuted,
+    OutcomeUnknown,
     SourceAdapter,
     SourceConfig,
     SourceError,
-    Unknown,
+    WritePermit,
     classify,
 )
 
@@ -35,22 +35,22 @@ class PaperAdapter(SourceAdapter):
         """GET the appointment."""
         return self._appointment(self._http.get(_READ, id=appointment_id))
 
-    def cancel(self, request: CancelRequest, current: Appointment | None, permit: Permit) -> Appointment:
+    def cancel(self, request: CancelRequest, current: Appointment | None, permit: WritePermit) -> Appointment:
         """POST the cancellation once; the appointment in the answer is the evidence."""
         if current is not None and current.get("status") in _ENDED:
-            raise NotDone(Cause.REFUSED, "the appointment is over")
+            raise NotExecuted(Cause.REFUSED, "the appointment is over")
         body = translate.to_native(request, self._config.settings["note_max_length"])
         answer = self._http.send("POST", _CANCEL, id=request.appointment_id, json=body, permit=permit)
         return self._appointment(answer)
 
-    def _appointment(self, answer: HttpAnswer) -> Appointment:
+    def _appointment(self, answer: HttpResponse) -> Appointment:
         native = classify(answer, own_error=_own_error).json()
         if not isinstance(native, dict):
-            raise Unknown(Cause.UNREADABLE, "the answer is no JSON object")
+            raise OutcomeUnknown(Cause.UNREADABLE, "the answer is no JSON object")
         return translate.to_fhir(native, self._config)
 
 
-def _own_error(answer: HttpAnswer) -> bool:
+def _own_error(answer: HttpResponse) -> bool:
     """Whether Paper itself says no: ``{"error": {"code": …}}``. A gateway's error page is none of its words."""
     try:
         body = answer.json()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from facade.testing.simulator import Native, Simulator
-from facade.testing.simulator.faults import Answer, Operation
+from facade.testing.simulator.faults import Behaviour, Operation
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
@@ -20,9 +20,9 @@ _PATHS: tuple[tuple[str, re.Pattern[str], Operation], ...] = (
     ("POST", re.compile(r"/appointments/([^/]+)/cancel"), "cancel"),
 )
 _REFUSALS = {
-    Answer.UNAUTHORIZED: (401, "unauthorized", "The key is missing or not valid."),
-    Answer.REFUSED: (422, "too_late", "This appointment can no longer be cancelled."),
-    Answer.THROTTLED: (429, "slow_down", "Too many requests."),
+    Behaviour.UNAUTHORIZED: (401, "unauthorized", "The key is missing or not valid."),
+    Behaviour.REFUSED: (422, "too_late", "This appointment can no longer be cancelled."),
+    Behaviour.THROTTLED: (429, "slow_down", "Too many requests."),
 }
 
 
@@ -49,9 +49,9 @@ class PaperSimulator(Simulator):
                 return operation, found[1]
         return None
 
-    def refusal(self, answer: Answer) -> tuple[int, Any]:
+    def refusal(self, behaviour: Behaviour) -> tuple[int, Any]:
         """As Paper itself would say it."""
-        error = PaperError(*_REFUSALS[answer])
+        error = PaperError(*_REFUSALS[behaviour])
         return error.status, error.body
 
     def seeds(self, now: datetime) -> Mapping[str, Native]:
@@ -74,7 +74,7 @@ class PaperSimulator(Simulator):
         @app.before_request
         def authenticate() -> None:
             if not re.fullmatch(r"Bearer \S+", request.headers.get("Authorization", "")):
-                raise PaperError(*_REFUSALS[Answer.UNAUTHORIZED])
+                raise PaperError(*_REFUSALS[Behaviour.UNAUTHORIZED])
 
         @app.get("/appointments/<appointment_id>")
         def get_appointment(appointment_id: str) -> Response:
@@ -87,7 +87,7 @@ class PaperSimulator(Simulator):
             if native["state"] == "cancelled":
                 raise PaperError(409, "already_cancelled", "It was cancelled before.")
             if native["state"] != "planned":
-                raise PaperError(*_REFUSALS[Answer.REFUSED])
+                raise PaperError(*_REFUSALS[Behaviour.REFUSED])
             self.put(appointment_id, {**native, "state": "cancelled", "cancellation": cancellation})
             return jsonify(self._known(appointment_id))
 

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from facade import Appointment, CancelRequest, Cause, NotDone, SourceConfig
+from facade import Appointment, CancelRequest, Cause, NotExecuted, SourceConfig
 
 from facade_paper import codes
 
 
 def to_native(request: CancelRequest, note_max_length: int) -> dict[str, str]:
-    """The body of a cancel. Raises NotDone."""
+    """The body of a cancel. Raises NotExecuted."""
     if request.native_reason is None:
-        raise NotDone(Cause.NO_REASON, "Paper takes no cancel without a reason")
+        raise NotExecuted(Cause.NO_REASON, "Paper takes no cancel without a reason")
     body = {"reason": request.native_reason.code}
     return {**body, "note": request.note[:note_max_length]} if request.note else body
 

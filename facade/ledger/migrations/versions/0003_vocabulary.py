@@ -1,0 +1,48 @@
+"""Rename columns and stored values to the vocabulary of docs/glossary.md. No row is added, removed or reordered."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+_COLUMNS = (
+    ("cancellations", "epoch", "attempt_number"),
+    ("cancellations", "wish", "cancel_request"),
+    ("cancellations", "answer", "response"),
+    ("cancellations", "told", "reported"),
+    ("cancellations", "judged", "by_operator"),
+    ("journal", "epoch", "attempt_number"),
+)
+_VALUES = (
+    ("cancellations", "outcome", {"not-done": "not-executed"}),
+    ("audit", "outcome", {"not-done": "not-executed"}),
+    (
+        "journal",
+        "event",
+        {
+            "not-done": "not-executed",
+            "stale-version": "version-conflict",
+            "judged-cancelled": "resolved-cancelled",
+            "judged-not-applied": "resolved-not-applied",
+            "told": "reported",
+        },
+    ),
+)
+
+
+def upgrade() -> None:
+    """Rename in place. Every process that uses the store is stopped first: the version before cannot read it."""
+    for table, old, new in _COLUMNS:
+        op.execute(f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}")
+    for table, column, words in _VALUES:
+        for old, new in words.items():
+            statement = sa.text(f"UPDATE {table} SET {column} = :new WHERE {column} = :old")  # noqa: S608 - names above
+            op.execute(statement.bindparams(new=new, old=old))
+
+
+def downgrade() -> None:
+    """A record of cancellations is not dropped by a migration."""
+    raise NotImplementedError("the ledger is not downgraded; restore a backup instead")
