@@ -33,10 +33,8 @@ from tests.support.waiting import LIMIT, eventually
 ROOT = Path(__file__).parent.parent
 SANDBOX = ROOT / "config" / "sandbox.toml"
 ALL_SHOWN = "Ctrl-C stops both."
-CAN = (
-    "cancel: yes, read: yes, reason: yes, note: {}, versioned writes: {}, webhook: {}; a repeated native cancel: errors"
-)
-CAN_HEIM, CAN_FHIR = CAN.format("yes", "cannot", "yes"), CAN.format("not-yet", "yes", "cannot")
+CAN = "cancel: full, read: full, reason: full, note: {}, versioned writes: {}, webhook: {}; a repeated native cancel: errors"
+CAN_HEIM, CAN_FHIR = CAN.format("full", "none", "full"), CAN.format("not-implemented", "full", "none")
 
 
 def facade(*arguments, code=0, env=None):

@@ -317,7 +317,7 @@ def process(tmp_path_factory):
 
 @pytest.mark.parametrize(("who", "key"), [("the scheduler", KEY), ("no one", "key-that-no one-has")])
 def test_schemathesis_finds_nothing_with_all_its_checks(process, tmp_path, who, key):
-    config = ROOT / "tests" / "schemathesis.toml"
+    config = ROOT / "tests" / "support" / "schemathesis.toml"
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run"]
     done = subprocess.run(
         [*command, f"{process.url}/openapi.json", "--checks", "all", "--no-color"],

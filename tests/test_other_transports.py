@@ -61,7 +61,11 @@ def test_the_sandbox_serves_a_source_that_is_not_http_and_names_what_it_leaves_o
         )
         assert 'left out: plugin "line-bare" declares no simulator\n' in said
         facts = call("GET", f"{sandbox.url}/_control/line/facts").json()
-        assert facts == {"address": address, "faults": SHOWN, "capabilities": {"read": "yes", "versionedWrites": "yes"}}
+        assert facts == {
+            "address": address,
+            "faults": SHOWN,
+            "capabilities": {"read": "full", "versionedWrites": "full"},
+        }
         made = call("POST", f"{sandbox.url}/_control/line/appointments", json={}).json()["id"]
         asked(address, f"CANCEL key {made} OTHER 0".encode())
         assert call("GET", f"{sandbox.url}/_control/line/log?appointment={made}").json()["cancels"] == 1

@@ -275,7 +275,7 @@ def test_a_cancelled_answer_gives_the_caller_its_own_text_back(traffic):
 
 BROKEN = """
 from facade import deadline
-from facade.cancellation import answer
+from facade.cancellation import results
 from facade.cli import main
 from facade_heim.adapter import HeimAdapter
 
@@ -285,7 +285,7 @@ def broken(*arguments, **options):
 HeimAdapter.read = lambda self, appointment_id: broken(appointment_id) if appointment_id == "CANARY-1" else {
     "id": appointment_id, "status": "booked"}
 HeimAdapter.cancel = broken
-answer.as_read = broken
+results.as_read = broken
 main()
 """
 

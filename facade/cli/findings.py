@@ -89,7 +89,7 @@ def capabilities(system: SourcePlugin) -> str:
     said = ", ".join(f"{name}: {what.value}" for name, what in matrix.items())
     lacks = f"; lacks {', '.join(sorted(can.lacks))}" if can.lacks else ""
     limit = f"; at most {can.max_connections} at once" if can.max_connections is not None else ""
-    return f"cancel: yes, {said}; a repeated native cancel: {system.repeat}{lacks}{limit}"
+    return f"cancel: full, {said}; a repeated native cancel: {system.repeat}{lacks}{limit}"
 
 
 def _ids(system: SourcePlugin) -> Finding:

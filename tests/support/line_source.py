@@ -177,9 +177,9 @@ class UnreadableLineAdapter(LineAdapter):
 
 
 class LineSimulator(BareSimulator):
-    """Keeps appointments; what its lines cannot show is left out of ``answers``."""
+    """Keeps appointments; what its lines cannot show is left out of ``behaviours``."""
 
-    answers = frozenset(Behaviour) - {
+    behaviours = frozenset(Behaviour) - {
         Behaviour.HTML_404,
         Behaviour.JSON_404,
         Behaviour.HTML_502,

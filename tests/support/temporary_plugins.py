@@ -7,7 +7,7 @@ LINE = """
 from dataclasses import replace
 
 from facade import hookimpl
-from tests import line_source
+from tests.support import line_source
 
 
 class Mute(line_source.LineSimulator):
