@@ -2,8 +2,8 @@
 
     python -m bench.send_window [--count 2000]
 
-In this window a process may be frozen, and nothing outside the source can close it; docs/at-most-once.md says what that
-means. Prints the median, the 99th percentile and the longest in microseconds, and medians as ratios to the first.
+A process may be frozen in this window, and nothing outside the source can close it: docs/concepts/at-most-once.md.
+Prints the median, the 99th percentile and the longest in microseconds, and medians as ratios to the first.
 """
 
 import http.client

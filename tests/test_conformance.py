@@ -13,7 +13,7 @@ from facade.testing.conformance import SourceConformance, base, readme
 from tests.support import line_source
 from tests.support.keys import key_pair
 
-PAGE = (Path(__file__).parent.parent / "docs" / "conformance.md").read_text("utf-8")
+PAGE = (Path(__file__).parent.parent / "docs" / "reference" / "conformance.md").read_text("utf-8")
 THEMES = [theme for theme in SourceConformance.__mro__[:0:-1] if issubclass(theme, base.Kit) and theme is not base.Kit]
 
 

@@ -12,7 +12,7 @@ from facade.testing.simulator.faults import FAULTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-ERRORS = (ROOT / "docs" / "errors.md").read_text("utf-8")
+ERRORS = (ROOT / "docs" / "reference" / "errors.md").read_text("utf-8")
 
 
 def request_errors():
@@ -38,7 +38,7 @@ def test_the_error_tree_is_drawn_with_every_error():
 
 
 def test_every_fault_has_its_row_and_no_row_is_left_over():
-    text = (ROOT / "docs" / "faults.md").read_text("utf-8")
+    text = (ROOT / "docs" / "reference" / "faults.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (proposed|cancelled)", text, re.MULTILINE))
     assert rows == {name: fault.ends_in for name, fault in FAULTS.items()}
 

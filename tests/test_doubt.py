@@ -134,7 +134,7 @@ def test_the_settle_window_is_the_sources_own(make, simulator, monkeypatch):
 def test_doubt_settles_within_answer_time_settle_window_and_one_probe_interval(
     make, simulator, monkeypatch, window, applied_late
 ):
-    """With a source that can be read, and a reconciler that is not interrupted; docs/at-most-once.md states it."""
+    """With a source that can be read, and a reconciler that is not interrupted: docs/concepts/at-most-once.md."""
     client = make(settings=f"settle_window = {window}")
     time = Time(client.facade.ledger.clock, monkeypatch)
     move_eta(simulator, DAYS)

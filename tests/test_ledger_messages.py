@@ -27,7 +27,7 @@ from tests.support.postgresql_wire import wire
 from tests.support.stores import POSTGRESQL, need_postgresql, store_url
 
 KEY = ("heim", "apt_1")
-MOST = 8  # round trips of one cancel, as docs/ledger.md says
+MOST = 8  # round trips of one cancel, as docs/reference/ledger.md says
 
 
 class Calm(SourceAdapter):

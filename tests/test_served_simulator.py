@@ -1,4 +1,4 @@
-"""Serving a simulator in a test of one's own, as docs/write-a-source.md shows it."""
+"""Serving a simulator in a test of one's own, as docs/guides/write-a-source-plugin.md shows it."""
 
 from facade_heim.simulator import HeimSimulator
 

@@ -201,7 +201,7 @@ def test_the_seeds_cover_every_case(host: SimulatorHost) -> None:
 
 
 def test_the_tutorial_names_every_member_of_a_bare_simulator() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "write-a-source.md").read_text("utf-8")
+    page = (Path(__file__).parent.parent / "docs" / "guides" / "write-a-source-plugin.md").read_text("utf-8")
     members = {name for name in vars(BareSimulator) if not name.startswith("_")} | set(vars(HeimSimulator()))
     for name in members - {"_appointments"}:
         assert re.search(rf"`(\w+\.)*{name}\b", page), name

@@ -1,4 +1,4 @@
-"""The table of transitions is complete, and says what docs/at-most-once.md says."""
+"""The table of transitions is complete, and says what docs/concepts/at-most-once.md says."""
 
 from itertools import product
 

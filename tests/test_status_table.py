@@ -1,4 +1,4 @@
-"""The table *Which status* of docs/errors.md: each question, and that the first "no" answers."""
+"""The table *Which status* of docs/reference/errors.md: each question, and that the first "no" answers."""
 
 import json
 

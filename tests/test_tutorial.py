@@ -1,4 +1,4 @@
-"""docs/write-a-source.md: a plugin made by following it word for word passes the kit, and its tables are the code's."""
+"""docs/guides/write-a-source-plugin.md: a plugin made by following it passes the kit, and its tables are the code's."""
 
 import inspect
 import re
@@ -21,7 +21,7 @@ from tests.support.waiting import LIMIT, eventually
 
 pytestmark = pytest.mark.timeout(900)  # the tutorial's commands, one after the other
 
-PAGE = (ROOT / "docs" / "write-a-source.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "guides" / "write-a-source-plugin.md").read_text("utf-8")
 SCAFFOLD = ROOT / "facade" / "scaffold"
 PATH = re.compile(r"`((?:facade-paper|tests)/[\w./-]+)`")
 

@@ -28,7 +28,7 @@ from tests.support.wrong_facades import NORTH, WRONG, verified
 
 pytestmark = pytest.mark.timeout(900)  # whole acceptance runs, and the first of the wrong facades waits for its own
 
-DOCS = (Path(__file__).parent.parent / "docs" / "verify.md").read_text("utf-8")
+DOCS = (Path(__file__).parent.parent / "docs" / "reference" / "verify.md").read_text("utf-8")
 CHECKS = {check.name: check for checks in catalogue().values() for check in checks}
 
 READS = {f"fault-{name}" for name, fault in FAULTS.items() if fault.operation == "read"}

@@ -119,7 +119,7 @@ def _mapping(about: str, mapping: ReasonMap) -> Finding:
 
 def _simulator(system: SourcePlugin) -> Finding:
     if system.simulator is None:
-        text = "none; the sandbox and the conformance kit need one, see docs/write-a-source.md"
+        text = "none; the sandbox and the conformance kit need one, see docs/guides/write-a-source-plugin.md"
         return Finding(system.name, "simulator", "warning", text)
     try:
         simulator = system.simulator()

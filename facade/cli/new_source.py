@@ -27,7 +27,8 @@ _UNCLEAR = {"source"}  # its SourceAdapter would be the facade's own
 def new_source(name: str, folder: Path) -> None:
     """Write a plugin for the source system NAME into DIR: a distribution of its own, complete and tested.
 
-    It works as written, against a simulator of a made-up source system; docs/write-a-source.md goes on from there.
+    It works as written, against a simulator of a made-up source system. docs/guides/write-a-source-plugin.md describes
+    the next steps.
     """
     names = _names(name)
     _refuse_taken(name, names["facade-paper"])

@@ -19,7 +19,7 @@ def _only(where: str) -> dict[str, Any]:
 
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself for INTEGER only
 
-# Times are seconds since 1970. What each column is for stands in docs/ledger.md.
+# Times are seconds since 1970. What each column is for stands in docs/reference/ledger.md.
 cancellations = Table(
     "cancellations",
     metadata,

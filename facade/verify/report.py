@@ -13,7 +13,7 @@ _WORDS = {"passed": "pass", "failed": "FAIL", "skipped": "skip"}
 
 
 def as_json(run: Run, results: Sequence[Result], seconds: float) -> str:
-    """The machine-readable report; its members are described in docs/verify.md and stay."""
+    """The machine-readable report; its members are described in docs/reference/verify.md and stay."""
     themes = {check.name: theme for theme, checks in catalogue().items() for check in checks}
     report: dict[str, Any] = {
         "facade": run.facade.url,

@@ -1,4 +1,4 @@
-"""The FHIR routes: each view checks in the order that docs/errors.md states and hands down."""
+"""The FHIR routes: each view checks in the order that docs/reference/errors.md states and hands down."""
 
 import json
 import time

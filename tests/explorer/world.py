@@ -215,7 +215,7 @@ class World:
         return actor.label != "write" or how in self.setup.writes
 
     def _may_pass(self) -> bool:
-        # Between the last check and the first byte no one is frozen: that is assumed (docs/at-most-once.md).
+        # Between the last check and the first byte no one is frozen: that is assumed (docs/concepts/at-most-once.md).
         about_to_write = any(actor.alive and actor.label == "write" for actor in self.actors)
         return not about_to_write and self.source.may_pass_until(self.time + self.setup.quantum)
 

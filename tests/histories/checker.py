@@ -1,4 +1,4 @@
-"""The five invariants of docs/at-most-once.md, over the source's own log, the answers given, and the ledger at the end.
+"""The five invariants of docs/concepts/at-most-once.md, over the source's log, the answers given, and the ledger's end.
 
 What came first is judged by the real clock, which no history moves; how long something took, by the history's time.
 """

@@ -148,7 +148,7 @@ def _blows(rng: random.Random, nodes: int) -> list[Event]:
     kills = rng.choice((0, 0, 0, 1, 2))
     events += [Event(rng.uniform(0, DURATION), "kill", {"node": rng.randrange(nodes)}) for _ in range(kills)]
     if rng.random() < 0.3:
-        # Shorter than the settle window: docs/at-most-once.md says why that is the promise's edge.
+        # Shorter than the settle window: docs/concepts/at-most-once.md says why that is the promise's edge.
         what = {"node": rng.randrange(nodes), "seconds": rng.uniform(0.05, 0.7 * SETTLE_WINDOW)}
         events.append(Event(rng.uniform(0, DURATION), "freeze", what))
     if rng.random() < 0.25:

@@ -117,7 +117,7 @@ class Play:
             self._listen(step * self._history.pace)
 
     def _await_writes_on_their_way(self) -> None:
-        """Between its permit and its first byte a write is on its way; docs/at-most-once.md says what that means.
+        """Between its permit and its first byte a write is on its way: see docs/concepts/at-most-once.md.
 
         Here no time passes meanwhile, however slow the machine is.
         """

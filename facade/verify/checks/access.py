@@ -1,4 +1,4 @@
-"""Checks of who may ask, and for what: keys, sources, ids, methods, in the order that docs/errors.md states."""
+"""Checks of who may ask, and for what: keys, sources, ids, methods, in the order of docs/reference/errors.md."""
 
 import secrets
 from typing import Any
@@ -30,7 +30,7 @@ def _refused_keys(run: Run) -> list[WireResponse]:
 
 @check("A client without a known key gets 401, and nothing is sent to the source.")
 def authentication_is_required(run: Run) -> Findings:
-    """Question 1 of docs/errors.md, *Which status*."""
+    """Question 1 of docs/reference/errors.md, *Which status*."""
     for answer, what in zip(_refused_keys(run), ("no key", "a wrong key", "a wrong scheme"), strict=True):
         yield from differs(f"{answer.request} with {what}", 401, answer.status)
     appointment_id = run.once("refused appointment", str)
@@ -62,7 +62,7 @@ def authentication_comes_first(run: Run) -> Findings:
 
 @check("An unknown source system is 404.")
 def unknown_source(run: Run) -> Findings:
-    """Question 2 of docs/errors.md, *Which status*."""
+    """Question 2 of docs/reference/errors.md, *Which status*."""
     path = run.facade.path("1", source=_NOWHERE)
     for answer in (run.facade.request("POST", path, body=CANCEL), run.facade.request("GET", path)):
         yield from differs(answer.request, 404, answer.status)
@@ -107,7 +107,7 @@ def _other_methods(run: Run) -> list[WireResponse]:
 
 @check("Another method is 405.")
 def other_methods(run: Run) -> Findings:
-    """Question 4 of docs/errors.md, *Which status*."""
+    """Question 4 of docs/reference/errors.md, *Which status*."""
     for answer in _other_methods(run):
         yield from differs(answer.request, 405, answer.status)
 
@@ -123,7 +123,7 @@ def other_methods_are_told_which(run: Run) -> Findings:
 
 @check("The source system is looked at before the method and the body: 404 for an unknown one.")
 def source_comes_before_the_body(run: Run) -> Findings:
-    """Question 2 before question 4 of docs/errors.md, *Which status*."""
+    """Question 2 before question 4 of docs/reference/errors.md, *Which status*."""
     path = run.facade.path("1", source=_NOWHERE)
     for answer in (run.facade.request("POST", path, body=b"{"), run.facade.request("DELETE", path)):
         yield from differs(f"{answer.request} of an unknown source, itself wrong", 404, answer.status)
@@ -131,7 +131,7 @@ def source_comes_before_the_body(run: Run) -> Findings:
 
 @check("The body is looked at before the appointment: 400 for a malformed one, whatever the id.")
 def body_comes_before_the_appointment(run: Run) -> Findings:
-    """Question 4 before questions 5 and 7 of docs/errors.md, *Which status*."""
+    """Question 4 before questions 5 and 7 of docs/reference/errors.md, *Which status*."""
     appointment_id = run.sandbox.fresh()
     run.sandbox.remove(appointment_id)
     for raw_id in (appointment_id, "_" * 25):

@@ -98,7 +98,7 @@ def cancelled_has_a_reason(answer: WireResponse) -> Findings:
 
 @check("A proposed answer says why: a contained OperationOutcome, referenced from supportingInformation.", end=True)
 def proposed_says_why(run: Run) -> Findings:
-    """With an issue code that docs/errors.md lists, and a text a call-centre agent can act on."""
+    """With an issue code that docs/reference/errors.md lists, and a text a call-centre agent can act on."""
 
     def judge(answer: WireResponse) -> Findings:
         if _is_proposed(answer):

@@ -53,7 +53,7 @@ def _hexadecimal(raw: str) -> str:
 
 @check("Ids of dots, with an encoded slash or a control character in the raw path, are 404.", alone=True)
 def hostile_ids_are_not_found(run: Run) -> Findings:
-    """Question 5 of docs/errors.md, *Which status*."""
+    """Question 5 of docs/reference/errors.md, *Which status*."""
     for answer in _asked(run)[1]:
         yield from answered(answer.request, "404", answer)
 
