@@ -1,4 +1,4 @@
 """Random histories of one appointment each, against a simulated source with a log of its own.
 
-``python -m tests.histories --help`` runs any number by hand; ``tests/test_histories.py`` runs some in the tests.
+``python -m tests.histories --help`` runs any number by hand; ``tests/process/test_histories.py`` runs some.
 """

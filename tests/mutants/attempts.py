@@ -4,10 +4,10 @@
 
 from tests.mutants.mutant import of
 
-AT_MOST_ONCE = "tests/test_at_most_once.py"
-PERMIT = "tests/test_permit.py"
-ATTEMPT = "tests/test_attempt.py"
-VERSIONED = "tests/test_versioned_writes.py"
+AT_MOST_ONCE = "tests/integration/test_at_most_once.py"
+PERMIT = "tests/unit/test_write_permit.py"
+ATTEMPT = "tests/unit/test_attempt.py"
+VERSIONED = "tests/integration/test_versioned_writes.py"
 BUDGET = f"{PERMIT}::test_the_parts_of_a_cancel_fit_into_the_time_to_answer"
 
 ATTEMPTS = [
@@ -64,7 +64,7 @@ ATTEMPTS = [
             "a reason that must not be sent is left out",
             "and self._request.native_reason is None:",
             "and False:",
-            "tests/test_heim.py::test_a_fallback_of_refuse_refuses_and_sends_nothing",
+            "tests/plugins/heim/test_plugin.py::test_a_fallback_of_refuse_refuses_and_sends_nothing",
         ),
         (
             "a write begins without time for its answer",
@@ -83,7 +83,7 @@ ATTEMPTS = [
             "what an adapter calls unavailable after its permit is not doubt",
             "if permit.granted:  #",
             "if False:  #",
-            "tests/test_unreadable.py::test_an_adapter_that_says_unavailable_after_its_permit_leaves_doubt",
+            "tests/integration/test_unreadable_sources.py::test_an_adapter_that_says_unavailable_after_its_permit_leaves_doubt",
         ),
         (
             "a refusal before the permit is looked behind",
@@ -132,7 +132,7 @@ ATTEMPTS = [
             "a source that asks to be left alone is read",
             "if doubt.retry_after is None:",
             "if True:",
-            "tests/test_retry_after.py::test_after_doubt_the_source_is_left_alone_as_long_as_it_asked",
+            "tests/integration/test_retry_after.py::test_after_doubt_the_source_is_left_alone_as_long_as_it_asked",
         ),
         ("no one reads after doubt", "            current = self._probe(current)\n", "            pass\n", ATTEMPT),
         (
@@ -190,7 +190,7 @@ ATTEMPTS = [
             "a write is in doubt for whoever waits",
             "if row.state == State.SENDING and self._repository.silence_is_doubt(row):",
             "if row.state == State.SENDING:",
-            "tests/test_attempt.py::test_whoever_waits_is_answered_in_time_and_leaves_the_owners_row_alone",
+            "tests/unit/test_attempt.py::test_whoever_waits_is_answered_in_time_and_leaves_the_owners_row_alone",
         ),
         (
             "a read says cancelled and records nothing",
@@ -202,7 +202,7 @@ ATTEMPTS = [
             "two spellings are two appointments",
             "request = replace(request, appointment_id=source.canonical(request.appointment_id))",
             "request = replace(request)",
-            "tests/test_canonical_ids.py::test_every_spelling_is_one_cancellation",
+            "tests/integration/test_canonical_ids.py::test_every_spelling_is_one_cancellation",
         ),
         (
             "a repeat is answered without an audit",
@@ -224,7 +224,7 @@ ATTEMPTS = [
             "an appointment with a modifier is evidence",
             "    if _is_modified(native):\n",
             "    if False:\n",
-            "tests/test_clean.py::test_an_appointment_with_a_modifier_is_not_understood",
+            "tests/unit/test_sanitize.py::test_an_appointment_with_a_modifier_is_not_understood",
         ),
         (
             "any status but booked is cancelled",

@@ -4,13 +4,13 @@
 
 from tests.mutants.mutant import of
 
-LEDGER = "tests/test_ledger.py"
+LEDGER = "tests/integration/test_ledger.py"
 FLUSHED = f"{LEDGER}::test_sqlite_runs_in_wal_mode_and_flushes_what_must_last"
 CHANGE = f"{LEDGER}::test_a_change_needs_the_row_to_be_as_expected_and_is_journalled_and_audited_with_it"
 NEWER = f"{LEDGER}::test_a_row_of_a_newer_version_is_left_untouched"
 NUMBER = f"{LEDGER}::test_an_attempt_number_is_never_given_twice"
 LIMITS = f"{LEDGER}::test_postgresql_waits_for_no_lock_and_no_statement_for_long"
-MESSAGES = "tests/test_ledger_messages.py"
+MESSAGES = "tests/integration/test_ledger_round_trips.py"
 ON_POSTGRESQL = f"{MESSAGES}::test_what_must_last_is_flushed_where_somebody_has_turned_that_off"
 
 LEDGER_MUTANTS = [
@@ -39,7 +39,7 @@ LEDGER_MUTANTS = [
             "a claim is made while the keys are being moved",
             " OR id_form = {UNFINISHED})",
             ")",
-            "tests/test_maintenance.py::test_no_first_claim_is_made_while_a_sources_keys_are_being_moved",
+            "tests/integration/test_maintenance.py::test_no_first_claim_is_made_while_a_sources_keys_are_being_moved",
         ),
         (
             "a read that is not due is due",

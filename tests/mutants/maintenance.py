@@ -2,16 +2,16 @@
 
 from tests.mutants.mutant import of
 
-LEDGER = "tests/test_ledger.py"
+LEDGER = "tests/integration/test_ledger.py"
 NEWER = f"{LEDGER}::test_a_row_of_a_newer_version_is_left_untouched"
-MAINTENANCE = "tests/test_maintenance.py"
+MAINTENANCE = "tests/integration/test_maintenance.py"
 BATCHES = f"{MAINTENANCE}::test_many_batches_are_purged_and_what_is_unsettled_stays"
 DURING = f"{MAINTENANCE}::test_a_row_that_is_claimed_during_a_purge_stays_with_all_that_is_its_own"
 PURGED = f"{LEDGER}::test_purging_deletes_old_settled_rows_with_all_that_belongs_to_them"
 PRESENT = f"{MAINTENANCE}::test_who_said_nothing_for_long_is_gone_by_the_stores_clock_alone"
 AT_WORK = f"{MAINTENANCE}::test_nothing_is_renamed_while_a_facade_is_at_work"
 KNOWN = f"{MAINTENANCE}::test_a_source_under_another_name_does_not_start_while_its_old_one_is_in_doubt"
-CANONICAL = "tests/test_canonical_ids.py"
+CANONICAL = "tests/integration/test_canonical_ids.py"
 
 MAINTENANCE_MUTANTS = [
     *of(

@@ -4,14 +4,14 @@
 
 from tests.mutants.mutant import of
 
-HTTP = "tests/test_http_client.py"
+HTTP = "tests/integration/test_http_client.py"
 PERMIT = f"{HTTP}::test_the_permit_is_taken_once_when_the_connection_stands_and_before_the_first_byte"
 REFUSED = f"{HTTP}::test_a_refused_connection_is_not_done"
 SHAPE = f"{HTTP}::test_any_other_status_in_a_strangers_shape_is_unknown"
 OWN = f"{HTTP}::test_the_sources_own_shape_proves_a_refusal_for_five_statuses_only"
 AFTER = f"{HTTP}::test_after_the_request_has_left_no_fault_proves_anything_and_a_write_is_never_repeated"
 SEGMENT = f"{HTTP}::test_an_id_that_cannot_be_one_segment_of_a_path_sends_no_byte"
-JSON = "tests/test_strict_json.py"
+JSON = "tests/unit/test_strict_json.py"
 
 OUTSIDE = [
     *of(
@@ -168,7 +168,7 @@ OUTSIDE = [
             "what the source says of its patience is lost",
             "    wait = answer.retry_after()\n",
             "    wait = None\n",
-            "tests/test_retry_after.py::test_classify_gives_it_to_the_error",
+            "tests/integration/test_retry_after.py::test_classify_gives_it_to_the_error",
         ),
         (
             "a header cut short is our own fault",

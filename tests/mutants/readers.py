@@ -2,11 +2,11 @@
 
 from tests.mutants.mutant import of
 
-HOSTILE = "tests/test_hostile_requests.py"
+HOSTILE = "tests/integration/test_hostile_requests.py"
 IDS = f"{HOSTILE}::test_ids_are_encoded_reversibly_and_only_where_they_must_be"
 RAW = f"{HOSTILE}::test_what_encode_would_not_have_written_is_a_raw_id"
 NO_ID = f"{HOSTILE}::test_an_id_the_source_cannot_have_is_not_found"
-JSON = "tests/test_strict_json.py"
+JSON = "tests/unit/test_strict_json.py"
 
 READERS = [
     *of(

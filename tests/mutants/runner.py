@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-from tests.mutants.mutant import ROOT, Mutant
+from tests.mutants.mutant import Mutant
+from tests.support.paths import ROOT
 
 LIMIT = 120.0  # seconds for the tests of one mutant: far more than any needs
 ALL_WITHIN = 900.0  # seconds for the tests of all, without a mutant

@@ -4,8 +4,8 @@
 
 from tests.mutants.mutant import of
 
-RECORDS = "tests/test_records.py"
-STATES = "tests/test_states.py"
+RECORDS = "tests/unit/test_repository.py"
+STATES = "tests/unit/test_states.py"
 OWNER = '{"state": State.CLAIMED, "attempt_number": claimed.attempt_number}'
 WAS = f"{RECORDS}::test_a_row_that_is_not_as_it_was_seen_is_left_as_it_is"
 LAST = f"{RECORDS}::test_what_was_recorded_survives_a_power_cut"

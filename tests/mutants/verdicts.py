@@ -2,7 +2,7 @@
 
 from tests.mutants.mutant import of
 
-RECORDS = "tests/test_records.py"
+RECORDS = "tests/unit/test_repository.py"
 WAS = f"{RECORDS}::test_a_row_that_is_not_as_it_was_seen_is_left_as_it_is"
 VERDICT = f"{RECORDS}::test_a_verdict_is_for_the_write_that_was_seen"
 TAKEN_BACK = f"{RECORDS}::test_a_verdict_that_a_client_was_told_is_not_taken_back"

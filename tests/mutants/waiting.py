@@ -2,6 +2,8 @@
 
 from tests.mutants.mutant import of
 
+OBSERVED = "tests/unit/test_observed_times.py"
+
 WAITING = [
     *of(
         "facade/cancellation/observed_times.py",
@@ -9,33 +11,43 @@ WAITING = [
             "another doubt is the same doubt",
             '("state", row.key, row.attempt_number, marker)',
             '("state", row.key, marker)',
-            "tests/test_watch.py",
+            OBSERVED,
         ),
-        ("another write is the same write", "(row.state, row.changed_at)", "row.state", "tests/test_watch.py"),
+        (
+            "another write is the same write",
+            "(row.state, row.changed_at)",
+            "row.state",
+            OBSERVED,
+        ),
         (
             "a read of doubt begins the watch again",
             "None if row.state in DOUBTFUL else (row.state, row.changed_at)",
             "(row.state, row.changed_at)",
-            "tests/test_watch.py",
+            OBSERVED,
         ),
         (
             "another due time is the same",
             '("due", row.key, row.attempt_number, row.read_due)',
             '("due", row.key, row.attempt_number)',
-            "tests/test_watch.py",
+            OBSERVED,
         ),
         (
             "a clock that was set back counts as steady",
             "abs(offset - self._offset) > _SET",
             "offset - self._offset > _SET",
-            "tests/test_watch.py",
+            OBSERVED,
         ),
-        ("what is watched is not bounded", "while len(self._since) > _MOST:", "while False:", "tests/test_watch.py"),
+        (
+            "what is watched is not bounded",
+            "while len(self._since) > _MOST:",
+            "while False:",
+            OBSERVED,
+        ),
         (
             "what is watched is forgotten first",
             "            self._since.move_to_end(thing)\n",
             "",
-            "tests/test_watch.py",
+            OBSERVED,
         ),
     ),
     *of(
@@ -44,19 +56,19 @@ WAITING = [
             "a lease is no longer than the write",
             "lease=seconds + 2.0",
             "lease=seconds / 2",
-            "tests/test_at_most_once.py::test_the_timers_leave_room_for_the_longest_write",
+            "tests/integration/test_at_most_once.py::test_the_timers_leave_room_for_the_longest_write",
         ),
         (
             "a source puts its reads off for ever",
             "min(retry_after or 0.0, self.reads[-1])",
             "retry_after or 0.0",
-            "tests/test_retry_after.py::test_no_source_puts_a_read_off_for_longer_than_the_schedules_longest_step",
+            "tests/integration/test_retry_after.py::test_no_source_puts_a_read_off_for_longer_than_the_schedules_longest_step",
         ),
         (
             "a source that asks for time gets none",
             "least * _jitter(1.0)",
             "0.0",
-            "tests/test_retry_after.py::test_no_read_comes_before_the_time_that_the_source_asked_for_up_to_the_longest_step",
+            "tests/integration/test_retry_after.py::test_no_read_comes_before_the_time_that_the_source_asked_for_up_to_the_longest_step",
         ),
     ),
 ]

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-ENGINE = Path(__file__).parents[1] / "fhir_engine"
+from tests.support.paths import ROOT
+
+ENGINE = ROOT / "tests" / "fhir_engine"
 
 
 class CannotInstallError(Exception):

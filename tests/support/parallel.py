@@ -17,13 +17,14 @@ LONGEST_FIRST = (
     "test_verify.py",
     "test_tutorial.py",
     "test_openapi.py",
-    "test_house.py",
+    "test_imports.py",
+    "test_lint.py",
     "test_commands.py",
     "test_conformance.py",
     "test_faults.py",
 )
 # The tests of these have nothing in common that takes long to set up.
-TEST_BY_TEST = {"test_histories.py", "test_linear_time.py", "test_house.py"}
+TEST_BY_TEST = {"test_histories.py", "test_linear_time.py", "test_imports.py", "test_lint.py"}
 
 
 def longest_first(items: list[pytest.Item]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import requests
 
 from tests.conftest import CONFIG, HEIM_KEY, KEY, remember
+from tests.support.paths import ROOT
 from tests.support.waiting import LIMIT, eventually
 
 COMMAND = [sys.executable, "-m", "facade"]
@@ -161,7 +162,7 @@ def run_pytest(folder: Path, files: Mapping[str, str], *options: str) -> tuple[i
     plugins = ["-p", "xdist", "-p", "pytest_timeout", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *plugins, *options]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    env |= {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    env |= {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=2 * LIMIT)
     return done.returncode, done.stdout + done.stderr
 

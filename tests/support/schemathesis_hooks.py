@@ -5,7 +5,7 @@ from urllib.parse import unquote
 import schemathesis
 from schemathesis.core.parameters import ParameterLocation
 
-from tests.test_webhooks import signed
+from tests.integration.test_webhooks import signed
 
 
 @schemathesis.hook

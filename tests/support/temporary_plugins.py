@@ -1,7 +1,8 @@
 """Distributions that exist for the length of a test: metadata, an entry point and a module that declares a source."""
 
 import os
-from pathlib import Path
+
+from tests.support.paths import ROOT
 
 LINE = """
 from dataclasses import replace
@@ -66,5 +67,5 @@ def installed(folder, *names):
 
 def on_the_path(folder):
     """The environment of a process that has them."""
-    root = Path(__file__).parents[2]
+    root = ROOT
     return {"PYTHONPATH": os.pathsep.join([str(folder), str(root), os.environ.get("PYTHONPATH", "")])}

@@ -17,7 +17,7 @@ import pytest
 from tests.support.node import ENGINE, CannotInstallError, install
 from tests.support.parallel import names_files
 
-NAME = "tests/test_every_answer.py::test_every_answer_of_every_test_is_valid_r4"
+NAME = "tests/process/test_validated_responses.py::test_every_answer_of_every_test_is_valid_r4"
 KEPT = "every-answer"
 
 Resource = dict[str, Any]
@@ -41,7 +41,7 @@ def validated(node: Path, resources: list[Resource]) -> list[list[str]]:
 
 
 class EveryAnswer:
-    """Adds the result to a run of which tests/test_every_answer.py is a part."""
+    """Adds the result to a run of which tests/process/test_validated_responses.py is a part."""
 
     def __init__(self, validate: Callable[[list[Resource]], list[list[str]]] | None = None) -> None:
         self._validate = validate or (lambda resources: validated(install(), resources))
@@ -74,7 +74,8 @@ class EveryAnswer:
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Judge, in the process that shows the results, after the last test."""
         result = yield
-        if self._wanted and not hasattr(session.config, "workerinput"):
+        is_worker = hasattr(session.config, "workerinput")
+        if self._wanted and not is_worker and not session.config.option.collectonly:
             report = self._report(list(_answers.values()))
             session.config.hook.pytest_runtest_logreport(report=report)
         return result

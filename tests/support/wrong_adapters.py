@@ -1,6 +1,6 @@
 """Adapters, declarations and READMEs that are wrong on purpose: one fault each, and the tests that name it.
 
-Not collected by itself: tests/test_wrong_adapters.py runs each class here through the whole kit.
+Not collected by itself: tests/process/test_wrong_adapters.py runs each class here through the whole kit.
 """
 
 import base64

@@ -1,0 +1,647 @@
+"""The commands: what they print, how they refuse, and that a stop stops everything they started."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from importlib.metadata import version
+
+import pytest
+from click.testing import CliRunner
+from facade_heim.simulator import HeimSimulator
+
+from facade.app import assemble
+from facade.cli import main
+from facade.cli.findings import of_source
+from facade.cli.sandbox import _simulators, _systems
+from facade.cli.sandbox_hints import explain_facade
+from facade.http_client import HttpResponse
+from facade.plugin import registry
+from facade.testing.simulator.faults import FAULTS
+from facade.testing.simulator.host import serve
+from tests.conftest import CONFIG, HEIM_KEY, KEY
+from tests.support.paths import ROOT
+from tests.support.process import COMMAND, call, configuration
+from tests.support.waiting import LIMIT, eventually
+
+SANDBOX = ROOT / "config" / "sandbox.toml"
+ALL_SHOWN = "Ctrl-C stops both."
+CAN = "cancel: full, read: full, reason: full, note: {}, versioned writes: {}, webhook: {}; a repeated native cancel: errors"
+CAN_HEIM, CAN_FHIR = CAN.format("full", "none", "full"), CAN.format("not-implemented", "full", "none")
+
+
+def facade(*arguments, code=0, env=None):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], env=env, prog_name="facade")
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.stderr
+    return result
+
+
+# Help
+
+
+def test_help_says_what_it_is_how_to_try_it_and_every_command():
+    shown = facade("--help").stdout
+    assert "Cancel appointments in many source systems through FHIR R4" in shown
+    assert "facade sandbox --serve config/sandbox.toml" in shown
+    assert "exit code 2" in shown
+    commands = re.findall(r"^  ([a-z-]+)  +[A-Z]", shown.split("Commands:\n")[1], re.MULTILINE)
+    names = "serve sandbox sources check cancel verify new-source reconcile ledger db"
+    assert commands == names.split()
+    assert facade("-h").stdout == shown
+
+
+@pytest.mark.parametrize("command", ["serve", "sandbox", "sources", "check", "cancel", "verify"])
+def test_each_commands_help_explains_every_option_and_default(command):
+    shown = facade(command, "--help").stdout
+    for option in main.get_command(None, command).params:
+        for name in (name for name in option.opts if name.startswith("--")):
+            line = next(line for line in shown.splitlines() if name in line and line.startswith("  "))
+            assert re.search(rf"{name}\b.*  +\S", line) or option.help.split()[0] in shown, name
+        if isinstance(getattr(option, "default", None), (int, str)) and not isinstance(option.default, bool):
+            assert f"[default: {option.default}" in " ".join(shown.split()), option.name
+
+
+def test_the_fixed_names_of_options_and_their_defaults():
+    options = {
+        command: {
+            name: getattr(option, "default", None)
+            for option in main.get_command(None, command).params
+            for name in option.opts
+        }
+        for command in main.list_commands(None)
+    }
+    assert options["serve"].keys() == {"--config", "--health-port", "--host", "--port", "--store", "--workers"}
+    assert (options["serve"]["--host"], options["serve"]["--port"]) == ("127.0.0.1", 8080)
+    assert options["sandbox"].keys() == {
+        *("--allowed-origin", "--chaos", "--listen", "--port", "--seed", "--serve", "--serve-port"),
+    }
+    assert options["sources"].keys() == {"--config"}
+    assert options["check"].keys() == {"--config", "--plugin", "--online", "--id"}
+    assert options["cancel"].keys() == {"source", "id", "--reason", "--note", "--url", "--json"}
+
+
+def test_the_version_is_the_distributions():
+    assert version("fhir-facade") in facade("--version").stdout
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True, timeout=LIMIT)
+    assert version("fhir-facade") in done.stdout
+
+
+# Errors
+
+
+def test_an_unknown_command_is_an_error_that_names_it():
+    result = facade("servee", code=2)
+    assert "No such command 'servee'" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["serve"], "Missing option '--config'"),
+        (["check", "--online"], "--online reads from configured sources; name their --config"),
+        (["check", "--config", "x.toml", "--plugin", "heim"], "give --config or --plugin, not both"),
+        (["cancel", "heim", "apt_1"], "Missing option '--url'"),
+        (["cancel", "heim"], "Missing argument 'ID'"),
+        (["verify"], "Missing option '--url'"),
+        (
+            ["serve", "--config", "x.toml", "--workers", "0"],
+            "Invalid value for '--workers': 0 is not in the range x>=1",
+        ),
+        (["serve", "--config", "x.toml", "--port", "http"], "Invalid value for '--port'"),
+        (["sandbox", "--port", "65536"], "Invalid value for '--port'"),
+        (["check", "--confg", "x.toml"], "--confg"),
+    ],
+)
+def test_a_wrong_call_says_what_is_wrong_and_how_to_get_help(arguments, told):
+    result = facade(*arguments, code=2)
+    assert told in result.stderr
+    assert f"Usage: facade {arguments[0]} " in result.stderr
+    assert "--help" in result.stderr
+
+
+# sources and check
+
+
+def test_sources_lists_each_source_its_plugin_and_what_it_can_do(tmp_path):
+    path = tmp_path / "facade.toml"
+    second = '[sources.heim-north]\nplugin = "heim"\nbase_url = "https://north.example"\napi_key_env = "HEIM_API_KEY"\n'
+    more = f'{second}environment = "test"\nfallback_reason = "refuse"\n'
+    sandbox = SANDBOX.read_text("utf-8").replace("sandbox-key.txt", str(SANDBOX.parent / "sandbox-key.txt"))
+    path.write_text(f"{sandbox}\n{more}", "utf-8")
+    shown = facade("sources", "--config", path).stdout
+    assert shown == (
+        "heim  (also without a source system in the path)\n"
+        f"  plugin   heim, from fhir-facade {version('fhir-facade')}\n"
+        f"  can      {CAN_HEIM}\n"
+        "  ids      [A-Za-z0-9_.-]{1,64}\n"
+        "  reasons  32 HL7 codes mapped; any other: organisation_cancelled\n"
+        "fhir\n"
+        f"  plugin   fhir_r4, from fhir-facade {version('fhir-facade')}\n"
+        f"  can      {CAN_FHIR}\n"
+        "  ids      [A-Za-z0-9.-]{1,64}\n"
+        "  reasons  32 HL7 codes mapped; any other: other\n"
+        "heim-north\n"
+        f"  plugin   heim, from fhir-facade {version('fhir-facade')}\n"
+        f"  can      {CAN_HEIM}\n"
+        "  ids      [A-Za-z0-9_.-]{1,64}\n"
+        "  reasons  32 HL7 codes mapped; any other: refused\n"
+    )
+    assert HEIM_KEY not in shown
+
+
+def test_sources_without_a_configuration_lists_what_is_installed():
+    shown = facade("sources").stdout
+    assert f"heim\n  plugin   from fhir-facade {version('fhir-facade')}\n  can      {CAN_HEIM}\n" in shown
+
+
+def lines(*arguments, code=0):
+    """What ``check`` finds: (about, topic) → the rest of the line."""
+    shown = facade("check", *arguments, code=code).stdout
+    found = [line.split(maxsplit=2) for line in shown.splitlines() if line != "in order"]
+    assert (code == 0) == shown.endswith("in order\n")
+    return {(about, topic): text for about, topic, text in found}
+
+
+def test_check_has_a_line_for_each_finding_about_a_configuration():
+    found = lines("--config", SANDBOX)
+    assert found["heim", "plugin"] == f"from fhir-facade {version('fhir-facade')}"
+    assert found["heim", "ids"] == "[A-Za-z0-9_.-]{1,64}"
+    assert found["heim", "can"] == CAN_HEIM
+    assert found["heim", "mapping"] == "all 32 HL7 codes reach a native code; any other: organisation_cancelled"
+    assert found["heim", "simulator"] == f"behaves, with {len(FAULTS)} faults on demand"
+    assert found["heim", "settings"].endswith("settle window 900 s")
+
+
+def test_check_without_a_configuration_looks_at_what_is_installed():
+    assert lines()["heim", "can"] == lines("--plugin", "heim")["heim", "can"] == CAN_HEIM
+
+
+def test_check_warns_of_reasons_that_map_nowhere_and_whose_parents_do_not_either(client):
+    source = client.facade.sources["heim"]
+    kept = {code: to for code, to in source.mapping.to_native.items() if not code.startswith(("maint", "pat-"))}
+    found = list(of_source(replace(source, mapping=replace(source.mapping, to_native=kept))))[-1]
+    assert (found.topic, found.verdict) == ("mapping", "warning")
+    assert found.text.startswith("maint of HL7's 32 codes map nowhere")  # pat-… fall back to pat
+
+
+def test_check_names_a_plugin_that_is_not_there():
+    assert lines("--plugin", "hiem", code=2)["hiem", "plugin"] == (
+        'problem: plugin "hiem" is not installed; install its distribution, or: did you mean heim?'
+    )
+
+
+def online(heim, tmp_path, *arguments, code=0, **edits):
+    text = CONFIG.format(facade="", clients="", settings="", more="", heim=edits.pop("url", heim.source_url("heim")))
+    path = tmp_path / "facade.toml"
+    path.write_text(text, "utf-8")
+    return lines("--config", path, "--online", *arguments, code=code)["heim", "online"]
+
+
+def test_check_online_reads_a_made_up_appointment_and_cancels_nothing(heim, simulator, tmp_path):
+    told = online(heim, tmp_path)
+    accepted = "reached; it accepts the credentials and, in its own words, does not know the appointment"
+    assert told == f"{accepted} facade-check"
+    assert [entry.operation for entry in simulator.log.entries()] == ["read"]
+
+
+def test_check_online_reads_the_appointment_that_is_named(heim, simulator, tmp_path):
+    assert online(heim, tmp_path, "--id", "apt_1") == "reached; the appointment apt_1 is booked"
+    assert simulator.log.count("cancel") == 0
+
+
+def test_check_online_does_not_ask_for_an_id_that_the_source_cannot_have(heim, simulator, tmp_path):
+    path = tmp_path / "facade.toml"
+    path.write_text(CONFIG.format(facade="", clients="", settings="", more="", heim=heim.source_url("heim")), "utf-8")
+    told = facade("check", "--config", path, "--online", "--id", "a/b", code=2).stderr
+    assert "Error: --id a/b fits the id pattern of no configured source" in told
+    assert simulator.log.entries() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("read-unauthorized", "it refuses the credentials; set the right ones (HTTP 401)"),
+        ("read-html-404", "it answers what the plugin cannot read; look at the base URL"),
+        ("read-500", "the read failed; try again, then look at the source system (HTTP 500)"),
+        ("read-refused", "it refuses to show appointments; give the credentials that right (HTTP 422)"),
+    ],
+)
+def test_check_online_says_what_to_do_about_a_source_that_fails(heim, simulator, tmp_path, fault, told):
+    simulator.faults.arm("apt_1", FAULTS[fault])
+    assert online(heim, tmp_path, "--id", "apt_1", code=2).startswith(f"problem: {told}")
+
+
+def test_check_online_says_that_a_source_cannot_be_reached(heim, tmp_path):
+    with free_port() as port:
+        told = online(heim, tmp_path, code=2, url=f"http://127.0.0.1:{port}")
+    assert told.startswith("problem: it cannot be reached; look at the base URL, the network and the certificate")
+
+
+# sandbox: its control API from the shell
+
+
+@pytest.fixture
+def sandbox(heim):
+    """Call a subcommand on the simulators in this process."""
+    return lambda *arguments, code=0: facade("sandbox", *arguments, "--url", heim.url, code=code)
+
+
+def test_a_fault_is_armed_from_the_shell_and_forgotten_again(sandbox, client, simulator):
+    told = sandbox("arm", "heim", "apt_1", "refused", "--times", "1").stdout
+    assert told.startswith("heim apt_1: refused, once. The cancel is not applied; the source refuses")
+    assert client.cancel("apt_1").json["status"] == "proposed"
+    assert client.cancel("apt_1").json["status"] == "cancelled"
+    sandbox("arm", "heim", "apt_2", "refused")
+    sandbox("disarm", "heim", "apt_2")
+    assert client.cancel("apt_2").json["status"] == "cancelled"
+
+
+def test_the_sources_own_log_shows_how_often_it_was_called(sandbox, client):
+    client.cancel("apt_1")
+    client.cancel("apt_1")
+    shown = sandbox("log", "heim").stdout
+    assert re.search(r"cancel +apt_1: changed its state, answered 200\n", shown)
+    assert shown.endswith("native cancels: 1, reads: 1\n")
+    assert json.loads(sandbox("log", "heim", "apt_1", "--json").stdout)["cancels"] == 1
+    assert sandbox("log", "heim", "apt_2").stdout == "native cancels: 0, reads: 0\n"
+
+
+def test_an_appointment_is_moved_inside_24_hours(sandbox, client):
+    def may_be_chargeable(appointment_id):
+        extensions = client.cancel(appointment_id).json["extension"]
+        chargeability = next(e for e in extensions if e["url"].endswith("chargeability"))
+        return chargeability["extension"][0]["valueBoolean"]
+
+    assert json.loads(sandbox("move", "heim", "apt_1", "--hours", "-60").stdout)["id"] == "apt_1"
+    assert may_be_chargeable("apt_1") is True
+    assert may_be_chargeable("apt_2") is False
+
+
+def test_the_sandboxs_clock_and_state_are_set_from_the_shell(sandbox, client, simulator):
+    assert sandbox("time", "--now", "2026-12-01T09:00:00Z").stdout.startswith("2026-12-01T09:00:00")
+    assert sandbox("time", "--advance", "3600").stdout.startswith("2026-12-01T10:00:0")
+    assert sandbox("time").stdout.startswith("2026-12-01T10:00:0")
+    assert not sandbox("time", "--real").stdout.startswith("2026-12-01T10:00:0")
+    assert "give one of --now" in sandbox("time", "--real", "--advance", "1", code=2).stderr
+    client.cancel("apt_1")
+    assert sandbox("reset").stdout.startswith("as seeded: heim\nA facade before it still has its record")
+    assert simulator.get("apt_1")["status"] == "scheduled"
+
+
+def test_a_new_appointment_has_no_record_and_the_shape_that_was_asked_for(sandbox, client, simulator):
+    ordinary = sandbox("new", "heim").stdout.strip()
+    assert client.cancel(ordinary).json["status"] == "cancelled"
+    assert sandbox("new", "heim", "--like", "apt_completed", "--id", "apt_x").stdout == "apt_x\n"
+    assert simulator.get("apt_x")["status"] == "completed"
+
+
+def test_a_misspelt_fault_is_told_the_one_that_was_meant(sandbox):
+    told = sandbox("arm", "heim", "apt_1", "reset-after-comit", code=2).stderr
+    assert "there is no fault reset-after-comit; did you mean reset-after-commit?" in told
+
+
+def test_a_plugin_that_cannot_be_used_is_left_out_of_the_sandbox(monkeypatch, capsys):
+    monkeypatch.setattr(registry, "installed", lambda: ["heim", "nowhere"])
+    assert list(_simulators(_systems())) == ["heim"]
+    assert capsys.readouterr().err.startswith('left out: plugin "nowhere" is not installed')
+
+
+def test_every_fault_is_listed_with_what_it_ends_in():
+    shown = facade("sandbox", "faults").stdout
+    assert [line.split()[:2] for line in shown.splitlines()] == [[name, f.ends_in] for name, f in FAULTS.items()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["log", "hiem"], 'There is no source system "hiem" here. Use one of: heim.'),
+        (["arm", "heim", "apt_0", "refused"], 'The source system "heim" has no appointment "apt_0".'),
+        (["move", "heim", "apt_1", "--hours", "1e9"], "The appointment cannot go there"),
+        (["time", "--now", "tomorrow"], '"tomorrow" is not an instant with a zone.'),
+    ],
+)
+def test_what_the_sandbox_does_not_know_is_one_sentence(sandbox, arguments, told):
+    result = sandbox(*arguments, code=1)
+    assert result.stderr.startswith(f"Error: {told}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--port", "9000", "reset"], "--port: only for serving; `reset` takes --url"),
+        (["log", "heim", ".."], "id is not usable in a URL; give a source and an id that a URL can hold"),
+        (["move", "heim", "apt_1", "--hours", "nan"], "--hours must be a number"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_sandbox_is_a_wrong_call(arguments, told):
+    assert f"Error: {told}\n" in facade("sandbox", *arguments, code=2).stderr
+
+
+def test_what_answers_like_no_sandbox_is_told_so(sandbox, monkeypatch):
+    monkeypatch.setattr(HttpResponse, "json", lambda self: ["a list"])
+    assert "answers HTTP 200 as no sandbox does; is one served there?" in sandbox("log", "heim", code=1).stderr
+    assert "answers HTTP 404 as no sandbox does" in sandbox("log", "nowhere", code=1).stderr
+
+
+def test_a_sandbox_that_is_not_served_is_one_sentence():
+    with free_port() as port:
+        result = facade("sandbox", "log", "heim", "--url", f"http://127.0.0.1:{port}", code=1)
+    assert result.stderr.endswith("; is a sandbox served there?\n")
+
+
+@pytest.mark.parametrize("command", ["sources", "check", "serve"])
+def test_a_configuration_that_is_not_there_is_one_sentence(command, tmp_path):
+    path = tmp_path / "nowhere.toml"
+    result = facade(command, "--config", path, code=2)
+    expected = f"facade: {path} cannot be read: No such file or directory; name a file with --config\n"
+    assert result.stderr == expected
+
+
+# cancel: the client
+
+
+def test_cancel_refuses_an_unknown_reason_before_it_sends_anything():
+    result = facade("cancel", "heim", "apt_1", "--reason", "pat-xx", "--url", "http://127.0.0.1:9", code=2)
+    assert "--reason pat-xx is none of HL7's codes; known are pat, pat-crs" in result.stderr
+
+
+@pytest.mark.parametrize("url", ["facade", "http://facade.example", "https://user:pw@facade.example"])
+def test_cancel_refuses_a_url_it_must_not_send_a_key_to(url):
+    result = facade("cancel", "heim", "apt_1", "--url", url, code=2, env={"FACADE_CLIENT_KEY": KEY})
+    assert "--url must be an absolute" in result.stderr or "--url is plain http" in result.stderr
+    assert KEY not in result.output
+
+
+def test_cancel_says_that_nobody_serves_there():
+    with free_port() as port:
+        result = facade("cancel", "heim", "apt_1", "--url", f"http://127.0.0.1:{port}", code=1)
+    assert result.stderr.startswith(f"Error: no answer from http://127.0.0.1:{port} (UNREACHABLE")
+    assert result.stderr.endswith("; is a facade serving there?\n")
+
+
+# Real processes
+
+
+@contextmanager
+def free_port():
+    """A port that no one else is given while the block runs: bound, not listened on, with SO_REUSEADDR."""
+    with socket.socket() as reservation:
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reservation.bind(("127.0.0.1", 0))
+        yield reservation.getsockname()[1]
+
+
+@contextmanager
+def listening():
+    """A port where somebody else listens."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other.getsockname()[1]
+
+
+class Started:
+    """A command in a process group of its own; what it writes goes to files, so that nothing waits for it for ever."""
+
+    def __init__(self, *arguments, cwd):
+        self._shown, self._errors = cwd / "stdout", cwd / "stderr"
+        with self._shown.open("wb") as stdout, self._errors.open("wb") as stderr:
+            command = [*COMMAND, *map(str, arguments)]
+            self.process = subprocess.Popen(command, cwd=cwd, stdout=stdout, stderr=stderr, start_new_session=True)
+
+    def errors(self):
+        return self._errors.read_text("utf-8")
+
+    def shown_until(self, text):
+        """What it printed, once ``text`` is there."""
+        eventually(lambda: text in self._shown.read_text("utf-8") or self.process.poll() is not None, within=LIMIT)
+        shown = self._shown.read_text("utf-8")
+        assert text in shown, self.errors()
+        return shown
+
+    def members(self):
+        """The process group's living members."""
+        command = ["ps", "-e", "-o", "pgid=,pid=,stat="]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT)
+        rows = [line.split() for line in done.stdout.splitlines()]
+        return [pid for group, pid, state in rows if group == str(self.process.pid) and not state.startswith("Z")]
+
+    def end(self):
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(LIMIT)
+
+
+@pytest.fixture
+def start(tmp_path):
+    begun = []
+
+    def start(*arguments):
+        begun.append(Started(*arguments, cwd=tmp_path))
+        return begun[-1]
+
+    yield start
+    for started in begun:
+        started.end()
+
+
+@pytest.fixture
+def both(start, tmp_path):
+    """A sandbox and a facade in front of it on free ports, when everything is printed; and what was printed."""
+
+    def both(edit=lambda text: text):
+        shutil.copytree(SANDBOX.parent, tmp_path / "config")
+        with free_port() as sandbox_port, free_port() as facade_port:
+            path = tmp_path / "config" / "sandbox.toml"
+            path.write_text(edit(path.read_text("utf-8").replace(":8081", f":{sandbox_port}")), "utf-8")
+            started = start(
+                "sandbox", "--port", sandbox_port, "--serve", path.relative_to(tmp_path), "--serve-port", facade_port
+            )
+            return started, started.shown_until(ALL_SHOWN), f"http://127.0.0.1:{facade_port}"
+
+    return both
+
+
+def pasted(shown):
+    """The curl that was printed, run through a shell as it stands."""
+    command = re.search(r"^curl (?:.*\\\n)+.*$", shown, re.MULTILINE)[0]
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="what is printed is a curl command")
+
+
+@needs_curl
+def test_the_printed_curl_cancels_an_appointment_and_every_faults_id_is_listed(both):
+    _, shown, url = both()
+    lines = shown.splitlines()
+    assert re.fullmatch(r"fhir_r4     http://127.0.0.1:\d+/fhir_r4", lines[0])
+    assert re.fullmatch(r"heim        http://127.0.0.1:\d+/heim", lines[1])
+    assert re.fullmatch(r"control     http://127.0.0.1:\d+/_control", lines[2])
+    assert lines[3] == f"facade      {url}"
+    for name, fault in FAULTS.items():
+        row = next(line for line in lines if line.startswith(f"  apt_{name} "))
+        assert row.split()[1] == fault.ends_in
+        assert row.endswith(fault.description)
+
+    answer = pasted(shown)
+    assert answer["resourceType"] == "Appointment"
+    assert answer["status"] == "cancelled"
+    assert answer["cancelationReason"]["coding"][0]["code"] == "pat-mv"
+
+    log = re.search(r"^What the source saw: (curl .*)$", shown, re.MULTILINE)[1]
+    seen = json.loads(subprocess.run(["sh", "-c", log], capture_output=True, check=True, timeout=LIMIT).stdout)
+    assert seen["cancels"] == 1
+    client = facade("cancel", "heim", "apt_2", "--reason", "pat-mv", "--url", url).stdout
+    assert client.startswith("cancelled   heim apt_2\nreason      Patient: Moved (pat-mv)\n")
+
+    assert re.search(
+        r"^The same of fhir: apt-…, and curl -sS http://127.0.0.1:\d+/_control/fhir_r4/log$", shown, re.MULTILINE
+    )
+    assert facade("cancel", "fhir", "apt-1", "--url", url).stdout.startswith("cancelled   fhir apt-1\n")
+    assert json.loads(facade("cancel", "heim", "apt_2", "--json", "--url", url).stdout)["status"] == "cancelled"
+    assert "refused     HTTP 404" in facade("cancel", "nowhere", "apt_2", "--url", url, code=1).stdout
+    assert "proposed    heim apt_refused" in facade("cancel", "heim", "apt_refused", "--url", url, code=3).stdout
+    named = re.search(r"^Against the contract: facade (verify .*)$", shown, re.MULTILINE)[1]
+    assert "1 passed, 0 failed" in facade(*named.split(), "--only", "example").stdout
+
+
+@needs_curl
+def test_the_printed_curl_knows_the_base_path_the_sources_name_and_the_key(both, monkeypatch):
+    monkeypatch.setenv("FACADE_CLIENT_KEY", KEY)
+
+    def edit(text):
+        text = text.replace('default_source = "heim"', 'base_path = "/fhir/r4"').replace(
+            "[sources.heim]", "[sources.spa]"
+        )
+        client = '[clients.me]\nkey_env = "FACADE_CLIENT_KEY"\nsources = ["*"]\n'
+        return text.replace('mode = "none"', 'mode = "api-key"') + client
+
+    _, shown, url = both(edit)
+    assert f"curl -sS {url}/fhir/r4/Appointment/spa/apt_1 " in shown
+    assert KEY not in shown
+    assert pasted(shown)["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "SIGTERM to all", "SIGHUP"])
+def test_a_stop_stops_both(both, how):
+    started, _, _ = both()
+    assert len(started.members()) >= 3  # the sandbox, gunicorn's master, its worker
+    match how:
+        case "Ctrl-C":  # a terminal sends it to the whole group
+            os.killpg(started.process.pid, signal.SIGINT)
+        case "SIGTERM to all":
+            os.killpg(started.process.pid, signal.SIGTERM)
+        case "SIGTERM":
+            started.process.send_signal(signal.SIGTERM)
+        case "SIGHUP":
+            started.process.send_signal(signal.SIGHUP)
+    assert started.process.wait(LIMIT) == 0
+    assert started.members() == []
+    errors = started.errors()
+    assert "Traceback" not in errors
+    assert "SIGKILL" not in errors
+
+
+def test_ctrl_c_lets_a_cancel_that_was_sent_finish(both):
+    """The source answers too slowly for the write's deadline, so the facade reads, and answers, and only then ends."""
+    started, shown, url = both(lambda text: text.replace("[facade]", "[facade]\nanswer_within = 16"))
+    log = re.search(r"^control +(\S+)$", shown, re.MULTILINE)[1] + "/heim/log"
+    wish = {"resourceType": "Appointment", "status": "cancelled"}
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(call, "POST", f"{url}/Appointment/heim/apt_slow-drip", json=wish)
+        eventually(lambda: call("GET", log).json()["cancels"] == 1)
+        os.killpg(started.process.pid, signal.SIGINT)
+        assert answer.result(LIMIT).json()["status"] == "cancelled"
+    assert started.process.wait(LIMIT) == 0
+    assert "SIGKILL" not in started.errors()
+
+
+def test_a_sandbox_alone_is_stopped_by_ctrl_c(start):
+    started = start("sandbox", "--port", "0")
+    started.shown_until("control")
+    os.killpg(started.process.pid, signal.SIGINT)
+    assert started.process.wait(LIMIT) == 0
+    assert started.errors() == ""
+
+
+def not_started(*arguments):
+    """What a command that would serve for ever writes to standard error when it refuses to."""
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_a_taken_port_is_one_sentence_and_exit_code_2(tmp_path):
+    with listening() as taken, free_port() as free:
+        told = not_started("sandbox", "--port", taken)
+        assert re.fullmatch(rf"facade: The sandbox cannot listen on 127\.0\.0\.1, port {taken}: .*\n", told)
+        expected = f"port {taken}: Address already in use; choose another with --host or --port"
+        told = not_started("serve", "--config", SANDBOX, "--port", taken)
+        assert told == f"facade: the facade cannot listen on 127.0.0.1, {expected}\n"
+        path = tmp_path / "sandbox.toml"
+        path.write_text(SANDBOX.read_text("utf-8").replace(":8081", f":{free}"), "utf-8")
+        shutil.copy(SANDBOX.parent / "sandbox-key.txt", tmp_path)
+        told = not_started("sandbox", "--port", free, "--serve", path, "--serve-port", taken)
+        assert told == f"facade: port {taken} is taken; choose another for the facade with --serve-port\n"
+
+
+def test_a_host_that_has_no_address_is_one_sentence(tmp_path):
+    path = tmp_path / "facade.toml"
+    text = SANDBOX.read_text("utf-8").replace('mode = "none"', 'mode = "api-key"')
+    path.write_text(f'{text}\n[clients.me]\nkey_env = "FACADE_KEY_SCHEDULER"\nsources = ["*"]\n', "utf-8")
+    shutil.copy(SANDBOX.parent / "sandbox-key.txt", tmp_path)
+    (tmp_path / "sandbox-key.txt").chmod(0o600)
+    told = not_started("serve", "--config", path, "--host", "nowhere.invalid")
+    assert re.fullmatch(
+        r"facade: the facade cannot listen on nowhere\.invalid, port 8080: .+; choose another .*\n", told
+    )
+
+
+def test_the_curl_to_paste_is_about_an_appointment_that_there_is(tmp_path, capsys):
+    class Numbered(HeimSimulator):
+        fault_id = "{}"
+
+        def seeds(self, now):
+            return {name: native for name, native in super().seeds(now).items() if name.isdigit()}
+
+    with serve({"heim": Numbered()}) as host:
+        config = configuration(tmp_path, host.source_url("heim"))
+        facade_here = assemble(config)
+        explain_facade("http://facade", facade_here.config, host, {"desk": "heim"})
+    assert "/Appointment/desk/1839594 " in capsys.readouterr().out
+
+
+def test_a_sandbox_that_no_configured_source_stands_in_front_of_is_refused():
+    with free_port() as port:
+        told = not_started("sandbox", "--port", port, "--serve", SANDBOX)
+    urls = f"http://127.0.0.1:{port}/fhir_r4 or http://127.0.0.1:{port}/heim"
+    advice = "give it one, or serve the sandbox with --port where its sources look"
+    assert told == f"facade: {SANDBOX} has no source with the base_url {urls}; {advice}\n"
+
+
+def test_the_facade_says_where_it_serves(start, tmp_path):
+    started = start("serve", "--config", SANDBOX, "--port", "0")
+    eventually(lambda: "\n" in started.errors())
+    line = json.loads(started.errors().splitlines()[0])
+    assert (line["event"], line["host"], line["workers"], line["sources"]) == (
+        "serving",
+        "127.0.0.1",
+        1,
+        ["fhir", "heim"],
+    )
+    assert call("GET", f"http://127.0.0.1:{line['port']}/health/ready").json() == {"status": "ready"}
+    started.process.terminate()
+    assert started.process.wait(LIMIT) == 0
