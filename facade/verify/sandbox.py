@@ -35,7 +35,7 @@ class Sandbox:
     def readable(self) -> bool:
         """Whether the source's plugin declares that it is read; taken for granted where the sandbox knows no plugin."""
         declared = self._facts["capabilities"]
-        return declared is None or declared["read"] == "yes"
+        return declared is None or declared["read"] == "full"
 
     def only_if_readable(self) -> None:
         """Raise Skipped for a source that is not read."""
