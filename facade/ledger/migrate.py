@@ -26,6 +26,8 @@ def upgrade(engine: Engine) -> str:
         with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+                # A statement over every row may take long. The limits of waiting for a lock stay.
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             _refuse_newer(engine, connection)
             config = _config()
             config.attributes["connection"] = connection
