@@ -77,8 +77,8 @@ def test_few_are_listed_as_impossible_to_notice():
 
 
 def test_the_report_names_how_many_there_are_and_each_that_survives():
-    page = (ROOT / "docs" / "concepts" / "at-most-once.md").read_text("utf-8")
-    report = page.partition("\n### Mutants\n")[2].partition("\n## ")[0]
+    page = (ROOT / "docs" / "concepts" / "how-it-was-tested.md").read_text("utf-8")
+    report = page.partition("\n## Mutants\n")[2].partition("\n## ")[0]
     assert re.search(rf"^Measured: [0-9]+ of {len(MUTANTS)} are noticed", report, re.MULTILINE)
     rows = re.findall(r"^\| ([^|]+) \| [^|]+\. \|$", report, re.MULTILINE)
     assert rows == [mutant.name for mutant in MUTANTS.values() if mutant.survives]
