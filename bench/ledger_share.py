@@ -52,9 +52,11 @@ class Instant(SourceAdapter):
 
 
 def a_source() -> ConfiguredSource:
-    system = SourcePlugin(name="x", adapter=Instant, settings=SourceSettings, id_pattern=".*", repeat="errors")
+    plugin = SourcePlugin(
+        api="1.0", name="x", adapter=Instant, settings=SourceSettings, id_pattern=".*", repeat="errors"
+    )
     identity = Identity(source="x", source_system="urn:x", native_system=lambda kind: f"urn:x:{kind}")
-    return ConfiguredSource(name="x", plugin=system, adapter=Instant(), identity=identity, mapping=None, settings={})
+    return ConfiguredSource(name="x", plugin=plugin, adapter=Instant(), identity=identity, mapping=None, settings={})
 
 
 def without_ledger(source: ConfiguredSource) -> Callable[[str], object]:

@@ -1,4 +1,4 @@
-"""Everything a plugin author may import, and nothing else."""
+"""The public API for plugin authors: everything that a plugin may import, besides ``facade.testing``."""
 
 from facade.deadline import deadline, remaining
 from facade.errors import (
@@ -14,6 +14,7 @@ from facade.errors import (
 from facade.fhir.chargeability import chargeability
 from facade.fhir.reasons import hl7_reasons
 from facade.http_client import HttpClient, HttpResponse, classify
+from facade.plugin.api_version import PLUGIN_API
 from facade.plugin.contract import (
     Appointment,
     CancelRequest,
@@ -40,6 +41,7 @@ from facade.setting_fields import (
 )
 
 __all__ = [
+    "PLUGIN_API",
     "Appointment",
     "AppointmentNotFound",
     "BaseUrl",

@@ -11,8 +11,8 @@ from facade.cli import findings, permissions, stores
 from facade.cli.findings import Finding
 from facade.cli.terminal import show
 from facade.errors import ConfigurationError
-from facade.plugin import registry
-from facade.plugin.registry import load_plugin
+from facade.plugin import discovery
+from facade.plugin.discovery import load_plugin
 
 _config = click.option(
     "--config", "path", type=click.Path(path_type=Path), help="The configuration file; without it, what is installed."
@@ -24,7 +24,7 @@ _config = click.option(
 def sources(path: Path | None) -> None:
     """List source systems: those that a configuration names, or the plugins that are installed."""
     if path is None:
-        for name in registry.installed():
+        for name in discovery.installed():
             try:
                 plugin = load_plugin(name)
             except ConfigurationError as error:
@@ -69,7 +69,7 @@ def check(path: Path | None, plugin: str | None, online: bool, appointment_id: s
     if path is not None:
         found = _of_configuration(path, online, appointment_id)
     else:
-        found = _of_plugins([plugin] if plugin else registry.installed())
+        found = _of_plugins([plugin] if plugin else discovery.installed())
     for finding in found:
         show(str(finding))
     wrong = findings.problems_of(found)

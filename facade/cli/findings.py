@@ -11,7 +11,7 @@ from facade.fhir import concept_map, reasons
 from facade.fhir.reasons import ReasonMap
 from facade.plugin.configured_source import ConfiguredSource
 from facade.plugin.contract import Coding, NativeReasons, SourcePlugin, Support
-from facade.plugin.registry import InstalledPlugin
+from facade.plugin.discovery import InstalledPlugin
 from facade.testing.simulator.faults import FAULTS
 from facade.testing.simulator.host import is_servable
 

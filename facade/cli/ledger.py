@@ -26,7 +26,7 @@ from facade.cli.terminal import show as say
 from facade.ledger import migrate
 from facade.ledger.maintenance import Maintenance
 from facade.ledger.tables import Row
-from facade.plugin import registry
+from facade.plugin import discovery
 from facade.plugin.configured_source import DeclaredSource
 
 _DAY = 86_400
@@ -167,7 +167,7 @@ def rekey_source(source: str, plugin: str | None, path: Path | None, store: str 
     """
     found = opened(path, store)
     name = plugin or _configured_plugin(source, path)
-    system = registry.load_plugin(name).declaration
+    system = discovery.load_plugin(name).declaration
     moved, merged = rekey(found, DeclaredSource(name=source, plugin=system))
     say(f"{source}: {moved} records moved, {merged} merged")
 

@@ -13,7 +13,7 @@ import click
 
 from facade.cli.terminal import show
 from facade.errors import ConfigurationError
-from facade.plugin import registry
+from facade.plugin import discovery
 
 # Legal at once as an entry point's name, as a name in the URL, and, with underscores, in a module's name.
 _NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
@@ -60,7 +60,7 @@ def _names(name: str) -> dict[str, str]:
 
 
 def _refuse_taken(name: str, distribution: str) -> None:
-    if name in registry.installed():
+    if name in discovery.installed():
         raise click.UsageError(f'NAME "{name}" is an installed plugin\'s; choose another, or uninstall that one')
     if any(_normalised(each.name) == distribution for each in distributions()):
         raise click.UsageError(f"{distribution} is installed already; choose another NAME, or uninstall it")

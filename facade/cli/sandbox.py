@@ -25,7 +25,7 @@ from facade.cli.terminal import show
 from facade.deadline import deadline
 from facade.errors import ConfigurationError, SourceError
 from facade.http_client import HttpClient
-from facade.plugin import registry
+from facade.plugin import discovery
 from facade.plugin.contract import SourcePlugin
 from facade.setting_fields import Origin
 from facade.testing.simulator import BareSimulator, Simulator
@@ -139,9 +139,9 @@ def _stop(*_: object) -> NoReturn:
 
 def _systems() -> list[SourcePlugin]:
     systems: list[SourcePlugin] = []
-    for name in registry.installed():
+    for name in discovery.installed():
         try:
-            systems.append(registry.load_plugin(name).declaration)
+            systems.append(discovery.load_plugin(name).declaration)
         except ConfigurationError as error:
             # One author's broken plugin is no other's trouble; a configuration that uses it is refused as always.
             for problem in error.problems:

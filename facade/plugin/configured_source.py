@@ -1,4 +1,4 @@
-"""One configured source system, as the use case works with it."""
+"""One configured source system: its plugin, its settings, and the adapter that the use case calls."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from facade.plugin.contract import SourceAdapter, SourceConfig, SourcePlugin, Su
 
 @dataclass(frozen=True, kw_only=True)
 class DeclaredSource:
-    """What a source's plugin declares of its ids; needs neither settings nor secrets."""
+    """A source's name and its plugin: what is known of its ids without settings and secrets."""
 
     name: str
     plugin: SourcePlugin
@@ -24,11 +24,11 @@ class DeclaredSource:
 
     @property
     def readable(self) -> bool:
-        """Whether its appointments can be read. Where they cannot, no read is ever made, and doubt is a person's."""
+        """Whether appointments can be read. If not, no read is ever made, and only an operator resolves doubt."""
         return self.plugin.capabilities.read is Support.FULL
 
     def canonical(self, appointment_id: str) -> str:
-        """The one spelling of an id. Raises ValueError where the plugin makes of an id what is none."""
+        """Return the canonical spelling of an id. Raises ValueError where the plugin returns no valid id."""
         if self.plugin.canonical_id is None:
             return appointment_id
         found = self.plugin.canonical_id.form(appointment_id)
@@ -39,18 +39,18 @@ class DeclaredSource:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfiguredSource(DeclaredSource):
-    """One configured source system, ready to work."""
+    """One configured source system with its adapter, settings and reason map."""
 
     adapter: SourceAdapter = field(repr=False)
     identity: Identity = field(repr=False)
     mapping: ReasonMap | None = field(repr=False)
     settings: Mapping[str, Any] = field(repr=False)
     secret_files: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """The settings that name files with secrets, each with a path."""
+    """The settings that name files with secrets, each with the file's path."""
 
     @property
     def config(self) -> SourceConfig:
-        """What its adapter is made of."""
+        """The configuration that the plugin builds an adapter from."""
         return SourceConfig(plugin=self.plugin.name, name=self.name, settings=self.settings)
 
     @property

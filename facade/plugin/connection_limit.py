@@ -1,7 +1,7 @@
-"""Sources that take few connections at once: calls to them take turns.
+"""Limits how many calls to a source are under way at once, for sources that accept few connections.
 
-``Capabilities.max_connections`` is a total over every worker, so a process that has them all counts them here, and
-``facade serve`` refuses several workers for such a source.
+``Capabilities.max_connections`` is a total over every worker. One process counts the calls here, and ``facade serve``
+refuses several workers for such a source.
 """
 
 import threading
@@ -14,19 +14,19 @@ from facade.plugin.contract import Appointment, CancelRequest, SourceAdapter, Wr
 
 
 class Limited(SourceAdapter):
-    """An adapter of which at most ``limit`` calls are under way at once; the others wait within their deadline."""
+    """An adapter with at most ``limit`` calls under way at once. Further calls wait within their deadline."""
 
     def __init__(self, adapter: SourceAdapter, limit: int) -> None:
         self._adapter = adapter
         self._slots = threading.BoundedSemaphore(limit)
 
     def read(self, appointment_id: str) -> Appointment:
-        """As the adapter does. Raises NotExecuted where no connection becomes free in time."""
+        """Read with the adapter. Raises NotExecuted where no connection becomes free in time."""
         with self._slot():
             return self._adapter.read(appointment_id)
 
     def cancel(self, request: CancelRequest, current: Appointment | None, permit: WritePermit) -> Appointment:
-        """As the adapter does. Raises NotExecuted where no connection becomes free in time: nothing was sent."""
+        """Cancel with the adapter. Raises NotExecuted where no connection becomes free in time: nothing was sent."""
         with self._slot():
             return self._adapter.cancel(request, current, permit)
 
@@ -41,5 +41,5 @@ class Limited(SourceAdapter):
 
 
 def limited(adapter: SourceAdapter, limit: int | None) -> SourceAdapter:
-    """The adapter, its calls taking turns where the source takes only so many connections at once."""
+    """Return the adapter with at most ``limit`` calls at once; the adapter itself where there is no limit."""
     return adapter if limit is None else Limited(adapter, limit)

@@ -1,4 +1,4 @@
-"""The seam between the facade and a source system: what a plugin declares, is given, and gives back."""
+"""The types of the plugin API: what a plugin declares, what it receives, and what it returns."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # only a type: a plugin without a simulator never loads Flask
     from facade.testing.simulator import BareSimulator
 
 Appointment = dict[str, Any]
-"""FHIR R4 JSON as a plain dict with raw native ids; the facade encodes ids and completes it."""
+"""A FHIR R4 Appointment: JSON as a plain dict, with raw native ids. The facade encodes the ids and completes it."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Coding:
 
 @dataclass(frozen=True)
 class NativeReason:
-    """A reason in the source's own words: its code, and what the ConceptMap or the client adds to it.
+    """A reason as the source's own code, with the properties that the ConceptMap or the client adds to it.
 
-    ``properties`` are by declared name, for example ``{"causingEntity": "patient"}``; ``explicit`` names those
-    that the client gave.
+    ``properties`` has their values by declared name, for example ``{"causingEntity": "patient"}``. ``explicit``
+    has the names of those that the client sent.
     """
 
     code: str
@@ -40,11 +40,12 @@ class NativeReason:
 
 @dataclass(frozen=True, kw_only=True)
 class CancelRequest:
-    """One wish to cancel, checked. ``appointment_id`` is the raw native id.
+    """One validated request to cancel. ``appointment_id`` is the raw native id.
 
-    ``note`` is prose for the source: the original code's display, the client's text and comment.
-    ``native_reason`` is None where the source takes no reason. ``unsupported`` says why this request
-    cannot be honoured as a cancel (another status, an unknown modifier); empty for a plain cancel.
+    ``note`` is text for the source: the original code's display, the client's text and comment.
+    ``native_reason`` is None where the source takes no reason. ``unsupported`` says why the facade
+    cannot treat this request as a cancel (another status, an unknown modifier); it is empty for a plain cancel.
+    ``if_match`` has the entity tags of the client's ``If-Match``, None without that header.
     """
 
     appointment_id: str
@@ -57,38 +58,38 @@ class CancelRequest:
 
 
 class WritePermit(Protocol):
-    """The right to make the one native write; ``HttpClient.send`` takes it when the connection stands."""
+    """The right to make the one native write; ``HttpClient.send`` takes it when the connection is open."""
 
     def __call__(self) -> None:
-        """Take it, immediately before the first byte of the write.
+        """Take the permit, immediately before the first byte of the write.
 
-        Raises NotExecuted when the write must not be made: it was taken before, or too little time is left.
+        Raises NotExecuted when the write must not be made: the permit was taken before, or too little time is left.
         """
 
 
 class SourceAdapter(ABC):
-    """Talks to one configured source system. Returns, or raises a SourceError; nothing else."""
+    """Talks to one configured source system. A method returns an Appointment or raises a SourceError, nothing else."""
 
     @abstractmethod
     def read(self, appointment_id: str) -> Appointment:
-        """The appointment as it stands now.
+        """Read the appointment's current state.
 
-        ``status`` is absent when the native status has no FHIR word that is configured; it is
-        ``cancelled`` only on the source's own evidence. Raises AppointmentNotFound, NotExecuted, OutcomeUnknown.
+        ``status`` is absent when no FHIR status is configured for the native one. It is ``cancelled`` only
+        where the source itself reports that. Raises AppointmentNotFound, NotExecuted, OutcomeUnknown.
         """
 
     @abstractmethod
     def cancel(self, request: CancelRequest, current: Appointment | None, permit: WritePermit) -> Appointment:
-        """Prepare everything, take the permit, write once; return the appointment the write proved.
+        """Prepare everything, take the permit, write once, and return the appointment that proves the write.
 
-        ``current`` is what ``read`` gave just before, None for a source that cannot read. A returned
-        status other than ``cancelled`` counts as OutcomeUnknown. Raises NotExecuted, OutcomeUnknown; a source that
-        cannot be read also AppointmentNotFound, which of any other counts as OutcomeUnknown.
+        ``current`` is what ``read`` returned just before, None for a source that cannot be read. A returned
+        status other than ``cancelled`` counts as OutcomeUnknown. Raises NotExecuted, OutcomeUnknown. The adapter of a
+        source that cannot be read may also raise AppointmentNotFound; from any other it counts as OutcomeUnknown.
         """
 
 
 class Support(Enum):
-    """Whether a source system can do a thing."""
+    """Whether a source system has a feature, and whether its plugin uses it."""
 
     FULL = "full"
     NONE = "none"  # the source has no such feature
@@ -97,14 +98,14 @@ class Support(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
-    """What the source offers; the CapabilityStatement and the use case go by it. What is not YES is not used.
+    """What the source supports. The use case and the CapabilityStatement use only what is ``Support.FULL``.
 
-    ``note``: a cancel takes a text, and ``request.note`` reaches the source with it. ``max_connections``: how many
-    connections the source takes at once from all workers of the facade together, None for as many as there are.
-
-    ``versioned_writes``: a write names the version that was read, and the source refuses it, without executing
-    it, once there is another; the adapter raises VersionConflict then. ``lacks`` names required FHIR elements that
-    the source has no such thing for (``slot``, …).
+    ``read``: an appointment can be read. ``note``: a cancel takes a text, and the adapter sends ``request.note``.
+    ``versioned_writes``: a write names the version that was read, and the source rejects it, without executing
+    it, when there is a newer version; the adapter then raises VersionConflict.
+    ``max_connections``: how many connections the source accepts at once from all workers of the facade together;
+    None for no limit. ``lacks`` has the names of required FHIR elements for which the source has no data
+    (``slot``, …).
     """
 
     read: Support = Support.FULL
@@ -116,12 +117,13 @@ class Capabilities:
 
 @dataclass(frozen=True, kw_only=True)
 class NativeReasons:
-    """The source's own reason codes and how HL7's map to them.
+    """The source's own reason codes, and how HL7's codes map to them.
 
-    ``name`` and the keys of ``properties`` name the code systems; their URIs are the setting
-    ``code_systems``, by default ``urn:fhir-facade:<plugin>:<name>``. ``system`` is the URI of codes that are not
-    the source's own but the world's; it cannot be configured. ``codes`` and the property values are
-    code → display. ``concept_map`` is a FHIR ConceptMap with those URIs.
+    ``name`` and the keys of ``properties`` name the code systems. Their URIs are the setting
+    ``code_systems``, by default ``urn:fhir-facade:<plugin>:<name>``. ``system`` is the URI of a public code system,
+    for a source that uses one; it cannot be configured. ``codes`` and the values of ``properties`` map a
+    code to its display. ``concept_map`` is a FHIR ConceptMap with those URIs. ``fallback`` is the native code for a
+    reason that maps to no other.
     """
 
     name: str
@@ -133,15 +135,15 @@ class NativeReasons:
 
 
 def utc_now() -> datetime:
-    """The current instant, with its zone."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceConfig:
-    """One configured source, as its adapter gets it: the name in the URL, and the checked settings.
+    """What an adapter is built from: the source's name, which is its path segment in URLs, and its settings.
 
-    ``settings`` is what the plugin's settings schema loaded. ``now`` is the clock to judge by.
+    ``settings`` is what the plugin's settings schema loaded. ``now`` returns the current time; tests replace it.
     """
 
     plugin: str
@@ -150,33 +152,33 @@ class SourceConfig:
     now: Callable[[], datetime] = utc_now
 
     def identifier_system(self, name: str) -> str:
-        """The system URI of this source's identifiers of one kind (``Appointment``, ``Patient``, …)."""
+        """Return the system URI of this source's identifiers of one kind (``Appointment``, ``Patient``, …)."""
         systems: Mapping[str, str] = self.settings.get("identifier_systems", {})
         return systems.get(name, default_identifier_system(self.name, name))
 
     def code_system(self, name: str) -> str:
-        """The system URI of one of the source's code lists (``reasonCode``, …)."""
+        """Return the system URI of one of the source's code lists (``reasonCode``, …)."""
         systems: Mapping[str, str] = self.settings.get("code_systems", {})
         return systems.get(name, default_code_system(self.plugin, name))
 
 
 def default_identifier_system(source: str, name: str) -> str:
-    """The system URI of a source's identifiers of one kind where none is configured."""
+    """Return the default system URI of a source's identifiers of one kind."""
     return f"urn:fhir-facade:{source}:{name}"
 
 
 def default_code_system(plugin: str, name: str) -> str:
-    """The system URI of a native code list where none is configured, and in the plugin's ConceptMap."""
+    """Return the default system URI of a native code list. The plugin's ConceptMap uses it too."""
     return f"urn:fhir-facade:{plugin}:{name}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CanonicalId:
-    """Which spellings of an id a source takes for the same appointment: ``007`` and ``7``, ``A1`` and ``a1``.
+    """The canonical spelling of ids, for a source that takes ``007`` and ``7``, or ``A1`` and ``a1``, for the same id.
 
-    ``form`` maps each spelling that ``id_pattern`` accepts to one of them; it is idempotent. The source is asked with
-    the canonical id, and the ledger's key is made of it. ``version`` is 1 or more and changes whenever ``form`` does:
-    the ledger remembers it, and a start with another version is refused until ``facade ledger rekey`` was run.
+    ``form`` maps each spelling that ``id_pattern`` accepts to the canonical one; it is idempotent. The facade uses
+    the canonical id in requests to the source and in the ledger's key. ``version`` is 1 or more and changes whenever
+    ``form`` changes. The ledger stores it; after a change the start is refused until ``facade ledger rekey`` was run.
     """
 
     version: int
@@ -185,19 +187,22 @@ class CanonicalId:
 
 @dataclass(frozen=True, kw_only=True)
 class SourcePlugin:
-    """A plugin's declaration.
+    """A plugin's declaration of one kind of source.
 
-    ``name`` is the plugin's name, the same as its entry point's. ``adapter`` builds the adapter of one
-    configured source. ``settings`` is a subclass of SourceSettings. ``id_pattern`` is a regular
-    expression that every native appointment id matches whole. ``repeat`` is what a second native
-    cancel does: ``errors``, ``idempotent`` or ``harmful``. ``simulator`` builds the source's stand-in.
-    ``identifiers`` and ``code_systems`` name the kinds of native ids and of codes, besides ``Appointment`` and
-    the reasons', whose system URIs can be configured. ``webhook`` reads the raw native appointment id off a
-    webhook's JSON, with the source's settings; None for a webhook about something else. A source with webhooks
-    has a subclass of WebhookSettings. ``canonical_id`` is for a source that takes several spellings of an id for one
-    appointment; without it, one spelling is one appointment.
+    ``api`` is the version of the plugin API that the plugin was written for, ``MAJOR.MINOR``: the value of
+    ``facade.PLUGIN_API`` then, written out. ``name`` is the plugin's name, equal to its entry point's name.
+    ``adapter`` builds the adapter of one configured source. ``settings`` is a subclass of SourceSettings.
+    ``id_pattern`` is a regular expression that matches every native appointment id as a whole. ``repeat`` is what a
+    second native cancel does: ``errors``, ``idempotent`` or ``harmful``. ``reasons`` is None for a source that takes no
+    reason. ``simulator`` builds the simulator of the source.
+    ``identifiers`` and ``code_systems`` name the kinds of native ids and codes whose system URIs can be configured,
+    besides ``Appointment`` and those of the reasons. ``webhook`` takes a webhook's JSON and the source's settings, and
+    returns the raw native appointment id, or None for a webhook about something else. A source with webhooks
+    needs a subclass of WebhookSettings. ``canonical_id`` is for a source that takes several spellings of an id for one
+    appointment; without it, each spelling is another appointment.
     """
 
+    api: str
     name: str
     adapter: Callable[[SourceConfig], SourceAdapter]
     settings: type[Schema]

@@ -1,11 +1,11 @@
-"""The one hook a plugin implements.
+"""The one hook that a plugin implements.
 
 A complete plugin, in the module that its distribution's entry point names::
 
     # setup.cfg:  [options.entry_points]
     #             facade.plugins =
     #                 paper = facade_paper
-    from facade import SourceAdapter, SourceSettings, SourcePlugin, hookimpl
+    from facade import SourceAdapter, SourcePlugin, SourceSettings, hookimpl
 
 
     class PaperAdapter(SourceAdapter):
@@ -25,7 +25,8 @@ A complete plugin, in the module that its distribution's entry point names::
 
     @hookimpl
     def facade_source_plugin():
-        yield SourcePlugin(
+        return SourcePlugin(
+            api="1.0",
             name="paper",
             adapter=PaperAdapter,
             settings=SourceSettings,
@@ -33,8 +34,6 @@ A complete plugin, in the module that its distribution's entry point names::
             repeat="idempotent",
         )
 """
-
-from collections.abc import Iterable
 
 import pluggy
 
@@ -47,6 +46,6 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @hookspec
-def facade_source_plugin() -> Iterable[SourcePlugin]:
-    """Declare the source systems of this plugin; called once, at start."""
+def facade_source_plugin() -> SourcePlugin:
+    """Return the declaration of this plugin's source system. The facade calls it once, at start."""
     raise NotImplementedError  # a specification: pluggy calls the plugins' functions

@@ -1,6 +1,5 @@
 """A FHIR R4 server: what its plugin declares."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from facade import Capabilities, SourcePlugin, Support, hl7_reasons, hookimpl
@@ -19,9 +18,10 @@ def _simulator() -> "Simulator":
 
 
 @hookimpl
-def facade_source_plugin() -> Iterable[SourcePlugin]:
-    """The one source system of this plugin."""
-    yield SourcePlugin(
+def facade_source_plugin() -> SourcePlugin:
+    """Declare a FHIR R4 server."""
+    return SourcePlugin(
+        api="1.0",
         name="fhir_r4",
         adapter=FhirR4Adapter,
         settings=FhirR4Settings,

@@ -1,7 +1,6 @@
 """Heim: what its plugin declares."""
 
 import json
-from collections.abc import Iterable
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -23,9 +22,10 @@ def _simulator() -> "Simulator":
 
 
 @hookimpl
-def facade_source_plugin() -> Iterable[SourcePlugin]:
-    """The one source system of this plugin."""
-    yield SourcePlugin(
+def facade_source_plugin() -> SourcePlugin:
+    """Declare Heim."""
+    return SourcePlugin(
+        api="1.0",
         name="heim",
         adapter=HeimAdapter,
         settings=HeimSettings,

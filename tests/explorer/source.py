@@ -28,6 +28,7 @@ SETTLE_WINDOW = 20.0
 def declared(capabilities: Capabilities, repeat: Any) -> SourcePlugin:
     """The declaration of a source that can do these things."""
     return SourcePlugin(
+        api="1.0",
         name="s",
         adapter=_not_built,
         settings=SourceSettings,

@@ -22,7 +22,7 @@ from facade.cli.findings import of_source
 from facade.cli.sandbox import _simulators, _systems
 from facade.cli.sandbox_hints import explain_facade
 from facade.http_client import HttpResponse
-from facade.plugin import registry
+from facade.plugin import discovery
 from facade.testing.simulator.faults import FAULTS
 from facade.testing.simulator.host import serve
 from tests.conftest import CONFIG, HEIM_KEY, KEY
@@ -312,7 +312,7 @@ def test_a_misspelt_fault_is_told_the_one_that_was_meant(sandbox):
 
 
 def test_a_plugin_that_cannot_be_used_is_left_out_of_the_sandbox(monkeypatch, capsys):
-    monkeypatch.setattr(registry, "installed", lambda: ["heim", "nowhere"])
+    monkeypatch.setattr(discovery, "installed", lambda: ["heim", "nowhere"])
     assert list(_simulators(_systems())) == ["heim"]
     assert capsys.readouterr().err.startswith('left out: plugin "nowhere" is not installed')
 

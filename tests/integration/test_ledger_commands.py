@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from facade import CanonicalId
 from facade.cli import main
 from facade.ledger.maintenance import KnownSource, Maintenance
-from facade.plugin import registry
+from facade.plugin import discovery, registry
 from facade.testing.simulator.faults import FAULTS
 
 
@@ -153,11 +153,11 @@ def test_another_ledger_is_named_as_for_serve(facade, in_doubt, tmp_path):
 
 
 def test_rekey_moves_the_records_of_a_source_to_the_canonical_form(facade, in_doubt, client, monkeypatch):
-    declared = registry.load_plugin("heim")
+    declared = discovery.load_plugin("heim")
     form = CanonicalId(version=2, form=lambda spelling: spelling.replace("apt_", "apt-"))
-    system = replace(declared.plugin, canonical_id=form)
-    monkeypatch.setattr(registry, "load_plugin", lambda _: replace(declared, plugin=system))
-    monkeypatch.setattr(registry.build, "__defaults__", (registry.load_plugin,))
+    system = replace(declared.declaration, canonical_id=form)
+    monkeypatch.setattr(discovery, "load_plugin", lambda _: replace(declared, declaration=system))
+    monkeypatch.setattr(registry.build, "__defaults__", (discovery.load_plugin,))
     done = facade("ledger", "rekey", "heim")
     assert (done.exit_code, done.output) == (0, "heim: 2 records moved, 0 merged\n")
     assert "from apt_1" in facade("ledger", "show", "heim", "apt-1").output

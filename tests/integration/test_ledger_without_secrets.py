@@ -19,7 +19,7 @@ from facade.errors import Cause, ConfigurationError
 from facade.ledger.engine import connect
 from facade.ledger.maintenance import KnownSource, Maintenance
 from facade.ledger.store import JournalEntry, Ledger
-from facade.plugin import registry
+from facade.plugin import discovery
 from facade.testing.simulator.faults import FAULTS
 from facade.web import create_app
 from tests.conftest import FacadeClient, remember
@@ -69,7 +69,7 @@ def night(monkeypatch):
     def begin():
         monkeypatch.delenv("FACADE_KEY_SCHEDULER")
         monkeypatch.delenv("HEIM_API_KEY")
-        monkeypatch.setattr(registry, "entry_points", lambda **_: [])
+        monkeypatch.setattr(discovery, "entry_points", lambda **_: [])
 
     return begin
 

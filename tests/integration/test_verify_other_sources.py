@@ -8,7 +8,7 @@ import pytest
 from facade.app import assemble, compose
 from facade.cancellation.timers import Timers
 from facade.ledger import engine
-from facade.plugin.registry import load_plugin
+from facade.plugin.discovery import load_plugin
 from facade.testing.simulator.faults import FAULTS, Timings
 from facade.testing.simulator.host import serve
 from facade.testing.text_search import mentions, was_sent

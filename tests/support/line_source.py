@@ -348,6 +348,7 @@ def reasons(mapped=MAP, codes=CODES, plugin="line"):
 def declared(adapter=LineAdapter, **changes):
     """The declaration, with another adapter or other facts."""
     facts = {
+        "api": "1.0",
         "name": "line",
         "adapter": adapter,
         "settings": LineSettings,

@@ -37,7 +37,7 @@ def numbers():
 
 @hookimpl
 def facade_source_plugin():
-    yield DECLARED
+    return DECLARED
 """
 DECLARED = {
     "line": "line_source.declared()",

@@ -32,7 +32,7 @@ from facade import (
     deadline,
     remaining,
 )
-from facade.plugin.registry import load_plugin
+from facade.plugin.discovery import load_plugin
 from facade.testing.conformance import SourceConformance, fault_runs
 from tests.support import line_source
 from tests.support.keys import key_pair
@@ -76,8 +76,7 @@ class Heim(SourceConformance):
         return {"base_url": url, "api_key_env": "HEIM_API_KEY", "environment": "test"}
 
     def source_system(self):
-        (system,) = facade_source_plugin()
-        return replace(system, adapter=self.Adapter, **self.changes)
+        return replace(facade_source_plugin(), adapter=self.Adapter, **self.changes)
 
 
 class Fhir(SourceConformance):
@@ -94,7 +93,7 @@ class Fhir(SourceConformance):
         return {"base_url": url, "token_env": "CLINIC_TOKEN", "mode": self.mode}
 
     def source_system(self):
-        return replace(load_plugin("fhir_r4").system, adapter=self.Adapter)
+        return replace(load_plugin("fhir_r4").declaration, adapter=self.Adapter)
 
 
 def free():

@@ -736,7 +736,7 @@ def test_a_map_that_is_not_r4_is_refused_with_where_to_look(write, problems, con
 def test_a_map_that_is_not_json_is_refused(write, problems, tmp_path, content):
     (tmp_path / "reasons.json").write_bytes(content)
     found = only(problems(write(more='concept_map_file = "reasons.json"')))
-    expected = f"sources.heim.concept_map_file: {tmp_path}/reasons.json is not JSON to rely on: "
+    expected = f"sources.heim.concept_map_file: {tmp_path}/reasons.json is not strict JSON: "
     assert found.startswith(expected)
     assert found.endswith("; fix it")
 

@@ -13,7 +13,7 @@ import pytest
 import facade
 from facade.app import assemble
 from facade.errors import ConfigurationError
-from facade.plugin import hookspec, registry
+from facade.plugin import api_version, discovery, hookspec
 from facade.web import create_app
 from tests.conftest import FacadeClient
 
@@ -24,7 +24,10 @@ mode = "none"
 plugin = "{plugin}"
 {settings}
 """
-NEXT_STEP = r"; (fix|add|write|yield|give|take|reinstall|look)|must |did you mean|known are|look at|has no group from"
+NEXT_STEP = (
+    r"; (fix|add|write|return|name|give|remove|reinstall|upgrade|check)|must |did you mean|known are|look at|"
+    r"has no group from"
+)
 GOOD = textwrap.dedent(hookspec.__doc__.split("::\n", 1)[1])
 """The complete plugin that the hook's docstring shows: the entry point is called paper, the module facade_paper."""
 
@@ -120,22 +123,16 @@ def test_the_complete_plugin_in_the_hooks_docstring_works_as_printed(install, st
 
 
 def test_the_docstrings_entry_point_is_the_group_that_is_looked_up():
-    assert f"#             {registry.GROUP} =\n" in GOOD
+    assert f"#             {discovery.GROUP} =\n" in GOOD
     assert "#                 paper = facade_paper\n" in GOOD
 
 
 def test_an_entry_point_may_name_an_object_of_a_module(install, start):
     code = GOOD.replace("@hookimpl\ndef", "class Plugin:\n    @staticmethod\n    @hookimpl\n    def").replace(
-        "    yield SourcePlugin", "        yield SourcePlugin"
+        "    return SourcePlugin", "        return SourcePlugin"
     )
     install(code, entry="facade_paper:Plugin")
     assert list(start().sources) == ["desk"]
-
-
-def test_a_hook_may_return_a_list_and_declare_what_other_entry_points_name(install, start):
-    other = edited("yield SourcePlugin(", "one = SourcePlugin(")
-    install(f"{other}\n    from dataclasses import replace\n\n    return [replace(one, name='slips'), one]\n")
-    assert start().sources["desk"].plugin.name == "paper"
 
 
 # Which plugins are looked at
@@ -144,14 +141,20 @@ def test_a_hook_may_return_a_list_and_declare_what_other_entry_points_name(insta
 def test_an_installed_plugin_nobody_configured_is_never_imported(install, start, make):
     install()
     install("raise RuntimeError('imported')", plugin="broken", distribution="broken", module="facade_paper_broken")
-    assert {"broken", "heim", "paper"} <= set(registry.installed())
+    assert {"broken", "heim", "paper"} <= set(discovery.installed())
     assert "heim" in make().facade.sources
     assert "desk" in start().sources
     assert "facade_paper_broken" not in sys.modules
 
 
 def test_a_plugin_of_several_sources_is_asked_once_a_start(install, tmp_path):
-    install(edited("@hookimpl\n", "asked = []\n\n\n@hookimpl\n", edited("    yield", "    asked.append(1)\n    yield")))
+    install(
+        edited(
+            "@hookimpl\n",
+            "asked = []\n\n\n@hookimpl\n",
+            edited("    return SourcePlugin", "    asked.append(1)\n    return SourcePlugin"),
+        )
+    )
     path = tmp_path / "facade.toml"
     path.write_text(CONFIG.format(source="a", plugin="paper", settings='[sources.b]\nplugin = "paper"'), "utf-8")
     built = assemble(path)
@@ -196,7 +199,7 @@ def test_a_name_claimed_by_two_distributions_is_refused_naming_both(install, sta
     ("code", "told"),
     [
         ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
-        ("from facade import SourceSytem", "ImportError: cannot import name 'SourceSytem' from 'facade'"),
+        ("from json import lodas", "ImportError: cannot import name 'lodas' from 'json'"),
         ("def broken(:", "SyntaxError: "),
         ("raise RuntimeError('first line\\nsecond line')", "RuntimeError: first line second line"),
         ("raise SystemExit(3)", "SystemExit: 3"),
@@ -240,46 +243,111 @@ def test_a_hook_with_a_parameter_is_refused(refused):
     [
         ("raise KeyError('paper')", "KeyError: 'paper'"),
         ("raise SystemExit(1)", "SystemExit: 1"),
-        ("yield SourcePlugin(name='paper')", "TypeError: "),
-        ("return 5", "TypeError: 'int' object is not iterable"),
+        ("return SourcePlugin(name='paper')", "TypeError: "),
     ],
 )
 def test_a_hook_that_raises_is_refused(refused, body, told):
-    code = GOOD[: GOOD.index("    yield")] + f"    {body}\n"
-    found = only(refused(code))
-    assert found.startswith(f"fails when asked what it declares ({told}")
+    found = only(refused(returning(body)))
+    assert found.startswith(f"fails in its hook ({told}")
     assert found.endswith("; fix its facade_source_plugin")
 
 
-@pytest.mark.parametrize("body", ["SourcePlugin", "return", "yield from ()"])
-def test_a_forgotten_yield_or_return_is_refused(refused, body):
-    code = edited("yield SourcePlugin(", "SourcePlugin(") if body == "SourcePlugin" else None
-    code = code or GOOD[: GOOD.index("    yield")] + f"    {body}\n"
-    expected = 'declares nothing; yield one SourcePlugin named "paper" as its entry point is, and nothing else'
+def returning(body):
+    """The good plugin with this as the body of its hook; ``good()`` is what it would return."""
+    hook = GOOD.index("@hookimpl")
+    good = GOOD[hook:].replace("@hookimpl\ndef facade_source_plugin", "def good")
+    return f"{GOOD[:hook]}{good}\n\n@hookimpl\ndef facade_source_plugin():\n    {body}\n"
+
+
+WANTED = 'return one SourcePlugin, with name="paper"'
+WRONG_RETURNS = {
+    "nothing": ("return", f"None; {WANTED}"),
+    "a forgotten return": ("good()", f"None; {WANTED}"),
+    "a list": ("return [good()]", f"an object of list; {WANTED}, not an iterable: no yield, no list"),
+    "a tuple of two": ("return good(), good()", f"an object of tuple; {WANTED}, not an iterable: no yield, no list"),
+    "an empty list": ("return []", f"an object of list; {WANTED}, not an iterable: no yield, no list"),
+    "a generator": ("yield good()", f"an object of generator; {WANTED}, not an iterable: no yield, no list"),
+    "an empty generator": ("yield from ()", f"an object of generator; {WANTED}, not an iterable: no yield, no list"),
+    "a number": ("return 5", f"an object of int; {WANTED}"),
+    "false": ("return False", f"an object of bool; {WANTED}"),
+    "a dict": ("return {'name': 'paper'}", f"an object of dict; {WANTED}"),
+    "a text": ("return 'paper'", f"an object of str; {WANTED}"),
+    "the class": ("return SourcePlugin", f"the class SourcePlugin; {WANTED}"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_RETURNS)
+def test_a_hook_that_returns_anything_but_a_source_plugin_is_refused(install, start, case):
+    body, told = WRONG_RETURNS[case]
+    install(returning(body))
+    with pytest.raises(ConfigurationError) as error:
+        start()
+    expected = f'sources.desk: plugin "paper" of facade-paper: facade_source_plugin returns {told}'
+    assert error.value.problems == (expected,)
+
+
+@pytest.mark.parametrize(("name", "told"), [('"papyrus"', '"papyrus"'), ("5", "int")])
+def test_a_declaration_under_another_name_is_refused(install, start, name, told):
+    install(edited('name="paper"', f"name={name}"))
+    with pytest.raises(ConfigurationError) as error:
+        start()
+    expected = f'facade_source_plugin returns a SourcePlugin named {told}; name it "paper", like its entry point'
+    assert error.value.problems == (f'sources.desk: plugin "paper" of facade-paper: {expected}',)
+
+
+def test_two_hooks_in_one_module_are_refused(refused):
+    second = '\n\n@hookimpl(specname="facade_source_plugin")\ndef another():\n    return facade_source_plugin()\n'
+    expected = "has 2 hooks; write one, as @hookimpl def facade_source_plugin()"
+    assert only(refused(GOOD + second)) == expected
+
+
+# Which version of the plugin API a plugin was built for
+
+
+@pytest.mark.parametrize(
+    ("built_for", "provided", "told"),
+    [
+        ("1.0", "1.0", None),
+        ("1.0", "1.9", None),
+        ("1.9", "1.10", None),
+        ("1.1", "1.0", "upgrade fhir-facade, or install an older facade-paper"),
+        ("2.0", "1.9", "upgrade fhir-facade, or install an older facade-paper"),
+        ("1.9", "2.0", "upgrade facade-paper, or install an older fhir-facade"),
+        ("0.9", "1.0", "upgrade facade-paper, or install an older fhir-facade"),
+    ],
+)
+def test_a_plugin_fits_from_its_own_version_of_the_api_to_the_next_major_one(built_for, provided, told):
+    expected = f"is built for plugin API {built_for}, and this fhir-facade has plugin API {provided}; {told}"
+    found = api_version.incompatibility(built_for, "facade-paper", provided=provided)
+    assert found == (expected if told else None)
+
+
+def test_a_plugin_built_for_another_version_of_the_api_is_refused_before_its_fields_are_checked(refused):
+    code = edited('repeat="idempotent"', 'repeat="perhaps"', edited('api="1.0"', 'api="9.2"'))
+    expected = (
+        f"is built for plugin API 9.2, and this fhir-facade has plugin API {facade.PLUGIN_API}; "
+        "upgrade fhir-facade, or install an older facade-paper"
+    )
     assert only(refused(code)) == expected
 
 
-def test_a_returned_declaration_that_is_no_list_is_refused(refused):
-    found = only(refused(edited("yield SourcePlugin(", "return SourcePlugin(")))
-    assert found.startswith("fails when asked what it declares (TypeError: 'SourcePlugin' object is not iterable)")
+@pytest.mark.parametrize("api", ["None", "1", "1.0", '""', '"1"', '"1.0.0"', '"01.0"', '"1.x"', '"1.0\\n"'])
+def test_an_api_version_that_is_none_is_refused(refused, api):
+    assert only(refused(declared(api=api))) == 'is misdeclared: api must be a version of the plugin API, like "1.0"'
 
 
-def test_a_declaration_under_another_name_is_refused(refused):
-    expected = 'declares "papyrus"; yield one SourcePlugin named "paper" as its entry point is, and nothing else'
-    assert only(refused(edited('name="paper"', 'name="papyrus"'))) == expected
+def test_an_unknown_name_of_the_facade_is_refused_with_the_version_that_it_has(refused):
+    found = only(refused("from facade import SourceSytem"))
+    assert found.startswith("cannot be imported (ImportError: cannot import name 'SourceSytem' from 'facade'")
+    step = f"fix the name, or install the fhir-facade it was built for; this one has plugin API {facade.PLUGIN_API}"
+    assert found.endswith(f"; {step}")
 
 
-def test_a_declaration_made_twice_is_refused(refused):
-    twice = GOOD + GOOD[GOOD.index("    yield") :]
-    expected = 'declares "paper" and "paper"; yield one SourcePlugin named "paper" as its entry point is, and nothing'
-    assert only(refused(twice)).startswith(expected)
-
-
-def test_a_declaration_beside_something_else_is_refused(refused):
-    assert only(refused(f"{GOOD}    yield {{'name': 'slips'}}\n")).startswith('declares "paper" and a dict; ')
+# Each field of a declaration
 
 
 WRONG = {
+    "api that is no version": ({"api": '"latest"'}, 'api must be a version of the plugin API, like "1.0"'),
     "adapter that cannot be called": (
         {"adapter": '"PaperAdapter"'},
         "adapter must be callable with a SourceConfig; give the adapter's class",
@@ -295,7 +363,7 @@ WRONG = {
     "settings of another class": ({"settings": "dict"}, "settings must be a subclass of facade.SourceSettings"),
     "settings that ignore unknown keys": (
         {"settings": "type('Lax', (SourceSettings,), {'Meta': type('Meta', (), {'unknown': 'exclude'})})"},
-        "settings must refuse unknown keys; take Meta.unknown away",
+        "settings must reject unknown keys; remove Meta.unknown",
     ),
     "id_pattern that is no expression": (
         {"id_pattern": '"[0-9"'},
@@ -493,7 +561,8 @@ def test_the_public_surface_is_exactly_what_all_names():
     assert public - set(facade.__all__) == {
         name for name, value in vars(facade).items() if isinstance(value, ModuleType) and not name.startswith("_")
     } - set(facade.__all__)
-    assert sorted(facade.__all__) == facade.__all__ == list(dict.fromkeys(facade.__all__))
+    in_order = sorted(facade.__all__, key=lambda name: (not name.isupper(), name))  # constants first, as ruff wants
+    assert in_order == facade.__all__ == list(dict.fromkeys(facade.__all__))
     for name in facade.__all__:
         assert not isinstance(getattr(facade, name), ModuleType), name
 

@@ -12,7 +12,7 @@ import pytest
 
 from facade.errors import ConfigurationError, FacadeError, SourceError
 from facade.plugin.contract import Appointment, CancelRequest, SourcePlugin, Support
-from facade.plugin.registry import load_plugin
+from facade.plugin.discovery import load_plugin
 from facade.testing.conformance import fault_runs
 from facade.testing.conformance.harness import HL7_CODE, ROOM, Bench, Trial
 from facade.testing.conformance.readme import find

@@ -22,7 +22,7 @@ from facade.ledger.store import Ledger
 from facade.plugin import registry
 from facade.plugin.configured_source import ConfiguredSource
 from facade.plugin.contract import Appointment, CancelRequest, Coding, SourcePlugin, WritePermit
-from facade.plugin.registry import InstalledPlugin
+from facade.plugin.discovery import InstalledPlugin
 from facade.testing.conformance import source_log
 from facade.testing.conformance.log_capture import hearing
 from facade.testing.conformance.recording_adapter import Record, recorded

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from facade.plugin.registry import GROUP
+from facade.plugin.discovery import GROUP
 
 HEADINGS = ("What it does", "Settings", "Reasons", "What the answer adds", "Simulator")
 _PROJECT = ("setup.cfg", "pyproject.toml", "setup.py")

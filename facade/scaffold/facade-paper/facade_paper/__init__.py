@@ -1,7 +1,6 @@
 """Paper: what its plugin declares."""
 
 import json
-from collections.abc import Iterable
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -23,10 +22,11 @@ def _simulator() -> "Simulator":
 
 
 @hookimpl
-def facade_source_plugin() -> Iterable[SourcePlugin]:
-    """The one source system of this plugin."""
+def facade_source_plugin() -> SourcePlugin:
+    """Declare Paper."""
     concept_map = files("facade_paper").joinpath("conceptmap.json").read_text("utf-8")
-    yield SourcePlugin(
+    return SourcePlugin(
+        api="1.0",
         name="paper",
         adapter=PaperAdapter,
         settings=PaperSettings,
