@@ -1,40 +1,31 @@
-"""The ``facade`` command: one module a group of subcommands."""
+"""The ``facade`` command. Each subcommand is in the module or package of its name; ``common`` holds what they share."""
 
-import importlib
 import sys
 from typing import Any
 
 import click
 
-from facade.cli.terminal import show
+from facade.cli.common.lazy_group import LazyGroup
+from facade.cli.common.terminal import show
 from facade.errors import ConfigurationError, Unavailable
 from facade.observability.logs import visible
 
-# Loaded when asked for: a client that cancels needs no server, and a server no sandbox.
 _COMMANDS = {
-    "serve": "facade.cli.serve",
-    "sandbox": "facade.cli.sandbox",
-    "sources": "facade.cli.configured",
-    "check": "facade.cli.configured",
-    "cancel": "facade.cli.cancel",
-    "verify": "facade.cli.verify",
-    "new-source": "facade.cli.new_source",
-    "reconcile": "facade.cli.reconcile",
-    "ledger": "facade.cli.ledger",
-    "db": "facade.cli.ledger",
+    "serve": "facade.cli.serve:serve",
+    "sandbox": "facade.cli.sandbox:sandbox",
+    "sources": "facade.cli.sources:sources",
+    "check": "facade.cli.check:check",
+    "cancel": "facade.cli.cancel:cancel",
+    "verify": "facade.cli.verify:verify",
+    "new-source": "facade.cli.new_source:new_source",
+    "reconcile": "facade.cli.reconcile:reconcile",
+    "ledger": "facade.cli.ledger:ledger",
+    "db": "facade.cli.db:db",
 }
 
 
-class _Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = _COMMANDS.get(cmd_name)
-        if module is None:
-            return None
-        command: click.Command = getattr(importlib.import_module(module), cmd_name.replace("-", "_"))
-        return command
+class _MainGroup(LazyGroup):
+    """Prints every configuration problem and every store failure as one line, and exits with 2 or 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -52,21 +43,21 @@ class _Commands(click.Group):
             sys.exit(1)
 
 
-@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=_MainGroup, lazy_commands=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="fhir-facade")
 def main() -> None:
     """Cancel appointments in many source systems through FHIR R4, with at most one native call each.
 
     \b
-    Try it, with a stand-in for every source system:
+    Try it, with a simulator for every source system:
       facade sandbox --serve config/sandbox.toml
-    Serve your own:
+    Serve your own source systems:
       facade check --config config/facade.toml
       facade serve --config config/facade.toml
     Cancel one appointment from the shell:
       facade cancel heim apt_1 --reason pat-mv --url http://127.0.0.1:8080
-    Write a plugin for one more source system:
+    Write a plugin for another source system:
       facade new-source front-desk facade-front-desk
 
-    A configuration that cannot work ends a command with exit code 2 and one sentence for each problem.
+    If the configuration is wrong, a command prints one sentence for each problem and ends with exit code 2.
     """

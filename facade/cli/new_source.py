@@ -1,4 +1,4 @@
-"""``facade new-source``: a plugin of its own, copied from the scaffold under another name."""
+"""``facade new-source``: create a plugin by copying the scaffold under another name."""
 
 import re
 import shlex
@@ -11,44 +11,44 @@ from pathlib import Path, PurePosixPath
 
 import click
 
-from facade.cli.terminal import show
+from facade.cli.common.terminal import show
 from facade.errors import ConfigurationError
 from facade.plugin import discovery
 
-# Legal at once as an entry point's name, as a name in the URL, and, with underscores, in a module's name.
+# Valid as an entry point's name, as a name in a URL and, with underscores, as part of a module's name.
 _NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 _MAX_LENGTH = 32
-_UNCLEAR = {"source"}  # its SourceAdapter would be the facade's own
+_RESERVED = {"source"}  # its SourceAdapter would have the name of the facade's own class
 
 
 @click.command("new-source")
 @click.argument("name")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 def new_source(name: str, folder: Path) -> None:
-    """Write a plugin for the source system NAME into DIR: a distribution of its own, complete and tested.
+    """Write a plugin for the source system NAME into DIR: a complete distribution with passing tests.
 
-    It works as written, against a simulator of a made-up source system. docs/guides/write-a-source-plugin.md describes
-    the next steps.
+    The plugin works at once, against a simulator of an invented source system. The next steps are in
+    docs/guides/write-a-source-plugin.md.
     """
     names = _names(name)
     _refuse_taken(name, names["facade-paper"])
     _write(folder, names)
     install, test, config = (shlex.quote(text) for text in (f"{folder}[test]", str(folder), f"{folder}/sandbox.toml"))
-    show(f"{names['facade-paper']} is in {folder}. Install it into this facade's environment, test it, try it:")
+    show(f"{names['facade-paper']} is in {folder}. Install it into this facade's environment, test it and run it:")
     show(f"  pip install -e {install}")
     show(f"  pytest {test}")
     show(f"  {names['PAPER']}_API_KEY=any facade sandbox --serve {config}")
 
 
 def _names(name: str) -> dict[str, str]:
-    """What stands in place of each of the scaffold's words. Raises UsageError."""
+    """Return the replacement for each of the scaffold's names. Raises UsageError."""
     if len(name) > _MAX_LENGTH or not re.fullmatch(_NAME, name):
         raise click.UsageError(
-            f'NAME "{name}" is no plugin\'s name; write at most {_MAX_LENGTH} lower-case letters, digits and single '
-            "hyphens, a letter first, for example front-desk"
+            f'NAME "{name}" is not a valid plugin name; write at most {_MAX_LENGTH} lower-case letters, digits and '
+            "single hyphens, a letter first, for example front-desk"
         )
-    if name in _UNCLEAR:
-        raise click.UsageError(f'NAME "{name}" is what every plugin is; name the source system')
+    if name in _RESERVED:
+        raise click.UsageError(f'NAME "{name}" is reserved; use the name of the source system')
     module = name.replace("-", "_")
     return {
         "facade_paper": f"facade_{module}",
@@ -61,7 +61,9 @@ def _names(name: str) -> dict[str, str]:
 
 def _refuse_taken(name: str, distribution: str) -> None:
     if name in discovery.installed():
-        raise click.UsageError(f'NAME "{name}" is an installed plugin\'s; choose another, or uninstall that one')
+        raise click.UsageError(
+            f'NAME "{name}" is the name of an installed plugin; choose another, or uninstall that plugin'
+        )
     if any(_normalised(each.name) == distribution for each in distributions()):
         raise click.UsageError(f"{distribution} is installed already; choose another NAME, or uninstall it")
 
@@ -72,10 +74,10 @@ def _normalised(distribution: str | None) -> str:
 
 
 def _write(folder: Path, names: dict[str, str]) -> None:
-    """Everything, or nothing: on any failure what was written is taken back. Raises ConfigurationError."""
+    """Write all files, or none: after a failure, remove what was written. Raises ConfigurationError."""
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigurationError(f"{folder} exists and is no empty folder; name one that does not exist yet")
+            raise ConfigurationError(f"{folder} exists and is not an empty folder; name one that does not exist yet")
         with ExitStack() as undo:
             for path, text in _rendered(names):
                 file = folder / path
@@ -102,7 +104,7 @@ def _rendered(names: dict[str, str]) -> Iterator[tuple[PurePosixPath, str]]:
 def _walk(folder: Traversable, path: PurePosixPath) -> Iterator[tuple[PurePosixPath, Traversable]]:
     for entry in folder.iterdir():
         if entry.is_dir():
-            if entry.name != "__pycache__" and not entry.name.startswith("."):  # caches, pip's among them
+            if entry.name != "__pycache__" and not entry.name.startswith("."):  # skip caches
                 yield from _walk(entry, path / entry.name)
         else:
             yield path / entry.name, entry

@@ -1,4 +1,4 @@
-"""``facade reconcile``: what ``facade serve`` does in the background, as a process of its own."""
+"""``facade reconcile``: run the reconciler, which ``facade serve`` runs in the background, as a process of its own."""
 
 import signal
 from pathlib import Path
@@ -7,8 +7,8 @@ import click
 import structlog
 
 from facade.app import Facade, assemble
-from facade.cli.permissions import refuse_open_keys
-from facade.cli.reloading import connection_limits
+from facade.cli.common.permissions import refuse_open_keys
+from facade.cli.common.reloading import connection_limits
 from facade.errors import ConfigurationError
 from facade.observability import logs as logging
 
@@ -16,9 +16,10 @@ from facade.observability import logs as logging
 @click.command()
 @click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="The configuration file.")
 def reconcile(path: Path) -> None:
-    """Settle doubt by reading, until stopped. Sends nothing; any number may run at once.
+    """Resolve cancellations in doubt by reading, until stopped. Sends no cancel.
 
-    Not so with a source that takes few connections: beside another process on this ledger it is refused.
+    Any number of these processes may run at once. The exception is a source that limits its connections: then the
+    command refuses to start beside another process on this ledger.
     """
     facade = assemble(path)
     refuse_open_keys(facade)
@@ -38,14 +39,14 @@ def reconcile(path: Path) -> None:
 
 
 def _refuse_shared_connections(facade: Facade) -> None:
-    """Processes know nothing of each other's connections."""
+    """Raise ConfigurationError beside another process if a source limits its connections, which no process can see."""
     limits = connection_limits(facade)
     others = ", ".join(facade.reconciler.others()) if limits else ""
     if others:
         raise ConfigurationError(
             *(
-                f"sources.{name}: takes {limit}, and another process is at work on this ledger ({others}), which looks "
-                "into doubt too; run no facade reconcile beside it, or stop it and try again after a minute"
+                f"sources.{name}: takes {limit}, and another process ({others}) resolves doubt on this ledger; "
+                "run no facade reconcile beside it, or stop it and retry after a minute"
                 for name, limit in limits.items()
             )
         )

@@ -1,4 +1,4 @@
-"""``facade serve``: the facade under gunicorn."""
+"""``facade serve``: serve the facade with gunicorn."""
 
 import atexit
 import os
@@ -15,7 +15,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from facade.cancellation.reconciler import Reconciler
-from facade.cli.reloading import Served
+from facade.cli.common.reloading import Served
 from facade.config import Config
 from facade.errors import ConfigurationError, Unavailable
 from facade.observability import logs as logging
@@ -23,9 +23,9 @@ from facade.server.connection import Limits
 from facade.server.worker import worker_class
 from facade.web import create_app
 
-# A cancel may wait 8 s for its source; threads that wait cost little.
+# A cancel may wait 8 s for its source; a waiting thread costs little.
 _THREADS = 32
-_BACKLOG = 1024  # connections that wait to be accepted
+_BACKLOG = 1024  # connections waiting to be accepted
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
@@ -36,10 +36,10 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         super().__init__()
 
     def load_config(self) -> None:
-        """At the start, and again at each reload: the limits are the configuration's."""
+        """Set gunicorn's settings, at the start and at each reload; the limits come from the configuration."""
         worker = worker_class(_limits(self.served.facade.config), self._probe_port)
         for name, value in {**self._settings, "worker_class": worker}.items():
-            # A setting that the installed gunicorn does not have yet needs no turning off.
+            # An older gunicorn does not have every setting; what it lacks, it does not need.
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
 
@@ -51,7 +51,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 
 
 class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn ships no types
-    """The master. Its own reload would end everything if no new worker came up."""
+    """The master process. gunicorn's own reload would end the facade if no new worker started."""
 
     def handle_hup(self) -> None:
         if self.app.served.reload():
@@ -62,17 +62,23 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn ships no types
 @click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="The configuration file.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on.")
-@click.option("--store", metavar="URL", help="Another ledger than the configuration's, as facade.store.")
+@click.option("--store", metavar="URL", help="The ledger's URL. Replaces facade.store.")
 @click.option(
     "--health-port",
     type=click.IntRange(0, 65535),
-    help="A port for /health/live and /health/ready alone, as facade.health_port.",
+    help="A port for /health/live and /health/ready only. Replaces facade.health_port.",
 )
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes, of 32 threads each.")
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="The number of processes, each with 32 threads.",
+)
 def serve(path: Path, host: str, port: int, store: str | None, health_port: int | None, workers: int) -> None:
-    """Serve the facade. Ctrl-C or SIGTERM lets what was sent finish, for at most 15 seconds.
+    """Serve the facade. Ctrl-C or SIGTERM ends it after the requests in progress, for at most 15 seconds.
 
-    SIGHUP reads the configuration again. If it is not in order, each problem is logged and the old one stays.
+    SIGHUP reloads the configuration. If the new one is not valid, each problem is logged and the old one stays.
     """
     served = Served(path, store, host, workers)
     listeners = [_listen(host, port, "--port")]
@@ -96,12 +102,12 @@ def serve(path: Path, host: str, port: int, store: str | None, health_port: int 
         "workers": workers,
         "threads": _THREADS,
         "graceful_timeout": 15,
-        "accesslog": None,  # our own line a request says more, and no path with an id in it
-        "loglevel": "error",  # what its parser refuses it logs as a warning, keys and ids included
+        "accesslog": None,  # our own log line says more, and contains no path with an id
+        "loglevel": "error",  # its warnings contain the requests that its parser rejects, with keys and ids
         "proc_name": "fhir-facade",
         "when_ready": _interrupt_gracefully,
-        "post_worker_init": _leave_interrupts_to_the_master,
-        "control_socket_disable": True,  # two facades on one host would fight for it
+        "post_worker_init": _ignore_interrupts,
+        "control_socket_disable": True,  # two facades on one host would use the same socket
     }
     _Server(served, settings, probe_port).run()
 
@@ -113,9 +119,9 @@ def _limits(config: Config) -> Limits:
 
 
 def _worker(served: Served) -> Flask:
-    """In the worker, after the fork: nothing that holds a thread or a connection is shared."""
+    """Create a worker's application, after the fork: no thread and no connection is shared with the master."""
     facade = served.facade.renewed()
-    # In this order: who renames a source or gives its records other keys sees this worker, or is seen by it.
+    # In this order: a rename or rekey in another process either sees this worker, or this worker sees its effect.
     facade.reconciler.tell()
     try:
         facade.check_sources()
@@ -124,7 +130,7 @@ def _worker(served: Served) -> Flask:
             structlog.get_logger().error("configuration-refused", problem=problem)
         facade.reconciler.leave()
         sys.exit(Arbiter.APP_LOAD_ERROR)
-    except Unavailable:  # nothing is sent without the store, and it may come back
+    except Unavailable:  # the worker sends nothing without the store, which may come back
         structlog.get_logger().warning("worker-without-ledger")
     facade.reconciler.start()
     atexit.register(_leave, facade.reconciler)
@@ -132,13 +138,13 @@ def _worker(served: Served) -> Flask:
 
 
 def _leave(reconciler: Reconciler) -> None:
-    """At the worker's end: it takes itself off the list of those that work on the ledger."""
+    """End a worker: remove it from the list of processes on the ledger."""
     reconciler.stop()
     reconciler.wait(2.0)
 
 
 def _interrupt_gracefully(_: Any) -> None:
-    """In the master: Ctrl-C is a SIGTERM, and gunicorn's quick stop only the second time."""
+    """In the master, treat the first Ctrl-C as SIGTERM; the second one is gunicorn's quick stop."""
     quick = signal.getsignal(signal.SIGINT)
 
     def stop(*_: Any) -> None:
@@ -148,18 +154,18 @@ def _interrupt_gracefully(_: Any) -> None:
     signal.signal(signal.SIGINT, stop)
 
 
-def _leave_interrupts_to_the_master(_: Any) -> None:
-    """In a worker, which a terminal's Ctrl-C reaches too: its quick stop, begun twice, may wait for itself."""
+def _ignore_interrupts(_: Any) -> None:
+    """In a worker, ignore Ctrl-C, which a terminal sends to all: the quick stop, begun twice, may deadlock."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _listen(host: str, port: int, option: str) -> socket.socket:
-    """Our own socket: gunicorn would try a port in use for five seconds, and say so in many lines."""
+    """Open a socket. gunicorn's own would retry a port in use for five seconds, with many lines of output."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        # A host that has no address comes with a number that is not errno's.
+        # The number of a gaierror is not an errno.
         why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise ConfigurationError(
             f"the facade cannot listen on {host}, port {port}: {why}; choose another with --host or {option}"

@@ -99,7 +99,7 @@ class Run:
             )
 
 
-def prove(run: Run, checks: Iterable[Check], parallel: int) -> list[Result]:
+def run_checks(run: Run, checks: Iterable[Check], parallel: int) -> list[Result]:
     """Prove the checks, so many side by side, the slow ones first; the results in the checks' own order.
 
     More than the facade makes native calls at once would be refused by its cap. Raises ConfigurationError when the

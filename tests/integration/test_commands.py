@@ -18,9 +18,9 @@ from facade_heim.simulator import HeimSimulator
 
 from facade.app import assemble
 from facade.cli import main
-from facade.cli.findings import of_source
-from facade.cli.sandbox import _simulators, _systems
-from facade.cli.sandbox_hints import explain_facade
+from facade.cli.common.findings import check_source
+from facade.cli.common.sandbox_hints import explain_facade
+from facade.cli.common.sandbox_serving import _plugins, _simulators
 from facade.http_client import HttpResponse
 from facade.plugin import discovery
 from facade.testing.simulator.faults import FAULTS
@@ -32,8 +32,12 @@ from tests.support.waiting import LIMIT, eventually
 
 SANDBOX = ROOT / "config" / "sandbox.toml"
 ALL_SHOWN = "Ctrl-C stops both."
-CAN = "cancel: full, read: full, reason: full, note: {}, versioned writes: {}, webhook: {}; a repeated native cancel: errors"
-CAN_HEIM, CAN_FHIR = CAN.format("full", "none", "full"), CAN.format("not-implemented", "full", "none")
+SUPPORTS = (
+    "cancel: full, read: full, reason: full, note: {}, versioned writes: {}, webhook: {}; "
+    "a repeated native cancel: errors"
+)
+SUPPORTS_HEIM = SUPPORTS.format("full", "none", "full")
+SUPPORTS_FHIR = SUPPORTS.format("not-implemented", "full", "none")
 
 
 def facade(*arguments, code=0, env=None):
@@ -143,17 +147,17 @@ def test_sources_lists_each_source_its_plugin_and_what_it_can_do(tmp_path):
     assert shown == (
         "heim  (also without a source system in the path)\n"
         f"  plugin   heim, from fhir-facade {version('fhir-facade')}\n"
-        f"  can      {CAN_HEIM}\n"
+        f"  supports {SUPPORTS_HEIM}\n"
         "  ids      [A-Za-z0-9_.-]{1,64}\n"
         "  reasons  32 HL7 codes mapped; any other: organisation_cancelled\n"
         "fhir\n"
         f"  plugin   fhir_r4, from fhir-facade {version('fhir-facade')}\n"
-        f"  can      {CAN_FHIR}\n"
+        f"  supports {SUPPORTS_FHIR}\n"
         "  ids      [A-Za-z0-9.-]{1,64}\n"
         "  reasons  32 HL7 codes mapped; any other: other\n"
         "heim-north\n"
         f"  plugin   heim, from fhir-facade {version('fhir-facade')}\n"
-        f"  can      {CAN_HEIM}\n"
+        f"  supports {SUPPORTS_HEIM}\n"
         "  ids      [A-Za-z0-9_.-]{1,64}\n"
         "  reasons  32 HL7 codes mapped; any other: refused\n"
     )
@@ -162,14 +166,14 @@ def test_sources_lists_each_source_its_plugin_and_what_it_can_do(tmp_path):
 
 def test_sources_without_a_configuration_lists_what_is_installed():
     shown = facade("sources").stdout
-    assert f"heim\n  plugin   from fhir-facade {version('fhir-facade')}\n  can      {CAN_HEIM}\n" in shown
+    assert f"heim\n  plugin   from fhir-facade {version('fhir-facade')}\n  supports {SUPPORTS_HEIM}\n" in shown
 
 
 def lines(*arguments, code=0):
     """What ``check`` finds: (about, topic) → the rest of the line."""
     shown = facade("check", *arguments, code=code).stdout
-    found = [line.split(maxsplit=2) for line in shown.splitlines() if line != "in order"]
-    assert (code == 0) == shown.endswith("in order\n")
+    found = [line.split(maxsplit=2) for line in shown.splitlines() if line != "OK"]
+    assert (code == 0) == shown.endswith("OK\n")
     return {(about, topic): text for about, topic, text in found}
 
 
@@ -177,22 +181,23 @@ def test_check_has_a_line_for_each_finding_about_a_configuration():
     found = lines("--config", SANDBOX)
     assert found["heim", "plugin"] == f"from fhir-facade {version('fhir-facade')}"
     assert found["heim", "ids"] == "[A-Za-z0-9_.-]{1,64}"
-    assert found["heim", "can"] == CAN_HEIM
-    assert found["heim", "mapping"] == "all 32 HL7 codes reach a native code; any other: organisation_cancelled"
-    assert found["heim", "simulator"] == f"behaves, with {len(FAULTS)} faults on demand"
+    assert found["heim", "supports"] == SUPPORTS_HEIM
+    assert found["heim", "mapping"] == "all 32 HL7 codes map to a native code; any other: organisation_cancelled"
+    assert found["heim", "simulator"] == f"shows {len(FAULTS)} faults"
     assert found["heim", "settings"].endswith("settle window 900 s")
 
 
 def test_check_without_a_configuration_looks_at_what_is_installed():
-    assert lines()["heim", "can"] == lines("--plugin", "heim")["heim", "can"] == CAN_HEIM
+    assert lines()["heim", "supports"] == lines("--plugin", "heim")["heim", "supports"] == SUPPORTS_HEIM
 
 
 def test_check_warns_of_reasons_that_map_nowhere_and_whose_parents_do_not_either(client):
     source = client.facade.sources["heim"]
     kept = {code: to for code, to in source.mapping.to_native.items() if not code.startswith(("maint", "pat-"))}
-    found = list(of_source(replace(source, mapping=replace(source.mapping, to_native=kept))))[-1]
-    assert (found.topic, found.verdict) == ("mapping", "warning")
-    assert found.text.startswith("maint of HL7's 32 codes map nowhere")  # pat-… fall back to pat
+    found = list(check_source(replace(source, mapping=replace(source.mapping, to_native=kept))))[-1]
+    assert (found.topic, found.severity) == ("mapping", "warning")
+    # pat-… fall back to pat
+    assert found.text.startswith("1 of HL7's 32 codes have no mapping, nor have their parents: maint; any other:")
 
 
 def test_check_names_a_plugin_that_is_not_there():
@@ -210,7 +215,7 @@ def online(heim, tmp_path, *arguments, code=0, **edits):
 
 def test_check_online_reads_a_made_up_appointment_and_cancels_nothing(heim, simulator, tmp_path):
     told = online(heim, tmp_path)
-    accepted = "reached; it accepts the credentials and, in its own words, does not know the appointment"
+    accepted = "reached; it accepts the credentials and reports that it has no appointment"
     assert told == f"{accepted} facade-check"
     assert [entry.operation for entry in simulator.log.entries()] == ["read"]
 
@@ -231,10 +236,10 @@ def test_check_online_does_not_ask_for_an_id_that_the_source_cannot_have(heim, s
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("read-unauthorized", "it refuses the credentials; set the right ones (HTTP 401)"),
-        ("read-html-404", "it answers what the plugin cannot read; look at the base URL"),
-        ("read-500", "the read failed; try again, then look at the source system (HTTP 500)"),
-        ("read-refused", "it refuses to show appointments; give the credentials that right (HTTP 422)"),
+        ("read-unauthorized", "it rejects the credentials; set the right ones (HTTP 401)"),
+        ("read-html-404", "the plugin cannot read its response; check the base URL"),
+        ("read-500", "the read failed; retry, then check the source system (HTTP 500)"),
+        ("read-refused", "it refuses to show appointments; grant the credentials the right to read (HTTP 422)"),
     ],
 )
 def test_check_online_says_what_to_do_about_a_source_that_fails(heim, simulator, tmp_path, fault, told):
@@ -245,7 +250,7 @@ def test_check_online_says_what_to_do_about_a_source_that_fails(heim, simulator,
 def test_check_online_says_that_a_source_cannot_be_reached(heim, tmp_path):
     with free_port() as port:
         told = online(heim, tmp_path, code=2, url=f"http://127.0.0.1:{port}")
-    assert told.startswith("problem: it cannot be reached; look at the base URL, the network and the certificate")
+    assert told.startswith("problem: it cannot be reached; check the base URL, the network and the certificate")
 
 
 # sandbox: its control API from the shell
@@ -271,7 +276,7 @@ def test_the_sources_own_log_shows_how_often_it_was_called(sandbox, client):
     client.cancel("apt_1")
     client.cancel("apt_1")
     shown = sandbox("log", "heim").stdout
-    assert re.search(r"cancel +apt_1: changed its state, answered 200\n", shown)
+    assert re.search(r"cancel +apt_1: changed its state, response 200\n", shown)
     assert shown.endswith("native cancels: 1, reads: 1\n")
     assert json.loads(sandbox("log", "heim", "apt_1", "--json").stdout)["cancels"] == 1
     assert sandbox("log", "heim", "apt_2").stdout == "native cancels: 0, reads: 0\n"
@@ -313,8 +318,8 @@ def test_a_misspelt_fault_is_told_the_one_that_was_meant(sandbox):
 
 def test_a_plugin_that_cannot_be_used_is_left_out_of_the_sandbox(monkeypatch, capsys):
     monkeypatch.setattr(discovery, "installed", lambda: ["heim", "nowhere"])
-    assert list(_simulators(_systems())) == ["heim"]
-    assert capsys.readouterr().err.startswith('left out: plugin "nowhere" is not installed')
+    assert list(_simulators(_plugins())) == ["heim"]
+    assert capsys.readouterr().err.startswith('not served: plugin "nowhere" is not installed')
 
 
 def test_every_fault_is_listed_with_what_it_ends_in():
@@ -340,7 +345,7 @@ def test_what_the_sandbox_does_not_know_is_one_sentence(sandbox, arguments, told
     ("arguments", "told"),
     [
         (["--port", "9000", "reset"], "--port: only for serving; `reset` takes --url"),
-        (["log", "heim", ".."], "id is not usable in a URL; give a source and an id that a URL can hold"),
+        (["log", "heim", ".."], "id is not usable in a URL; give a source and an id that a URL can contain"),
         (["move", "heim", "apt_1", "--hours", "nan"], "--hours must be a number"),
     ],
 )
@@ -350,8 +355,9 @@ def test_what_cannot_be_asked_of_a_sandbox_is_a_wrong_call(arguments, told):
 
 def test_what_answers_like_no_sandbox_is_told_so(sandbox, monkeypatch):
     monkeypatch.setattr(HttpResponse, "json", lambda self: ["a list"])
-    assert "answers HTTP 200 as no sandbox does; is one served there?" in sandbox("log", "heim", code=1).stderr
-    assert "answers HTTP 404 as no sandbox does" in sandbox("log", "nowhere", code=1).stderr
+    unlike = "responds with HTTP 200, unlike a sandbox; is a sandbox served there?"
+    assert unlike in sandbox("log", "heim", code=1).stderr
+    assert "responds with HTTP 404, unlike a sandbox" in sandbox("log", "nowhere", code=1).stderr
 
 
 def test_a_sandbox_that_is_not_served_is_one_sentence():
@@ -373,7 +379,7 @@ def test_a_configuration_that_is_not_there_is_one_sentence(command, tmp_path):
 
 def test_cancel_refuses_an_unknown_reason_before_it_sends_anything():
     result = facade("cancel", "heim", "apt_1", "--reason", "pat-xx", "--url", "http://127.0.0.1:9", code=2)
-    assert "--reason pat-xx is none of HL7's codes; known are pat, pat-crs" in result.stderr
+    assert "--reason pat-xx is not an HL7 code; use one of pat, pat-crs" in result.stderr
 
 
 @pytest.mark.parametrize("url", ["facade", "http://facade.example", "https://user:pw@facade.example"])
@@ -386,8 +392,8 @@ def test_cancel_refuses_a_url_it_must_not_send_a_key_to(url):
 def test_cancel_says_that_nobody_serves_there():
     with free_port() as port:
         result = facade("cancel", "heim", "apt_1", "--url", f"http://127.0.0.1:{port}", code=1)
-    assert result.stderr.startswith(f"Error: no answer from http://127.0.0.1:{port} (UNREACHABLE")
-    assert result.stderr.endswith("; is a facade serving there?\n")
+    assert result.stderr.startswith(f"Error: no response from http://127.0.0.1:{port} (UNREACHABLE")
+    assert result.stderr.endswith("; does a facade serve it?\n")
 
 
 # Real processes
@@ -500,20 +506,20 @@ def test_the_printed_curl_cancels_an_appointment_and_every_faults_id_is_listed(b
     assert answer["status"] == "cancelled"
     assert answer["cancelationReason"]["coding"][0]["code"] == "pat-mv"
 
-    log = re.search(r"^What the source saw: (curl .*)$", shown, re.MULTILINE)[1]
+    log = re.search(r"^Requests that the source received: (curl .*)$", shown, re.MULTILINE)[1]
     seen = json.loads(subprocess.run(["sh", "-c", log], capture_output=True, check=True, timeout=LIMIT).stdout)
     assert seen["cancels"] == 1
     client = facade("cancel", "heim", "apt_2", "--reason", "pat-mv", "--url", url).stdout
     assert client.startswith("cancelled   heim apt_2\nreason      Patient: Moved (pat-mv)\n")
 
     assert re.search(
-        r"^The same of fhir: apt-…, and curl -sS http://127.0.0.1:\d+/_control/fhir_r4/log$", shown, re.MULTILINE
+        r"^The same for fhir: apt-…, and curl -sS http://127.0.0.1:\d+/_control/fhir_r4/log$", shown, re.MULTILINE
     )
     assert facade("cancel", "fhir", "apt-1", "--url", url).stdout.startswith("cancelled   fhir apt-1\n")
     assert json.loads(facade("cancel", "heim", "apt_2", "--json", "--url", url).stdout)["status"] == "cancelled"
     assert "refused     HTTP 404" in facade("cancel", "nowhere", "apt_2", "--url", url, code=1).stdout
     assert "proposed    heim apt_refused" in facade("cancel", "heim", "apt_refused", "--url", url, code=3).stdout
-    named = re.search(r"^Against the contract: facade (verify .*)$", shown, re.MULTILINE)[1]
+    named = re.search(r"^Verify the facade: facade (verify .*)$", shown, re.MULTILINE)[1]
     assert "1 passed, 0 failed" in facade(*named.split(), "--only", "example").stdout
 
 
@@ -595,7 +601,7 @@ def test_a_taken_port_is_one_sentence_and_exit_code_2(tmp_path):
         path.write_text(SANDBOX.read_text("utf-8").replace(":8081", f":{free}"), "utf-8")
         shutil.copy(SANDBOX.parent / "sandbox-key.txt", tmp_path)
         told = not_started("sandbox", "--port", free, "--serve", path, "--serve-port", taken)
-        assert told == f"facade: port {taken} is taken; choose another for the facade with --serve-port\n"
+        assert told == f"facade: port {taken} is in use; choose another for the facade with --serve-port\n"
 
 
 def test_a_host_that_has_no_address_is_one_sentence(tmp_path):
@@ -628,7 +634,7 @@ def test_a_sandbox_that_no_configured_source_stands_in_front_of_is_refused():
     with free_port() as port:
         told = not_started("sandbox", "--port", port, "--serve", SANDBOX)
     urls = f"http://127.0.0.1:{port}/fhir_r4 or http://127.0.0.1:{port}/heim"
-    advice = "give it one, or serve the sandbox with --port where its sources look"
+    advice = "set it, or serve the sandbox at the port of its sources with --port"
     assert told == f"facade: {SANDBOX} has no source with the base_url {urls}; {advice}\n"
 
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from facade import Cause, NotExecuted, SourceAdapter, deadline
 from facade.app import assemble
 from facade.cli import main
-from facade.cli.reloading import Served
+from facade.cli.common.reloading import Served
 from facade.ledger.maintenance import Presence
 from facade.plugin.connection_limit import Limited, limited
 from tests.support.temporary_plugins import installed

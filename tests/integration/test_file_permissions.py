@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from facade.app import assemble
 from facade.cli import main
-from facade.cli.permissions import SANDBOX
-from facade.cli.reloading import Served
+from facade.cli.common.permissions import SANDBOX
+from facade.cli.common.reloading import Served
 from facade.errors import ConfigurationError
 from facade.ledger import migrate
 from facade.ledger.engine import connect
@@ -99,8 +99,8 @@ def test_a_folder_and_a_ledger_that_are_there_keep_their_modes_and_check_warns(m
     file.chmod(0o640)
     file.parent.chmod(0o755)
     assert (
-        f"ledger        file        warning: {file} is open to other users (mode 0640), and it holds what patients "
-        f"asked for; run chmod 600 {file}"
+        f"ledger        file        warning: {file} is accessible to other users (mode 0640) and "
+        f"contains patient data; run chmod 600 {file}"
     ) in check(tmp_path / "facade.toml")
     assert (mode(file), mode(file.parent)) == (0o640, 0o755)
 
@@ -116,8 +116,7 @@ def test_a_key_file_that_everybody_can_use_is_refused_with_the_next_step(facade,
     key = path.parent / "heim key"
     (problem,) = refused.value.problems
     assert problem == (
-        f"sources.heim.api_key_file: {key} is open to every user of this machine (mode {key_mode:04o}); "
-        f"run chmod 600 '{key}'"
+        f"sources.heim.api_key_file: {key} is accessible to every user (mode {key_mode:04o}); run chmod 600 '{key}'"
     )
     for command in ("serve", "reconcile"):
         done = CliRunner().invoke(main, [command, "--config", str(path)])
@@ -134,7 +133,7 @@ def test_check_warns_of_a_key_file_that_others_can_read(facade, key_mode, warned
     path = facade(key_mode)
     key = path.parent / "heim key"
     line = (
-        f"heim          keys        warning: sources.heim.api_key_file: {key} is open to other users "
+        f"heim          keys        warning: sources.heim.api_key_file: {key} is accessible to other users "
         f"(mode {key_mode:04o}); run chmod 600 '{key}'\n"
     )
     assert (line in check(path)) == warned
@@ -193,7 +192,7 @@ def test_a_configuration_with_the_ledgers_password_is_warned_of(make, tmp_path):
     path.chmod(OPEN)
     done = CliRunner().invoke(main, ["check", "--config", str(path)])
     assert (
-        f"{path} holds the ledger's password and is open to other users (mode 0644); run chmod 600 {path}"
+        f"{path} is accessible to other users (mode 0644) and contains the ledger's password; run chmod 600 {path}"
         in done.output
     )
     assert "s3cret" not in done.output

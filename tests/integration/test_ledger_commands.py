@@ -41,7 +41,7 @@ def test_list_shows_what_is_there_and_what_is_in_a_state(facade, in_doubt):
 def test_a_list_that_is_cut_says_so(facade, in_doubt):
     cut = facade("ledger", "list", "--limit", "1")
     assert len(cut.stdout.splitlines()) == 1
-    assert "there are more than these 1; name a greater --limit" in cut.stderr
+    assert "there are more than 1 records; give a larger --limit" in cut.stderr
     assert facade("ledger", "list", "--limit", "2").stderr == ""
 
 
@@ -75,7 +75,7 @@ def test_a_verdict_of_cancelled_answers_every_request_so_from_then_on(facade, in
 def test_only_doubt_is_resolved_and_for_a_reason(facade, in_doubt):
     settled = facade("ledger", "resolve", "heim", "apt_2", "--as", "not-applied", "--because", "x")
     assert settled.exit_code == 1
-    assert "is cancelled; only in-doubt and operator" in settled.output
+    assert "is cancelled; an operator resolves only the states in-doubt and operator" in settled.output
     assert facade("ledger", "resolve", "heim", "apt_1", "--as", "cancelled", "--because", " ").exit_code == 2
     assert facade("ledger", "resolve", "heim", "apt_1", "--as", "cancelled").exit_code == 2
     unknown = facade("ledger", "show", "heim", "apt_3")
@@ -141,7 +141,7 @@ def test_a_ledger_that_is_not_there_is_not_an_empty_one(facade, make, tmp_path):
         done = facade("ledger", *arguments)
         assert done.exit_code == 2
         assert (
-            f"there is no ledger at {tmp_path}/var/facade.db; name the one that is served with --store" in done.output
+            f"there is no ledger at {tmp_path}/var/facade.db; name the facade's own ledger with --store" in done.output
         )
 
 

@@ -302,7 +302,7 @@ def test_evidence_that_came_after_a_verdict_is_not_undone(in_doubt, client, stor
     [
         ([], "give --as, or --undo"),
         (["--as", "cancelled", "--undo"], "give --as, or --undo"),
-        (["--as", "cancelled", "--by", " "], "say who you are"),
+        (["--as", "cancelled", "--by", " "], "name yourself with --by"),
     ],
 )
 def test_a_wrong_resolve_says_what_is_wrong(in_doubt, client, store, arguments, told):
@@ -315,7 +315,7 @@ def test_a_user_without_a_name_is_asked_for_one(in_doubt, client, store, monkeyp
         raise KeyError("getpwuid(): uid not found: 12345")
 
     monkeypatch.setattr(getpass, "getuser", no_one)
-    assert "say who you are" in resolve(store, "--as", "cancelled", code=2)
+    assert "name yourself with --by" in resolve(store, "--as", "cancelled", code=2)
     assert resolve(store, "--as", "cancelled", "--by", "Me") == "heim apt_1 is cancelled now\n"
 
 

@@ -10,7 +10,7 @@ from facade_heim.simulator import HeimSimulator
 
 from facade import loopback
 from facade.cli import main
-from facade.cli import sandbox as sandbox_command
+from facade.cli.common import sandbox_serving
 from facade.errors import ConfigurationError
 from facade.testing.simulator.host import serve
 from tests.support.process import call, exchange
@@ -268,7 +268,7 @@ def test_the_sandbox_allows_what_its_option_and_the_facade_before_it_allow(tmp_p
         seen.append(allowed_origins)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sandbox_command, "serve", not_served)
+    monkeypatch.setattr(sandbox_serving, "serve", not_served)
     given = ["--serve", str(tmp_path / "facade.toml"), "--allowed-origin", "http://Other:80"]
     CliRunner().invoke(main, ["sandbox", *given])
     assert seen == [{ALLOWED, "http://other"}]

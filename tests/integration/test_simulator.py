@@ -215,7 +215,7 @@ def test_the_fault_names_are_the_published_ones() -> None:
         "timeout-before-commit timeout-after-commit reset-before-commit reset-after-commit 500-before-commit "
         "500-after-commit html-404 json-404 html-502 unauthorized refused throttled throttled-retry-after "
         "accepted-202 empty-200 html-200 garbage-200 other-json-200 unchanged-200 error-200 success-about-another "
-        "cut-headers cut-body slow-drip endless response-twice redirect late-commit"
+        "cut-headers cut-body slow-drip endless answer-twice redirect late-commit"
     )
     assert " ".join(READ_FAULTS) == (
         "read-timeout read-reset read-500 read-html-404 read-json-404 read-html-502 read-unauthorized read-refused "

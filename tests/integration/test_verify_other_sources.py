@@ -14,7 +14,7 @@ from facade.testing.simulator.host import serve
 from facade.testing.text_search import mentions, was_sent
 from facade.verify.catalogue import catalogue
 from facade.verify.check import Skipped
-from facade.verify.runner import Run, prove
+from facade.verify.runner import Run, run_checks
 from facade.verify.sandbox import Sandbox
 from facade.verify.target import Key, Target
 from facade.web import create_app
@@ -73,7 +73,7 @@ def verified(tmp_path, monkeypatch):
             with serving((app, app), host.url) as url:
                 run = Run(Target(url, "here", Key(KEY), WITHIN), Sandbox(host.url, plugin), out_of_reach=None)
                 run.begin()
-                results = prove(run, CHECKS, parallel=6)
+                results = run_checks(run, CHECKS, parallel=6)
             facade.ledger.engine.dispose()
         return {result.check.name: result for result in results}
 

@@ -167,7 +167,7 @@ def test_the_tools_have_nothing_to_say(shell, plugin):
 
 def test_check_finds_it_in_order(shell, plugin):
     said = shell.ok("facade check --plugin front-desk")
-    assert said.splitlines()[-1] == "in order"
+    assert said.splitlines()[-1] == "OK"
     assert "warning" not in said
     assert f"all {len(hl7_codes())} HL7 codes reach a native code" in said
     assert "from facade-front-desk 0.1.0" in said
@@ -175,7 +175,7 @@ def test_check_finds_it_in_order(shell, plugin):
 
 
 def test_its_sandbox_configuration_is_in_order(shell, plugin):
-    assert "in order" in shell.ok("FRONT_DESK_API_KEY=any facade check --config plugin/sandbox.toml")
+    assert "OK" in shell.ok("FRONT_DESK_API_KEY=any facade check --config plugin/sandbox.toml")
 
 
 def test_an_installed_plugins_name_is_taken(shell, plugin):

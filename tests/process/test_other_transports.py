@@ -56,10 +56,10 @@ def test_the_sandbox_serves_a_source_that_is_not_http_and_names_what_it_leaves_o
         address = re.search(r"^line +(127\.0\.0\.1:\d+)$", said, re.MULTILINE)[1]
         assert asked(address, b"GET key apt_500-before-commit").startswith(b"OK {")
         assert (
-            'left out: the simulator of plugin "line-mute" is not HTTP and has no listener; '
+            'not served: the simulator of plugin "line-mute" is not HTTP and has no listener; '
             "write BareSimulator.listener\n" in said
         )
-        assert 'left out: plugin "line-bare" declares no simulator\n' in said
+        assert 'not served: plugin "line-bare" declares no simulator\n' in said
         facts = call("GET", f"{sandbox.url}/_control/line/facts").json()
         assert facts == {
             "address": address,

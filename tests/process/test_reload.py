@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from facade.cli.reloading import Served
+from facade.cli.common.reloading import Served
 from tests.conftest import HEIM_KEY, KEY
 from tests.support.process import call, configuration, eventually
 from tests.support.process import facade as running
@@ -131,7 +131,7 @@ def test_a_fault_in_a_plugin_during_a_reload_changes_nothing(path, monkeypatch):
     def fails(*_, **__):
         raise RuntimeError("anything")
 
-    monkeypatch.setattr("facade.cli.reloading.assemble", fails)
+    monkeypatch.setattr("facade.cli.common.reloading.assemble", fails)
     assert not served.reload()
     assert served.facade is first
 

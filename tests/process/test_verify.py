@@ -18,7 +18,7 @@ from facade.testing.simulator.host import serve
 from facade.testing.simulator.transport import Timings
 from facade.verify.catalogue import catalogue
 from facade.verify.check import check
-from facade.verify.runner import Run, prove
+from facade.verify.runner import Run, run_checks
 from facade.verify.sandbox import Sandbox
 from facade.verify.target import Key, Target
 from tests.conftest import KEY, remember
@@ -35,7 +35,7 @@ READS = {f"fault-{name}" for name, fault in FAULTS.items() if fault.operation ==
 PROPOSED = {f"fault-{name}" for name, fault in FAULTS.items() if fault.ends_in == "proposed"}
 CANCELLED = {f"fault-{name}" for name, fault in FAULTS.items() if fault.ends_in == "cancelled"}
 # What is seen only by looking again after the write.
-LOST = CANCELLED - {"fault-response-twice"}
+LOST = CANCELLED - {"fault-answer-twice"}
 
 WITHIN = 60.0  # seconds; how long an answer may take is not what is tested where all is right
 FHIR = """
@@ -252,7 +252,7 @@ def test_a_served_facade_is_green_twice_in_a_row(process, stand_in):
 
     run = Run(Target(process.base, "heim", Key(KEY), WITHIN), Sandbox(stand_in.url, "heim"), "north")
     run.begin()
-    results = prove(run, CHECKS.values(), parallel=8)
+    results = run_checks(run, CHECKS.values(), parallel=8)
     assert [(result.check.name, result.findings) for result in results if result.outcome != "passed"] == []
     for answer in run.facade.answers:
         if "resourceType" in answer.resource:
@@ -272,7 +272,7 @@ def test_a_sandbox_that_goes_away_ends_the_run(process, tmp_path):
     with sandbox() as gone:
         run = Run(Target(process.base, "heim", Key(KEY), WITHIN), Sandbox(gone.url, "heim"))
     with pytest.raises(ConfigurationError, match=f"no sandbox at {gone.url} .*no one listens there"):
-        prove(run, [CHECKS["versions"], CHECKS["app-1"]], parallel=2)
+        run_checks(run, [CHECKS["versions"], CHECKS["app-1"]], parallel=2)
 
 
 def test_a_facade_that_stops_midway_ends_the_run_with_one_sentence_and_exit_code_2(stand_in, tmp_path):
@@ -291,7 +291,7 @@ def test_a_facade_that_stops_midway_ends_the_run_with_one_sentence_and_exit_code
             "start it again and repeat the run"
         )
         with pytest.raises(ConfigurationError, match=sentence):
-            prove(run, [stops, CHECKS["versions"], CHECKS["every-body-is-valid"]], parallel=2)
+            run_checks(run, [stops, CHECKS["versions"], CHECKS["every-body-is-valid"]], parallel=2)
 
 
 def test_a_sandbox_that_fails_by_chance_is_refused(process):

@@ -266,7 +266,7 @@ class _Handler(socketserver.StreamRequestHandler):
         operation = {"GET": "read", "CANCEL": "cancel"}.get(verb)
         entry = LogEntry(method=verb, path=verb, operation=operation, appointment=ref, body=simulator.logged(why))
         with simulator.lock:
-            revision, epoch = simulator.revision, simulator.epoch
+            revision, reset_count = simulator.revision, simulator.reset_count
             fault = simulator.faults.take(ref, operation)
             acts = fault is None or fault.operation == "read" or fault.commit is Commit.YES
             shows = fault is not None and fault.behaviour is Behaviour.UNCHANGED_200
@@ -276,16 +276,16 @@ class _Handler(socketserver.StreamRequestHandler):
                     own = simulator.act("cancel", ref, why, version).replace(f'"{ref}"', f'"{simulator.new_id()}"')
             simulator.log.record(replace(entry, fault=fault and fault.name, changed=simulator.revision != revision))
         if fault and fault.commit is Commit.LATE:
-            waiting = (entry, why, version, fault, epoch)
+            waiting = (entry, why, version, fault, reset_count)
             threading.Thread(target=self.commit_late, args=waiting, daemon=True).start()
         self.say(fault and fault.behaviour, own, stopping)
 
-    def commit_late(self, entry, why, version, fault, epoch):
+    def commit_late(self, entry, why, version, fault, reset_count):
         if self.server.stopping.wait(self.server.timings.late_commit):
             return
         simulator = self.server.simulator
         with simulator.lock:
-            if simulator.epoch == epoch:
+            if simulator.reset_count == reset_count:
                 simulator.act("cancel", entry.appointment, why, version)
                 late = LogEntry(operation="late-commit", appointment=entry.appointment, fault=fault.name, changed=True)
                 simulator.log.record(late)

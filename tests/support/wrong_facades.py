@@ -37,7 +37,7 @@ from facade.testing.simulator.host import serve
 from facade.testing.simulator.transport import Timings
 from facade.verify import report
 from facade.verify.catalogue import catalogue
-from facade.verify.runner import Run, prove
+from facade.verify.runner import Run, run_checks
 from facade.verify.sandbox import Sandbox
 from facade.verify.target import Key, Target
 from facade.web import create_app
@@ -645,7 +645,7 @@ def verified(name):
         with serving((app, around(app)), host.url) as url:
             run = Run(Target(url, "heim", Key(KEY), WITHIN), Sandbox(host.url, "heim"), out_of_reach="north")
             run.begin()
-            results = prove(run, [check for theme in catalogue().values() for check in theme], parallel=8)
+            results = run_checks(run, [check for theme in catalogue().values() for check in theme], parallel=8)
         facade.ledger.engine.dispose()
     return report.as_json(run, results, 0.0)
 

@@ -165,7 +165,7 @@ class WritePermits(Kit):
         too_many = asked or trial.writes(last[0].appointment_id)
         must(not too_many, f"more than {limit} calls were under way at once; let the facade's turns decide")
         trial.outcome(trial.appointment(limit + 1))
-        most = trial.simulator.connections.most
+        most = trial.simulator.connections.peak
         must(most <= limit, f"{most} connections were open at once, and {limit} are declared; close one, open the next")
 
 

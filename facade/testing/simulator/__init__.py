@@ -1,8 +1,8 @@
-"""The protocol of behaving simulators: a source system's appointments, its clock and its own log.
+"""The base classes of simulators. A simulator has a source system's appointments, its clock and its request log.
 
-A plugin writes the four abstract methods of ``Simulator``; ``app``, ``operation`` and ``refusal`` are the source's
-HTTP side, used by ``facade.testing.simulator.transport`` alone. A source that is not HTTP extends ``BareSimulator``,
-which knows no transport, and brings a server of its own: ``listener``.
+A plugin writes the four abstract methods of ``Simulator``. ``app``, ``operation`` and ``refusal`` are the source's HTTP
+side; only ``facade.testing.simulator.transport`` uses them. The simulator of a source that is not HTTP extends
+``BareSimulator``, which has no transport, and serves its own: ``listener``.
 """
 
 import copy
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from facade.testing.simulator.clock import Clock
 from facade.testing.simulator.faults import FAULTS, ArmedFaults, Behaviour, Fault, Operation, Timings
-from facade.testing.simulator.instants import moved
+from facade.testing.simulator.native_records import Native, moved, patched
 from facade.testing.simulator.request_log import LogEntry, RequestLog
 
 if TYPE_CHECKING:
@@ -24,27 +24,24 @@ if TYPE_CHECKING:
 
 __all__ = ["BareSimulator", "Clock", "Connections", "LogEntry", "Native", "Refusal", "RequestLog", "Simulator"]
 
-Native = dict[str, Any]
-"""An appointment in the source's own format."""
-
 Refusal = tuple[int, Any] | tuple[int, Any, Mapping[str, str]]
-"""An HTTP status, a body that becomes JSON, and headers, where the source says something with them."""
+"""An HTTP status, a body that becomes JSON, and the headers that belong to it, if there are any."""
 
 
 class Connections:
-    """How many connections a source has open, and had at most since the last reset. Thread-safe."""
+    """Counts a source's open connections, and their peak since the last reset. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open = 0
-        self.most = 0
+        self.peak = 0
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Count one connection for the length of the block; end it before the answer's last byte leaves."""
+        """Count one connection for the length of the block. End the block before the last byte of the response."""
         with self._lock:
             self._open += 1
-            self.most = max(self.most, self._open)
+            self.peak = max(self.peak, self._open)
         try:
             yield
         finally:
@@ -52,15 +49,15 @@ class Connections:
                 self._open -= 1
 
     def reset(self) -> None:
-        """Forget how many there were."""
+        """Restart the peak at the number of connections that are open now."""
         with self._lock:
-            self.most = self._open
+            self.peak = self._open
 
 
 class BoundedLock:
-    """A reentrant lock for ``with`` that is waited for no longer than ``limit`` seconds.
+    """A reentrant lock for ``with``. To wait for it longer than ``limit`` seconds raises TimeoutError.
 
-    A test that leaves a request hanging under it then fails the next one, rather than making it wait for ever.
+    If a test leaves a request hanging that holds the lock, the next test fails instead of waiting for ever.
     """
 
     def __init__(self, limit: float = 60.0) -> None:
@@ -76,72 +73,72 @@ class BoundedLock:
 
 
 class BareSimulator(ABC):
-    """A source system that behaves, without a transport: a plugin's state machine over the appointments kept here.
+    """A simulator without a transport: it stores the appointments that a plugin's state machine changes.
 
-    Requests are handled under ``lock``, so a plugin needs none of its own and the log can tell which
-    request changed the state. ``epoch`` counts the resets: what is to happen late checks it.
+    Requests are handled while ``lock`` is held, so a plugin needs no lock of its own, and the log knows which request
+    changed the state. ``reset_count`` counts the resets: what happens after a delay checks that it is the same.
     """
 
     fault_id = "apt_{}"
-    """The id of the appointment that a fault is armed for from the start, around the fault's name."""
+    """The id of the appointment for which a fault is armed after each reset; ``{}`` is the fault's name."""
 
     behaviours: frozenset[Behaviour] = frozenset(Behaviour)
-    """The misbehaviour that its transport can show; a fault with any other answer is not tried on it."""
+    """The behaviours that its transport can show; a fault with any other behaviour is not tried on it."""
 
     ended_id: str | None = None
-    """A seeded appointment that is over, so that the source refuses to cancel it; None if there is no such thing."""
+    """A seeded appointment that is over, so that the source refuses to cancel it; None if there is none."""
 
     odd_status_id: str | None = None
-    """A seeded appointment whose native status has no FHIR word; None if there is no such thing."""
+    """A seeded appointment whose native status has no FHIR equivalent; None if there is none."""
 
     def __init__(self) -> None:
         self.lock = BoundedLock()
-        self.clock = Clock()  # the host puts its own here, one for all sources
+        self.clock = Clock()  # the host replaces it by one clock for all sources
         self.log = RequestLog()
         self.faults = ArmedFaults()
         self.connections = Connections()
         self.revision = 0
-        self.epoch = 0
+        self.reset_count = 0
         self._appointments: dict[str, Native] = {}
 
     @abstractmethod
     def seeds(self, now: datetime) -> Mapping[str, Native]:
-        """The appointments to begin with, by id, among them an ordinary one for each of ``fault_ids()``.
+        """Return the appointments after a reset, by id, with an ordinary one for each of ``fault_ids()``.
 
-        Something of every patient in them holds the word CANARY, which no log may hold.
+        Some patient data in each of them contains the word CANARY, which no log may contain.
         """
 
     def fault_ids(self) -> dict[str, Fault]:
-        """The appointments that have a fault for ever, by id; one whose fault cannot be shown has none."""
+        """Return the appointments that always fail, by id; one whose fault cannot be shown is an ordinary one."""
         return {self.fault_id.format(name): fault for name, fault in FAULTS.items()}
 
     def shown_faults(self) -> dict[str, Fault]:
-        """Those of ``fault_ids()`` whose fault the transport can show; the others are ordinary appointments."""
+        """Return those of ``fault_ids()`` whose fault the transport can show."""
         return {one: fault for one, fault in self.fault_ids().items() if fault.behaviour in self.behaviours}
 
     def listener(self, host: str, port: int, timings: Timings) -> AbstractContextManager[str] | None:
-        """Serve the source's own transport at this address until the block ends; gives the address as settings name it.
+        """Serve the source's own transport at this address until the block ends.
 
-        For a source that is not HTTP. Port 0 is any free one. None: there is no such server, and ``facade sandbox``
-        leaves the source out.
+        For a source that is not HTTP. The block gets the address in the form of the plugin's settings. Port 0 is any
+        free port. Returns None if there is no such server; ``facade sandbox`` then does not serve the source.
         """
         return None
 
     def new_id(self) -> str:
-        """An id that no one has; like the faults' ids, so override it where those are not of ``fault_id``'s form."""
+        """Return an unused id of the form ``fault_id``. Override it if the faults' ids have another form."""
         return self.fault_id.format(secrets.token_hex(8))
 
     def equal_ids(self, appointment_id: str) -> tuple[str, ...]:
-        """Other spellings of an id that the source takes for the same appointment; none by default.
+        """Return other spellings of an id that the source accepts for the same appointment; none by default.
 
-        A request by any of them is logged, and meets faults, under the id as it is kept here.
+        A request with any of them is logged, and meets faults, under the id as it is stored here.
         """
         return ()
 
     def reset(self) -> None:
-        """State and faults as seeded, an empty log."""
+        """Restore the seeded appointments and faults, and clear the log."""
         with self.lock:
-            self.epoch += 1
+            self.reset_count += 1
             self.revision += 1
             self._appointments = copy.deepcopy(dict(self.seeds(self.clock.now())))
             self.faults.disarm()
@@ -151,27 +148,27 @@ class BareSimulator(ABC):
             self.connections.reset()
 
     def get(self, appointment_id: str) -> Native | None:
-        """A copy of the appointment, None if there is none."""
+        """Return a copy of the appointment, None if there is none."""
         with self.lock:
             return copy.deepcopy(self._appointments.get(appointment_id))
 
     def put(self, appointment_id: str, native: Native) -> None:
-        """Create or replace it, exactly as given."""
+        """Create or replace an appointment, exactly as given."""
         with self.lock:
             self.revision += 1
             self._appointments[appointment_id] = copy.deepcopy(native)
 
     def patch(self, appointment_id: str, changes: Native) -> Native | None:
-        """Apply a JSON merge patch (RFC 7396); the appointment afterwards, None if there is none."""
+        """Apply a JSON merge patch (RFC 7396). Returns the appointment after it, None if there is none."""
         with self.lock:
             native = self.get(appointment_id)
             if native is None:
                 return None
-            self.put(appointment_id, _merge(native, changes))
+            self.put(appointment_id, patched(native, changes))
             return self.get(appointment_id)
 
     def move(self, appointment_id: str, by: timedelta) -> Native | None:
-        """Move every instant in it; the appointment afterwards, None if there is none. Raises OverflowError."""
+        """Move every instant in an appointment. Returns it after that, None if there is none. Raises OverflowError."""
         with self.lock:
             native = self.get(appointment_id)
             if native is None:
@@ -181,7 +178,7 @@ class BareSimulator(ABC):
 
     @contextmanager
     def undone(self) -> Iterator[None]:
-        """Undo at the block's end what is done to the appointments inside it."""
+        """Undo at the end of the block what the block did to the appointments."""
         with self.lock:
             kept, revision = copy.deepcopy(self._appointments), self.revision
             try:
@@ -190,43 +187,30 @@ class BareSimulator(ABC):
                 self._appointments, self.revision = kept, revision
 
     def remove(self, appointment_id: str) -> bool:
-        """Remove it; False if there was none."""
+        """Remove an appointment. Returns False if there was none."""
         with self.lock:
             self.revision += 1
             return self._appointments.pop(appointment_id, None) is not None
 
 
 class Simulator(BareSimulator):
-    """A source system that behaves, with its API over HTTP."""
+    """A simulator with its API over HTTP."""
 
     @abstractmethod
     def app(self) -> "WSGIApplication":
-        """Build the source's API, mounted below a prefix by the host; called once."""
+        """Build the source's API. The host mounts it below a prefix. Called once."""
 
     @abstractmethod
     def operation(self, method: str, path: str) -> tuple[Operation, str] | None:
-        """What a request means and the appointment it is about; None if it is neither read nor cancel.
+        """Return a request's operation and its appointment id; None if it is neither a read nor a cancel.
 
-        ``path`` is decoded and begins with a slash, without the host's prefix.
+        ``path`` is decoded, begins with a slash and does not contain the host's prefix.
         """
 
     @abstractmethod
     def refusal(self, behaviour: Behaviour) -> Refusal:
-        """Status, JSON and, where it has any, headers with which the source says UNAUTHORIZED, REFUSED and THROTTLED.
+        """Return the source's own error response for UNAUTHORIZED, REFUSED and THROTTLED: status, JSON and headers.
 
-        In its own shape. Headers of THROTTLED say how long the source wants to be left alone, if it has a header of
-        its own for that; without any, THROTTLED_FOR is shown with ``Retry-After``.
+        If the source has a header of its own for the time to wait, THROTTLED has it. Without headers, the transport
+        shows THROTTLED_FOR with ``Retry-After``.
         """
-
-
-def _merge(target: Any, patch: Any) -> Any:
-    """RFC 7396, section 2."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = _merge(merged.get(name), value)
-    return merged

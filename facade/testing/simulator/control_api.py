@@ -1,4 +1,4 @@
-"""The control API beside the simulators: copy, put, arm, log, set time; JSON in, JSON out, strict about names."""
+"""The simulators' control API: appointments, faults, logs and the clock. JSON in and out; rejects unknown names."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -24,9 +24,10 @@ def control_app(
     capabilities: Mapping[str, Capabilities],
     addresses: Mapping[str, str],
 ) -> Flask:
-    """Build the API over these simulators, by source name; the host mounts it at ``/_control``.
+    """Build the API for these simulators, by source name. The host mounts it at ``/_control``.
 
-    ``capabilities`` are what the plugins declare, as far as it is known; ``addresses`` where the sources are reached.
+    ``capabilities``: what the plugins declare, for the sources whose plugin is known. ``addresses``: where the sources
+    are reached.
     """
     app = Flask("facade.testing.simulator.control_api")
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
@@ -69,9 +70,9 @@ def _host_routes(app: Flask, simulators: Mapping[str, BareSimulator], clock: Clo
 
     @app.put("/time")
     def set_time() -> Response:
-        wish = json_object()
+        body = json_object()
         try:
-            match list(wish.items()):
+            match list(body.items()):
                 case []:
                     clock.back_to_real_time()
                 case [("now", str(text))]:
@@ -80,11 +81,13 @@ def _host_routes(app: Flask, simulators: Mapping[str, BareSimulator], clock: Clo
                     clock.advance(seconds)
                 case _:
                     raise BadRequest(
-                        'The time is set by {"now": "2026-01-31T12:00:00Z"} or {"advance": seconds}, and {} '
-                        f"goes back to the real clock. Send one of the three instead of {wish}."
+                        f'{body} does not set the time. Send {{"now": "2026-01-31T12:00:00Z"}}, '
+                        '{"advance": seconds}, or {} for the real time.'
                     )
         except (OverflowError, ValueError) as error:
-            raise BadRequest(f"The clock cannot go there. Stay within the years 1970 to 2999 ({error}).") from error
+            raise BadRequest(
+                f"The clock cannot be set to that time. Stay within the years 1970 to 2999 ({error})."
+            ) from error
         return get_time()
 
 
@@ -126,11 +129,13 @@ def _appointment_routes(app: Flask, simulators: Mapping[str, BareSimulator]) -> 
             case {"seconds": int() | float() as seconds, **rest} if not rest and not isinstance(seconds, bool):
                 by = seconds
             case body:
-                raise BadRequest(f'An appointment is moved by {{"seconds": -3600}}. Send that instead of {body}.')
+                raise BadRequest(f'{body} does not move an appointment. Send {{"seconds": -3600}}.')
         try:
             moved = simulator.move(appointment_id, timedelta(seconds=by))
         except (OverflowError, ValueError) as error:
-            raise BadRequest("The appointment cannot go there. Stay within the years 1 to 9999.") from error
+            raise BadRequest(
+                "The appointment cannot be moved to that time. Stay within the years 1 to 9999."
+            ) from error
         return jsonify(_existing(source, appointment_id, moved))
 
     @app.delete(route)
@@ -147,10 +152,10 @@ def _fact_routes(
 ) -> None:
     @app.get("/<source>/facts")
     def get_facts(source: str) -> Response:
-        simulator, can = _simulator(simulators, source), capabilities.get(source)
-        declared = None if can is None else {"read": can.read.value, "versionedWrites": can.versioned_writes.value}
+        simulator, declared = _simulator(simulators, source), capabilities.get(source)
+        support = declared and {"read": declared.read.value, "versionedWrites": declared.versioned_writes.value}
         shown = [name for name, fault in FAULTS.items() if fault.behaviour in simulator.behaviours]
-        return jsonify({"address": addresses.get(source), "faults": shown, "capabilities": declared})
+        return jsonify({"address": addresses.get(source), "faults": shown, "capabilities": support})
 
 
 def _fault_routes(app: Flask, simulators: Mapping[str, BareSimulator]) -> None:
@@ -207,13 +212,13 @@ def _log_routes(app: Flask, simulators: Mapping[str, BareSimulator]) -> None:
 
 
 def _require_json() -> None:
-    """Refuse what a page can send to any place without being asked whether it may."""
-    # A body in chunks has no length.
+    """Reject the kinds of requests that a web page can send anywhere without a CORS preflight."""
+    # A chunked body has no Content-Length.
     has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
     if (has_body or request.method == "POST") and request.mimetype != "application/json":
         raise Forbidden(
             f"The header Content-Type of {request.method} {request.path} is not application/json. "
-            "Send Content-Type: application/json, and {} where there is nothing to say."
+            "Send Content-Type: application/json, and {} as an empty body."
         )
 
 
@@ -238,7 +243,7 @@ def _request_error(error: RequestError) -> tuple[Response, int]:
 
 def _http_error(error: HTTPException) -> tuple[Response, int]:
     text = (
-        f"{request.method} {request.path} is no control request ({error.name}). Use /time, /reset, /faults, "
+        f"The control API has no {request.method} {request.path} ({error.name}). Use /time, /reset, /faults, "
         "/<source>/appointments/<id>, /<source>/facts, /<source>/faults, /<source>/chance or /<source>/log "
         "below /_control."
     )

@@ -1,4 +1,4 @@
-"""What the control API takes and gives as JSON; every wrong body is refused with a sentence. Raises BadRequest."""
+"""Parse and format the control API's JSON bodies. A wrong body raises BadRequest with a sentence for the tester."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from facade.testing.simulator.faults import FAULTS, Armed
 
 
 def json_object() -> dict[str, Any]:
-    """The request's body, which must be a JSON object."""
+    """Return the request's body, which must be a JSON object."""
     body = request.get_json(force=True, silent=True)
     if not isinstance(body, dict):
         raise BadRequest(f"{request.method} {request.path} needs a body. Send a JSON object.")
@@ -18,34 +18,34 @@ def json_object() -> dict[str, Any]:
 
 
 def copied(body: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Check the body that copies an appointment: which, and under which id."""
+    """Parse the body that copies an appointment. Returns the id to copy and the new id, each None if absent."""
     if body.keys() - {"like", "id"} or not all(isinstance(value, str) and value for value in body.values()):
         raise BadRequest(
-            'An appointment is copied by {"like": id, "id": id}; without "like" an ordinary one, as it '
-            f'is seeded, and without "id" under a new one. Send that instead of {body}.'
+            f'{body} does not copy an appointment. Send {{"like": id, "id": id}}; without "like" an ordinary '
+            'appointment is copied, as it is seeded, and without "id" the copy gets an unused id.'
         )
     return body.get("like"), body.get("id")
 
 
 def armed_fault(body: dict[str, Any]) -> Armed:
-    """Check the body that arms a fault."""
+    """Parse the body that arms a fault."""
     match body:
         case {"appointment": str(appointment_id), "fault": str(name), **rest} if rest.keys() <= {"times"}:
             times = rest.get("times")
         case _:
             raise BadRequest(
-                'A fault is armed by {"appointment": id, "fault": name, "times": 1}, without times for ever. '
-                f"Send that instead of {body}."
+                f'{body} does not arm a fault. Send {{"appointment": id, "fault": name, "times": 1}}; without '
+                '"times" the fault stays armed.'
             )
     if name not in FAULTS:
         raise BadRequest(f'There is no fault "{name}". Use one of: {", ".join(FAULTS)}.')
     if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
-        raise BadRequest(f"times is a number of requests, 1 or more, not {times!r}. Leave it out for always.")
+        raise BadRequest(f"times is a number of requests, 1 or more, not {times!r}. Leave it out for all requests.")
     return Armed(appointment_id, FAULTS[name], times)
 
 
 def as_json(armed: Armed) -> dict[str, Any]:
-    """An armed fault as the control API shows it."""
+    """Format an armed fault as the control API shows it."""
     fault = armed.fault
     return {
         "appointment": armed.appointment,
@@ -57,7 +57,7 @@ def as_json(armed: Armed) -> dict[str, Any]:
 
 
 def instant(text: str) -> datetime:
-    """An instant with a zone."""
+    """Parse an instant with a zone."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

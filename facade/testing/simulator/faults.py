@@ -1,4 +1,4 @@
-"""The one list of fault names: what a misbehaving source does to one request, and which are armed where."""
+"""The table of faults: what a misbehaving source does with one request. Also which faults are armed, and chance."""
 
 import random
 import threading
@@ -20,41 +20,41 @@ class Commit(Enum):
 
 
 class Behaviour(Enum):
-    """What the client gets instead of a proper behaviour, in words that follow "the source …"."""
+    """What the client gets instead of the proper response, in words that follow "the source …"."""
 
-    SILENCE = "never answers"
+    SILENCE = "never responds"
     RESET = "resets the connection"
-    SERVER_ERROR = "answers 500"
+    SERVER_ERROR = "responds with 500"
     HTML_404 = "is hidden behind a gateway's HTML 404"
     JSON_404 = "is hidden behind a gateway's JSON 404"
     HTML_502 = "is hidden behind a gateway's HTML 502"
     UNAUTHORIZED = "rejects the credentials, in its own error shape"
     REFUSED = "refuses by a business rule, in its own error shape"
-    THROTTLED = "says that it is asked too often, in its own error shape"
-    THROTTLED_FOR = "says that it is asked too often and for how long, in its own error shape"
-    ACCEPTED_202 = "answers 202 with an empty JSON object"
-    EMPTY_200 = "answers 200 with an empty body"
-    HTML_200 = "answers 200 with an HTML page"
-    GARBAGE_200 = "answers 200 with bytes that mean nothing"
-    OTHER_JSON_200 = "answers 200 with JSON of another shape"
-    UNCHANGED_200 = "answers 200 with the appointment as it is"
-    ERROR_200 = "answers 200 with a refusal in its own error shape inside"
-    ABOUT_ANOTHER = "answers with a success that is about something else"
-    CUT_HEADERS = "hangs up inside the headers of its behaviour"
-    CUT_BODY = "hangs up halfway through the body of its behaviour"
-    SLOW_DRIP = "answers one byte a second, from the first byte of the status line"
-    ENDLESS = "answers 200 with a body that never ends"
-    TWICE = "answers properly, twice on one connection"
-    REDIRECT = "answers 302 to another of its own paths"
+    THROTTLED = "reports too many requests, in its own error shape"
+    THROTTLED_FOR = "reports too many requests and how long to wait, in its own error shape"
+    ACCEPTED_202 = "responds with 202 and an empty JSON object"
+    EMPTY_200 = "responds with 200 and an empty body"
+    HTML_200 = "responds with 200 and an HTML page"
+    GARBAGE_200 = "responds with 200 and meaningless bytes"
+    OTHER_JSON_200 = "responds with 200 and JSON of another shape"
+    UNCHANGED_200 = "responds with 200 and the unchanged appointment"
+    ERROR_200 = "responds with 200 and a refusal in its own error shape"
+    ABOUT_ANOTHER = "responds with a success that is about another appointment"
+    CUT_HEADERS = "closes the connection inside the headers of its response"
+    CUT_BODY = "closes the connection halfway through the body of its response"
+    SLOW_DRIP = "responds with one byte a second, from the first byte of the status line"
+    ENDLESS = "responds with 200 and a body that never ends"
+    TWICE = "sends its proper response twice on one connection"
+    REDIRECT = "responds with 302 to another of its own paths"
 
 
 RETRY_AFTER = 7
-"""Seconds that a source asks for which is asked too often, where its simulator does not say it in a way of its own."""
+"""The seconds in ``Retry-After`` of THROTTLED_FOR, for a simulator without a header of its own."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One way to misbehave on one operation. A read commits nothing."""
+    """One way to misbehave on one operation. A read changes nothing."""
 
     name: str
     operation: Operation
@@ -63,7 +63,7 @@ class Fault:
 
     @property
     def description(self) -> str:
-        """One sentence for a tester."""
+        """Describe the fault to a tester in one sentence."""
         if self.operation == "read":
             return f"On a read, the source {self.behaviour.value}."
         applied = {
@@ -75,10 +75,10 @@ class Fault:
 
     @property
     def ends_in(self) -> Literal["cancelled", "proposed"]:
-        """What a cancel through the facade ends in while the source otherwise behaves.
+        """Return the status in which a cancel through the facade ends while the source otherwise works.
 
-        The facade reads, sends once, and after anything unclear reads again and believes the read: so it
-        says ``cancelled`` exactly if the cancel was applied before that read. A failing first read ends it.
+        The facade reads, sends once and, if the outcome is unknown, reads again and trusts that read. So the status is
+        ``cancelled`` exactly if the cancel was applied before that read. If the first read fails, nothing is sent.
         """
         return "cancelled" if self.commit is Commit.YES else "proposed"
 
@@ -109,7 +109,7 @@ _CANCEL = (
     ("cut-body", Commit.YES, Behaviour.CUT_BODY),
     ("slow-drip", Commit.YES, Behaviour.SLOW_DRIP),
     ("endless", Commit.YES, Behaviour.ENDLESS),
-    ("response-twice", Commit.YES, Behaviour.TWICE),
+    ("answer-twice", Commit.YES, Behaviour.TWICE),
     ("redirect", Commit.NO, Behaviour.REDIRECT),
     ("late-commit", Commit.LATE, Behaviour.SILENCE),
 )
@@ -142,12 +142,12 @@ FAULTS: dict[str, Fault] = {
     **{name: Fault(name, "cancel", commit, behaviour) for name, commit, behaviour in _CANCEL},
     **{name: Fault(name, "read", Commit.NO, behaviour) for name, behaviour in _READ},
 }
-"""Every fault by its name, in the order testers are shown them."""
+"""Every fault by its name, in the order in which testers see them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timings:
-    """How slow slow is, in seconds: the longest silence, the pause between dripped bytes, the late commit."""
+    """Delays in seconds: the longest silence, the pause between two dripped bytes, the time until a late commit."""
 
     silence: float = 30.0
     drip: float = 1.0
@@ -156,7 +156,7 @@ class Timings:
 
 @dataclass(frozen=True)
 class Armed:
-    """A fault waiting for requests about one appointment; ``times`` is how many more, None for all."""
+    """A fault that is armed for one appointment. ``times``: for how many more requests, None for all."""
 
     appointment: str
     fault: Fault
@@ -165,11 +165,11 @@ class Armed:
 
 @dataclass(frozen=True)
 class Chance:
-    """Faults by chance: this share of the requests that meet no armed one, from 0 to 1.
+    """Faults by chance, for this share (0 to 1) of the requests that meet no armed fault.
 
-    Which request meets which is decided by the seed, the appointment, the operation and how many such
-    requests there were before, so that a run can be repeated whatever its threads do. ``behaviours`` is what
-    the source's transport can show.
+    The seed, the appointment, the operation and the number of such requests before it decide which fault a request
+    meets, so a run can be repeated whatever the order of its threads. ``behaviours`` is what the source's transport
+    can show.
     """
 
     seed: int
@@ -177,7 +177,7 @@ class Chance:
     behaviours: frozenset[Behaviour] = frozenset(Behaviour)
 
     def draw(self, appointment_id: str, operation: Operation, number: int) -> Fault | None:
-        """The fault of the ``number``-th such request, or none."""
+        """Return the fault of the ``number``-th such request, None if it meets no fault."""
         chance = random.Random(f"{self.seed}/{appointment_id}/{operation}/{number}")  # noqa: S311 - a tester's dice
         if chance.random() >= self.share:
             return None
@@ -188,9 +188,9 @@ class Chance:
 
 
 class ArmedFaults:
-    """The armed faults of one simulator: at most one an appointment and operation. Thread-safe.
+    """The armed faults of one simulator: at most one for each appointment and operation. Thread-safe.
 
-    ``chance``, where it is set, decides for requests that meet none.
+    ``chance``, if it is set, decides for requests that meet no armed fault.
     """
 
     def __init__(self) -> None:
@@ -200,12 +200,12 @@ class ArmedFaults:
         self._taken: Counter[tuple[str, Operation]] = Counter()
 
     def arm(self, appointment_id: str, fault: Fault, times: int | None = None) -> None:
-        """Replaces what was armed for this appointment and the fault's operation."""
+        """Arm a fault in place of the one that was armed for this appointment and operation."""
         with self._lock:
             self._armed[appointment_id, fault.operation] = Armed(appointment_id, fault, times)
 
     def take(self, appointment_id: str, operation: Operation) -> Fault | None:
-        """The fault that this request meets, used up by one."""
+        """Return the fault that this request meets, and count one use of it."""
         with self._lock:
             self._taken[appointment_id, operation] += 1
             armed = self._armed.pop((appointment_id, operation), None)
@@ -218,7 +218,7 @@ class ArmedFaults:
             return armed.fault
 
     def disarm(self, appointment_id: str | None = None) -> None:
-        """Forget the faults of one appointment, or all."""
+        """Disarm the faults of one appointment, or all faults."""
         with self._lock:
             if appointment_id is None:
                 self._taken.clear()

@@ -1,6 +1,6 @@
-"""One process that serves every source's simulator, and the control API beside them.
+"""Serve simulators and their control API from one process.
 
-HTTP simulators are mounted under their own prefix; any other is served by its own listener.
+HTTP simulators are mounted under a prefix each; any other simulator is served by its own listener.
 """
 
 import json
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-_STOP_WITHIN = 10.0  # seconds; the server looks every 0.05 s whether it is to stop
+_STOP_WITHIN = 10.0  # seconds; the server checks every 0.05 s whether it must stop
 
 
 class SimulatorHost:
-    """The simulators being served; in the same process, tests may do without the control API."""
+    """The simulators that are being served; a test in the same process needs no control API."""
 
     def __init__(
         self,
@@ -50,20 +50,20 @@ class SimulatorHost:
         self._transports = transports
 
     def source_url(self, source: str) -> str:
-        """Where an adapter finds this source: a base URL, or the address that its own listener gave."""
+        """Return where an adapter reaches this source: a base URL, or the address from its own listener."""
         return self._addresses[source]
 
     def reset(self) -> None:
-        """Every source as seeded: state, faults, an empty log."""
+        """Reset every simulator: appointments and faults as seeded, an empty log."""
         for simulator in self.simulators.values():
             simulator.reset()
 
     def keeps_waiting(self, client: tuple[str, int]) -> bool:
-        """Whether a silence or a slow drip keeps the client at this address waiting now."""
+        """Return whether a silence or a slow drip keeps the client at this address waiting now."""
         return any(client in transport.kept_waiting for transport in self._transports)
 
     def wait(self) -> None:
-        """Serve until interrupted, however long that is."""
+        """Wait until the server ends, or the process is interrupted."""
         self._server.join()
 
 
@@ -78,13 +78,13 @@ def serve(
     ports: Mapping[str, int] | None = None,
     capabilities: Mapping[str, Capabilities] | None = None,
 ) -> Iterator[SimulatorHost]:
-    """Serve the simulators, by source name, from background threads for as long as the block runs.
+    """Serve the simulators, by source name, from background threads until the block ends.
 
-    Port 0 is any free one. Requests that a page or a proxy may have sent are refused, but for those of pages of
-    ``allowed_origins``. ``ports`` are those of the sources that are not HTTP, by name; any free one by default.
-    ``capabilities`` are what the plugins declare, by source name, for those who ask the control API. A program that
-    does nothing else calls ``wait()`` inside the block. Raises ConfigurationError if an address cannot be listened on,
-    or if a simulator is not HTTP and has no listener.
+    Port 0 is any free port. Requests that a web page or a proxy may have sent are rejected, except from pages of
+    ``allowed_origins``. ``ports``: the ports of the sources that are not HTTP, by name; any free port by default.
+    ``capabilities``: what the plugins declare, by source name; the control API shows it. A program that does nothing
+    else calls ``wait()`` inside the block. Raises ConfigurationError if it cannot listen on an address, or if a
+    simulator is not HTTP and has no listener.
     """
     clock, stopping = Clock(), threading.Event()
     timings = timings or Timings()
@@ -96,10 +96,10 @@ def serve(
         for source, simulator in simulators.items()
         if isinstance(simulator, Simulator)
     }
-    addresses: dict[str, str] = {}  # complete once every listener listens
+    addresses: dict[str, str] = {}  # complete when every listener listens
     control = control_app(simulators, clock, capabilities or {}, addresses)
-    app = _OnlyLocal(DispatcherMiddleware(_nowhere, {**mounts, "/_control": control}), allowed_origins)
-    with _listen(host, port) as listener:  # our own: werkzeug exits the process over a port in use
+    app = _OnlyLocal(DispatcherMiddleware(_not_mounted, {**mounts, "/_control": control}), allowed_origins)
+    with _listen(host, port) as listener:  # werkzeug's own would end the process if the port is in use
         port = listener.getsockname()[1]
         server = make_server(host, port, app, threaded=True, request_handler=_RequestHandler, fd=listener.fileno())
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -112,8 +112,8 @@ def serve(
                 if isinstance(simulator, Simulator):
                     addresses[source] = f"{url}/{source}"
                 else:
-                    its_port = (ports or {}).get(source, 0)
-                    addresses[source] = _serve_apart(listeners, source, simulator, host, its_port, timings)
+                    own_port = (ports or {}).get(source, 0)
+                    addresses[source] = _start_listener(listeners, source, simulator, host, own_port, timings)
             yield SimulatorHost(url, simulators, clock, thread, addresses, mounts.values())
     finally:
         stopping.set()
@@ -122,7 +122,7 @@ def serve(
 
 
 class _OnlyLocal:
-    """Refuses what is not from a program on this machine, to the control API and to the simulators alike."""
+    """Rejects requests that are not from a program on this machine, for the simulators and the control API."""
 
     def __init__(self, app: "WSGIApplication", allowed_origins: Collection[str]) -> None:
         self._app = app
@@ -141,14 +141,14 @@ class _OnlyLocal:
 
 
 def is_servable(simulator: BareSimulator) -> bool:
-    """Whether it is HTTP, or brings a listener."""
+    """Return whether a simulator is HTTP or has a listener."""
     return isinstance(simulator, Simulator) or type(simulator).listener is not BareSimulator.listener
 
 
-def _serve_apart(
+def _start_listener(
     listeners: ExitStack, source: str, simulator: BareSimulator, host: str, port: int, timings: Timings
 ) -> str:
-    """Enter a simulator's own listener; its address."""
+    """Enter a simulator's own listener. Returns its address."""
     listener = simulator.listener(host, port, timings)
     if listener is None:
         raise ConfigurationError(
@@ -172,14 +172,14 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _nowhere(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+def _not_mounted(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
     text = '{"error": "No source system is served here. Begin the path with its name, or with /_control."}'
     return Response(text, 404, mimetype="application/json")(environ, start_response)
 
 
 class _RequestHandler(WSGIRequestHandler):
     def connection_dropped(self, error: BaseException, environ: "WSGIEnvironment | None" = None) -> None:
-        self.close_connection = True  # else http.server waits for a next request on what a fault has closed
+        self.close_connection = True  # else http.server waits for the next request on a connection that a fault closed
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing: the simulators' own logs say more."""
+        """Log nothing: the simulators' own logs contain more."""

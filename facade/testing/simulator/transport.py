@@ -1,4 +1,4 @@
-"""How every fault looks on an HTTP connection: WSGI middleware around one simulator's own API."""
+"""Show every fault on an HTTP connection: WSGI middleware around one simulator's API."""
 
 import json
 import os
@@ -38,11 +38,11 @@ _CUT_INTO_HEADERS = 16  # bytes after the status line: inside the first header, 
 
 
 class FaultyTransport:
-    """Receives a request, decides its fault, lets the simulator act or not, logs, and answers or does not.
+    """Receives a request, takes its fault, calls the simulator or not, logs, and responds as the fault demands.
 
-    Needs ``environ["werkzeug.socket"]``. A connection that was dealt with by hand is given up with a
-    ConnectionAbortedError, which werkzeug's server takes for a client that hung up: it sends nothing more.
-    ``stopping`` ends every wait.
+    Needs ``environ["werkzeug.socket"]``. After writing to the connection itself, it raises ConnectionAbortedError,
+    which werkzeug's server treats as a client that closed the connection: the server sends nothing more. ``stopping``
+    ends every wait.
     """
 
     def __init__(self, simulator: Simulator, timings: Timings, stopping: threading.Event) -> None:
@@ -52,15 +52,15 @@ class FaultyTransport:
         self._stopping = stopping
         self.kept_waiting: set[tuple[str, int]] = set()
         """The addresses of the clients that a silence or a slow drip keeps waiting now."""
-        self._reads: dict[str, WSGIEnvironment] = {}  # the last one of each appointment that was answered well
+        self._reads: dict[str, WSGIEnvironment] = {}  # the last successful read of each appointment
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         with self._simulator.connections.open():
-            fault, response = self._received(environ)
+            fault, response = self._process(environ)
         return self._deliver(fault, response, environ, start_response)
 
-    def _received(self, environ: "WSGIEnvironment") -> tuple[Fault | None, Response | None]:
-        """What comes of a request, written into the log."""
+    def _process(self, environ: "WSGIEnvironment") -> tuple[Fault | None, Response | None]:
+        """Process a request and log it. Returns its fault and its response."""
         request = Request(environ)
         path = environ["REQUEST_URI"].removeprefix(request.root_path)
         about = self._simulator.operation(request.method, request.path)
@@ -70,11 +70,11 @@ class FaultyTransport:
             body = request.get_data()
         except (ClientDisconnected, OSError) as error:
             self._simulator.log.record(entry)
-            raise ConnectionAbortedError("the request broke off inside its body") from error
+            raise ConnectionAbortedError("the request ended inside its body") from error
 
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(body), str(len(body))
         with self._simulator.lock:
-            revision, epoch = self._simulator.revision, self._simulator.epoch
+            revision, reset_count = self._simulator.revision, self._simulator.reset_count
             fault = self._simulator.faults.take(about[1], about[0]) if about else None
             response = self._response(fault, environ, appointment_id)
             changed = self._simulator.revision != revision
@@ -84,17 +84,17 @@ class FaultyTransport:
             name = fault.name if fault else None
             self._simulator.log.record(replace(entry, fault=name, changed=changed, status=status, body=_parsed(body)))
         if fault and fault.commit is Commit.LATE:
-            waiting = (environ, appointment_id, fault, epoch)
+            waiting = (environ, appointment_id, fault, reset_count)
             threading.Thread(target=self._commit_late, args=waiting, daemon=True).start()
         return fault, response
 
-    def _own_answer(self, environ: "WSGIEnvironment") -> Response:
+    def _proper_response(self, environ: "WSGIEnvironment") -> Response:
         return Response.from_app(self._app, environ, buffered=True)
 
-    def _as_it_is(self, appointment_id: str) -> Response:
-        """What a read of it would be answered; only who has read it has shown how, and to others it is the record."""
+    def _unchanged(self, appointment_id: str) -> Response:
+        """Return the response to a read of it, if someone has read it before; else the native record as JSON."""
         if appointment_id in self._reads:
-            return self._own_answer(self._reads[appointment_id])
+            return self._proper_response(self._reads[appointment_id])
         return Response(json.dumps(self._simulator.get(appointment_id)), mimetype="application/json")
 
     def _refusal(self, behaviour: Behaviour) -> Response:
@@ -102,12 +102,12 @@ class FaultyTransport:
         return Response(json.dumps(error), status, headers[0] if headers else None, mimetype="application/json")
 
     def _about_another(self, environ: "WSGIEnvironment", appointment_id: str) -> Response:
-        """What the source would answer, with another id in it; nothing comes of it.
+        """Return the source's proper response with another id in it. Nothing is changed.
 
-        Where no id is in the answer, one of another shape: no one could tell a success from this one.
+        If the response contains no id, return JSON of another shape: with another id it would be a proper success.
         """
         with self._simulator.undone():
-            response = self._own_answer(environ)
+            response = self._proper_response(environ)
         try:
             native = json.loads(response.get_data())
         except ValueError:
@@ -120,16 +120,16 @@ class FaultyTransport:
         return Response(_CANNED[Behaviour.OTHER_JSON_200][2], mimetype="application/json")
 
     def _response(self, fault: Fault | None, environ: "WSGIEnvironment", appointment_id: str | None) -> Response | None:
-        """The answer, or what it would be if it were not cut; None where there is none."""
+        """Return the response, whole even if the fault cuts it; None if the fault sends none."""
         if fault is None:
-            return self._own_answer(environ)
+            return self._proper_response(environ)
         acts = fault.operation == "read" or fault.commit is Commit.YES
-        own = self._own_answer(environ) if acts else None
+        proper = self._proper_response(environ) if acts else None
         match fault.behaviour:
             case Behaviour.SILENCE | Behaviour.RESET:
                 return None
             case Behaviour.CUT_HEADERS | Behaviour.CUT_BODY | Behaviour.SLOW_DRIP | Behaviour.TWICE:
-                return own
+                return proper
             case Behaviour.ENDLESS:
                 return Response(self._endless(), mimetype="application/json")
             case Behaviour.REDIRECT:
@@ -144,7 +144,7 @@ class FaultyTransport:
             case Behaviour.ABOUT_ANOTHER:
                 return self._about_another(environ, str(appointment_id))
             case Behaviour.UNCHANGED_200:
-                return self._as_it_is(str(appointment_id))
+                return self._unchanged(str(appointment_id))
             case Behaviour.ERROR_200:
                 return Response(json.dumps(self._simulator.refusal(Behaviour.REFUSED)[1]), mimetype="application/json")
             case canned:
@@ -159,32 +159,32 @@ class FaultyTransport:
         start_response: "StartResponse",
     ) -> Iterable[bytes]:
         connection: socket.socket = environ["werkzeug.socket"]
-        answer = fault.behaviour if fault else None
+        behaviour = fault.behaviour if fault else None
         if response is None:
-            if answer is Behaviour.RESET:
+            if behaviour is Behaviour.RESET:
                 _reset(connection)
             else:
                 with self._keeping_waiting(connection):
                     self._keep_silent(connection)
-            _give_up()
-        if answer is Behaviour.CUT_HEADERS:
+            _abort()
+        if behaviour is Behaviour.CUT_HEADERS:
             wire = _wire(response, environ)
             connection.sendall(wire[: wire.index(b"\r\n") + 2 + _CUT_INTO_HEADERS])
-            _give_up()
-        if answer is Behaviour.CUT_BODY:
+            _abort()
+        if behaviour is Behaviour.CUT_BODY:
             missing = (len(response.get_data()) + 1) // 2
             connection.sendall(_wire(response, environ)[:-missing])
-            _give_up()
-        if answer is Behaviour.TWICE:
+            _abort()
+        if behaviour is Behaviour.TWICE:
             connection.sendall(_wire(response, environ) * 2)
-            _give_up()
-        if answer is Behaviour.SLOW_DRIP:
+            _abort()
+        if behaviour is Behaviour.SLOW_DRIP:
             with self._keeping_waiting(connection):
                 for byte in _wire(response, environ):
                     connection.sendall(bytes([byte]))
                     if self._stopping.wait(self._timings.drip):
                         break
-            _give_up()
+            _abort()
         return response(environ, start_response)
 
     @contextmanager
@@ -197,30 +197,30 @@ class FaultyTransport:
             self.kept_waiting.discard(client)
 
     def _keep_silent(self, connection: socket.socket) -> None:
-        """Wait until the client hangs up, the silence has lasted long enough, or the host stops."""
+        """Wait until the client closes the connection, the silence has lasted long enough, or the host stops."""
         ends_at = time.monotonic() + self._timings.silence
         connection.settimeout(0.1)
         while time.monotonic() < ends_at and not self._stopping.is_set():
             try:
                 connection.recv(1, socket.MSG_PEEK)
-                return  # the request was read whole: only its end can follow
+                return  # the whole request was read, so only the end of the connection can follow
             except TimeoutError:
                 continue
             except OSError:
                 return
 
     def _endless(self) -> Iterator[bytes]:
-        while not self._stopping.wait(0.01):  # 6 MB a second: soon over any cap, and the processor stays free
+        while not self._stopping.wait(0.01):  # 6 MB a second: soon over any limit, with little processor time
             yield b" " * 65536
 
-    def _commit_late(self, environ: "WSGIEnvironment", appointment_id: str, fault: Fault, epoch: int) -> None:
+    def _commit_late(self, environ: "WSGIEnvironment", appointment_id: str, fault: Fault, reset_count: int) -> None:
         if self._stopping.wait(self._timings.late_commit):
             return
         with self._simulator.lock:
-            if self._simulator.epoch != epoch:
-                return  # reset in between: this cancel belongs to a state that is gone
+            if self._simulator.reset_count != reset_count:
+                return  # a reset in between removed the state that this cancel belongs to
             revision = self._simulator.revision
-            self._own_answer(environ)
+            self._proper_response(environ)
             changed = self._simulator.revision != revision
             entry = LogEntry(operation="late-commit", appointment=appointment_id, fault=fault.name)
             self._simulator.log.record(replace(entry, changed=changed))
@@ -240,10 +240,10 @@ def _wire(response: Response, environ: "WSGIEnvironment") -> bytes:
 
 
 def _reset(connection: socket.socket) -> None:
-    """Close with a TCP reset: no lingering, and past werkzeug, which would send an orderly end first."""
+    """Close with a TCP reset. Bypasses werkzeug, which would shut the connection down in the orderly way first."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     os.close(connection.detach())
 
 
-def _give_up() -> NoReturn:
-    raise ConnectionAbortedError("the answer ended here on purpose")
+def _abort() -> NoReturn:
+    raise ConnectionAbortedError("the fault ends the response here")

@@ -1,10 +1,10 @@
-"""What ``facade sandbox`` prints when it serves: where everything is, and what to paste."""
+"""What ``facade sandbox`` prints when it serves: the addresses, and commands to paste."""
 
 import json
 from collections.abc import Mapping
 
 from facade import config as configuration
-from facade.cli.terminal import show
+from facade.cli.common.terminal import show
 from facade.testing.simulator.host import SimulatorHost
 
 _BODY = {
@@ -22,15 +22,15 @@ _BODY = {
 
 
 def explain(host: SimulatorHost) -> None:
-    """Where each stand-in is."""
+    """Print the address of each simulator and of the control API."""
     for name in host.simulators:
         show(f"{name:<12}{host.source_url(name)}")
     show(f"{'control':<12}{host.url}/_control")
 
 
-def explain_facade(url: str, config: configuration.Config, host: SimulatorHost, here: Mapping[str, str]) -> None:
-    """A cancel to paste. ``here`` names the simulator behind each configured source."""
-    source, name = next(iter(here.items()))
+def explain_facade(url: str, config: configuration.Config, host: SimulatorHost, served: Mapping[str, str]) -> None:
+    """Print a cancel to paste. ``served``: a configured source → the name of its simulator."""
+    source, name = next(iter(served.items()))
     simulator = host.simulators[name]
     seeded = simulator.seeds(simulator.clock.now())
     appointment_id = next(one for one in (simulator.fault_id.format(1), *seeded) if one in seeded)
@@ -42,17 +42,17 @@ def explain_facade(url: str, config: configuration.Config, host: SimulatorHost, 
     show(f"  -d '{json.dumps({**_BODY, 'id': appointment_id})}'", "")
 
 
-def explain_faults(host: SimulatorHost, here: Mapping[str, str], url: str) -> None:
-    """What can go wrong, by id, and how to look at it."""
-    (_, name), *others = here.items()
-    show("Other ids fail as they say; the answer comes within 8 seconds and ends as shown:", "")
+def explain_faults(host: SimulatorHost, served: Mapping[str, str], url: str) -> None:
+    """Print the fault of each id, and commands that show what happened."""
+    (_, name), *others = served.items()
+    show("Each of these ids fails in its own way. The response comes within 8 seconds, with the status shown:", "")
     for appointment_id, fault in host.simulators[name].shown_faults().items():
         show(f"  {appointment_id:<32}{fault.ends_in:<11}{fault.description}")
-    show("", f"What the source saw: curl -sS {host.url}/_control/{name}/log")
+    show("", f"Requests that the source received: curl -sS {host.url}/_control/{name}/log")
     for source, other in others:
-        alike = host.simulators[other].fault_id.format("…")
-        show(f"The same of {source}: {alike}, and curl -sS {host.url}/_control/{other}/log")
-    for source, simulator in here.items():
+        fault_ids = host.simulators[other].fault_id.format("…")
+        show(f"The same for {source}: {fault_ids}, and curl -sS {host.url}/_control/{other}/log")
+    for source, simulator in served.items():
         named = f"--source {source}" if source == simulator else f"--source {source} --simulator {simulator}"
-        show(f"Against the contract: facade verify --url {url} {named} --sandbox {host.url}")
+        show(f"Verify the facade: facade verify --url {url} {named} --sandbox {host.url}")
     show("Ctrl-C stops both.")

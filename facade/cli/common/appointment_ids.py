@@ -10,13 +10,13 @@ ID = "id"
 
 
 class TakesId(click.Command):
-    """A command with an argument ``id``: there a text that begins with one ``-`` is an id and no option.
+    """A command with an argument ``id``: in its place, a text that begins with one ``-`` is an id and not an option.
 
-    Unknown options are refused. An id that begins with two, or is the name of an option, goes after ``--``.
+    Unknown options are rejected. An id that begins with two hyphens, or is the name of an option, goes after ``--``.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Give click the options first and then, after ``--``, the arguments. Raises click's own errors."""
+        """Pass the options to click first and then, after ``--``, the arguments. Raises click's own errors."""
         options: list[str] = []
         arguments: list[str] = []
         for is_argument, text in self._sorted(ctx, args):
@@ -24,22 +24,22 @@ class TakesId(click.Command):
         try:
             return super().parse_args(ctx, [*options, _END, *arguments])
         except click.NoSuchOption as error:
-            shown = f"{ctx.command_path} [OPTIONS] -- {' '.join(self._slots()).upper()}"
-            error.message = f"{error.message} An id that begins with - goes after --: {shown}"  # type: ignore[misc]  # declared final, and click prints it
+            usage = f"{ctx.command_path} [OPTIONS] -- {' '.join(self._argument_names()).upper()}"
+            error.message = f"{error.message} An id that begins with - goes after --: {usage}"  # type: ignore[misc]  # declared final, and click prints it
             raise
 
-    def _slots(self) -> list[str]:
+    def _argument_names(self) -> list[str]:
         return [parameter.name or "" for parameter in self.params if isinstance(parameter, click.Argument)]
 
     def _sorted(self, ctx: click.Context, args: list[str]) -> Iterator[tuple[bool, str]]:
-        """Each text, and whether it is an argument."""
+        """Yield each text with whether it is an argument."""
         takes_value = {
             name: not (isinstance(parameter, click.Option) and (parameter.is_flag or parameter.count))
             for parameter in self.get_params(ctx)
             if isinstance(parameter, click.Option)
             for name in (*parameter.opts, *parameter.secondary_opts)
         }
-        slots, left = self._slots(), [*args]
+        names, left = self._argument_names(), [*args]
         filled = 0
         while left:
             text = left.pop(0)
@@ -48,7 +48,7 @@ class TakesId(click.Command):
                 return
             name = text.partition("=")[0] if text.startswith(_END) else text
             is_id = (
-                filled < len(slots) and slots[filled] == ID and not text.startswith(_END) and text not in takes_value
+                filled < len(names) and names[filled] == ID and not text.startswith(_END) and text not in takes_value
             )
             if not text.startswith("-") or text == "-" or is_id:
                 filled += 1

@@ -1,6 +1,4 @@
-"""The configuration that is served: checked in the master, before any worker has it; a SIGHUP replaces it or changes
-nothing.
-"""
+"""The served configuration: checked in the master before any worker gets it; SIGHUP reloads it or has no effect."""
 
 from pathlib import Path
 
@@ -8,7 +6,7 @@ import structlog
 
 from facade import loopback
 from facade.app import Facade, assemble
-from facade.cli.permissions import refuse_open_keys
+from facade.cli.common.permissions import refuse_open_keys
 from facade.errors import ConfigurationError, Unavailable
 from facade.observability.logs import where
 
@@ -16,10 +14,10 @@ log = structlog.get_logger()
 
 
 class Served:
-    """The facade that workers are made of, the last one whose configuration was found in order.
+    """The facade that workers are created from: the last one with a valid configuration.
 
-    Workers read no file and no environment: one that is begun anew hours later, beside a configuration that somebody is
-    just editing, serves what the others serve.
+    Workers read no file and no environment variable. A worker that is restarted hours later, while someone edits the
+    configuration file, serves the same configuration as the others.
     """
 
     def __init__(self, path: Path, store: str | None, host: str, workers: int = 1) -> None:
@@ -30,9 +28,9 @@ class Served:
         self.facade = self._checked()
 
     def reload(self) -> bool:
-        """Read the configuration again; True if it is in order and from now on the one that is served.
+        """Read the configuration again. Returns True if it is valid; it is served from now on.
 
-        Otherwise every problem is logged, and what is served stays as it is.
+        Otherwise every problem is logged, and the old configuration stays in force.
         """
         try:
             found = self._checked()
@@ -41,7 +39,7 @@ class Served:
             self._refused(error.problems)
         except Unavailable as error:
             self._refused((error.text,))
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it must not end what runs
+        except Exception as error:  # noqa: BLE001 - a failed reload must not end the running facade
             log.error("reload-failed", error=type(error).__name__, where=where(error))
             self._refused((f"the reload failed ({type(error).__name__}); this is a bug of the facade or of a plugin",))
         else:
@@ -68,20 +66,20 @@ class Served:
             facade.open_store()
             facade.check_sources()
         finally:
-            facade.ledger.engine.dispose()  # a connection must not be shared with the workers
+            facade.ledger.engine.dispose()  # the workers must not share a connection
         return facade
 
 
 def _refuse_what_needs_a_start(served: Facade, found: Facade) -> None:
     problems = []
     if found.ledger.engine.url != served.ledger.engine.url:
-        # Old and new workers work side by side for some seconds, and must see each other's claims.
+        # Old and new workers run side by side for some seconds, and must see each other's claims.
         problems.append("facade.store: cannot be changed by a reload; stop the facade and start it")
     if found.config.health_port != served.config.health_port:
         problems.append("facade.health_port: cannot be changed by a reload; stop the facade and start it")
     if connection_limits(served):
         problems += [
-            f"sources.{name}: takes {limit}, and a reload has an old and a new worker at work side by side; "
+            f"sources.{name}: takes {limit}, and during a reload an old and a new worker run side by side; "
             "stop the facade and start it"
             for name, limit in connection_limits(found).items()
         ]
@@ -90,7 +88,7 @@ def _refuse_what_needs_a_start(served: Facade, found: Facade) -> None:
 
 
 def connection_limits(facade: Facade) -> dict[str, str]:
-    """The sources that count their connections, by name, each with how many it takes, in words."""
+    """Return the sources that limit their connections, by name, each with its limit in words."""
     limits = {source.name: source.plugin.capabilities.max_connections for source in facade.sources.values()}
     return {
         name: f"{limit} connection{'s' if limit > 1 else ''} at once in all"
@@ -100,7 +98,7 @@ def connection_limits(facade: Facade) -> dict[str, str]:
 
 
 def _refuse_shared_connections(facade: Facade, workers: int) -> None:
-    """Workers know nothing of each other's connections, so a source that counts them has one worker."""
+    """Raise ConfigurationError for a source with a limit and several workers, which do not see each other's use."""
     if workers == 1:
         return
     problems = [
