@@ -49,7 +49,7 @@ def all_at_once(calls):
 # Repeats and duplicates
 
 
-def test_a_repeat_gets_the_recorded_answer_byte_for_byte_and_no_native_call(client, simulator):
+def test_a_repeat_gets_the_recorded_response_byte_for_byte(client, simulator):
     first = client.cancel("apt_1", with_reason("prov"))
     calls = len(simulator.log.entries())
     repeat = client.cancel("apt_1", with_reason("pat-mv"))
@@ -61,13 +61,13 @@ def test_a_repeat_gets_the_recorded_answer_byte_for_byte_and_no_native_call(clie
     assert timeline[-1]["detail"] == {"codes": [[reasons.SYSTEM, "pat-mv"]]}
 
 
-def test_another_status_for_a_cancelled_appointment_gets_the_recorded_answer(client):
+def test_another_status_once_cancelled_gets_the_record(client):
     first = client.cancel("apt_1")
     other = client.cancel("apt_1", {"resourceType": "Appointment", "status": "booked"})
     assert other.data == first.data
 
 
-def test_a_stale_if_match_on_a_cancelled_appointment_gets_the_recorded_answer(client):
+def test_a_stale_if_match_once_cancelled_gets_the_record(client):
     first = client.cancel("apt_1", headers={"If-Match": 'W/"0"'})
     assert client.cancel("apt_1", headers={"If-Match": 'W/"0"'}).data == first.data
 
@@ -109,7 +109,7 @@ def test_after_a_refusal_a_new_request_is_a_new_attempt(client, simulator):
     assert row(client).attempt_number > first
 
 
-def test_while_in_doubt_nobody_sends_again_and_a_read_settles_it(client, simulator):
+def test_while_in_doubt_no_one_resends_and_a_read_settles_it(client, simulator):
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
     assert client.cancel("apt_1").json["status"] == "proposed"
     assert row(client).state == "in-doubt"
@@ -120,13 +120,13 @@ def test_while_in_doubt_nobody_sends_again_and_a_read_settles_it(client, simulat
     assert row(client).state == "cancelled"
 
 
-def test_already_cancelled_by_another_is_recorded_without_a_native_call(client, simulator):
+def test_a_foreign_cancel_is_recorded_without_a_native_call(client, simulator):
     assert client.cancel("apt_cancelled").json["status"] == "cancelled"
     assert simulator.log.count("cancel") == 0
     assert client.facade.ledger.timeline(("heim", "apt_cancelled"))[-1]["detail"] == {"by": "another"}
 
 
-def test_a_refusal_is_looked_behind_because_another_may_have_cancelled_meanwhile(client, simulator):
+def test_a_refusal_is_probed_for_a_foreign_cancel(client, simulator):
     original = simulator.operation
 
     def cancelled_meanwhile(method, path):
@@ -142,7 +142,7 @@ def test_a_refusal_is_looked_behind_because_another_may_have_cancelled_meanwhile
         del simulator.operation
 
 
-def test_a_failed_read_says_that_nothing_was_seen_not_that_it_is_not_cancelled(client, simulator):
+def test_a_failed_read_states_that_nothing_was_seen(client, simulator):
     simulator.patch("apt_1", {"status": "cancelled"})
     simulator.faults.arm("apt_1", FAULTS["read-500"])
     issue = client.cancel("apt_1").json["contained"][0]["issue"][0]
@@ -150,7 +150,7 @@ def test_a_failed_read_says_that_nothing_was_seen_not_that_it_is_not_cancelled(c
     assert "was not seen" in issue["details"]["text"]
 
 
-def test_not_found_for_an_appointment_known_before_is_proposed_not_404(client, simulator):
+def test_not_found_is_proposed_if_it_was_known_before(client, simulator):
     simulator.faults.arm("apt_1", FAULTS["refused"], times=1)
     client.cancel("apt_1")
     simulator.remove("apt_1")
@@ -235,7 +235,7 @@ def test_an_owner_whose_claim_was_taken_over_does_not_send(client, simulator):
     assert simulator.log.count("cancel") == 0
 
 
-def test_a_claim_whose_owner_is_gone_is_taken_over_and_a_write_is_not(client, simulator, monkeypatch):
+def test_a_lost_owners_claim_is_taken_over_and_its_write_is_not(client, simulator, monkeypatch):
     ledger, base = client.facade.ledger, {"cancel_request": {}, "read_before": True}
     ledger.claim(("heim", "apt_1"), None, {**base, "state": "claimed"}, JournalEntry(event="claim"))
     sending = {**base, "state": "sending", "sending_at": time.time() - 60}
@@ -252,7 +252,7 @@ def test_a_claim_whose_owner_is_gone_is_taken_over_and_a_write_is_not(client, si
 # Without a store
 
 
-def test_without_a_store_it_is_503_with_no_native_call_and_not_ready(client, simulator):
+def test_without_a_store_it_is_503_without_a_native_call(client, simulator):
     with locked(client.facade.ledger):
         answer = client.cancel("apt_1")
         assert answer.status_code == 503
@@ -264,7 +264,7 @@ def test_without_a_store_it_is_503_with_no_native_call_and_not_ready(client, sim
     assert client.cancel("apt_1").json["status"] == "cancelled"
 
 
-def test_a_store_that_goes_between_claim_and_write_lets_no_write_leave(client, simulator, monkeypatch):
+def test_a_store_that_fails_before_the_write_stops_the_write(client, simulator, monkeypatch):
     def gone(*_, **__):
         raise Unavailable("gone")
 
@@ -273,7 +273,7 @@ def test_a_store_that_goes_between_claim_and_write_lets_no_write_leave(client, s
     assert simulator.log.count("cancel") == 0
 
 
-def test_a_store_that_goes_after_the_write_makes_nobody_say_cancelled(client, simulator, monkeypatch):
+def test_a_store_that_fails_after_the_write_means_proposed(client, simulator, monkeypatch):
     def gone(*_, **__):
         raise Unavailable("gone")
 
@@ -296,7 +296,7 @@ def test_a_read_shows_the_recorded_state(client, simulator):
     assert answer.headers["ETag"] == 'W/"1"'
 
 
-def test_a_read_of_a_source_that_is_down_gives_the_recorded_answer_if_cancelled(client, simulator):
+def test_a_read_of_a_down_source_gives_a_recorded_cancel(client, simulator):
     first = client.cancel("apt_1")
     simulator.faults.arm("apt_1", FAULTS["read-500"])
     assert client.read("apt_1").data == first.data
@@ -304,7 +304,7 @@ def test_a_read_of_a_source_that_is_down_gives_the_recorded_answer_if_cancelled(
     assert client.read("apt_2").status_code == 503
 
 
-def test_cancelled_seen_by_a_read_is_recorded_where_there_is_a_wish(client, simulator):
+def test_a_cancel_seen_by_a_read_is_recorded_for_a_request(client, simulator):
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
     client.cancel("apt_1")
     simulator.patch("apt_1", {"status": "cancelled"})
@@ -312,7 +312,7 @@ def test_cancelled_seen_by_a_read_is_recorded_where_there_is_a_wish(client, simu
     assert row(client).state == "cancelled"
 
 
-def test_cancelled_told_to_a_reader_is_told_to_whoever_asks_later_even_when_the_source_is_down(client, simulator):
+def test_a_cancel_shown_to_a_reader_is_shown_to_later_readers(client, simulator):
     assert client.read("apt_cancelled").json["status"] == "cancelled"
     simulator.faults.arm("apt_cancelled", FAULTS["read-500"])
     answer = client.cancel("apt_cancelled")

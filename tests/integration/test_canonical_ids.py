@@ -117,7 +117,7 @@ def test_another_appointments_id_is_no_spelling(before, other):
 
 
 @pytest.mark.parametrize("form", [lambda _: "../7", lambda _: 7, lambda _: 1 / 0])
-def test_a_form_that_makes_no_id_of_an_id_is_a_bug_and_asks_the_source_nothing(before, form):
+def test_a_canonical_form_that_is_no_id_is_a_bug(before, form):
     client = before(source := Echo(), CanonicalId(version=1, form=form))
     assert client.cancel("7").status_code == client.read("7").status_code == 500
     assert source.asked == source.writes == []
@@ -151,7 +151,7 @@ def plain(source):
     return replace(source, plugin=replace(source.plugin, canonical_id=None))
 
 
-def test_a_start_with_another_form_is_refused_until_the_rows_are_rekeyed(ledger, source):
+def test_another_canonical_form_needs_a_rekey_before_start(ledger, source):
     check_sources(ledger, [plain(source)])
     add(ledger, "007", "cancelled")
     check_sources(ledger, [plain(source)])
@@ -187,7 +187,7 @@ def test_a_row_moves_with_its_journal_and_audit(ledger, source):
 
 @pytest.mark.parametrize("other", ["refused", "not-applied", "in-doubt", "operator"])
 @pytest.mark.parametrize("moved", ["007", "7"])
-def test_of_two_rows_the_one_that_knows_most_is_kept_with_both_histories(ledger, source, other, moved):
+def test_of_two_rows_the_fuller_is_kept_with_both_histories(ledger, source, other, moved):
     known, less = ("007", "7") if moved == "007" else ("7", "007")
     add(ledger, known, "cancelled")
     add(ledger, less, other)
@@ -205,7 +205,7 @@ def test_what_is_under_way_keeps_the_rows_where_they_are(ledger, source):
     assert ledger.find(("heim", "007")) is not None
 
 
-def test_one_that_was_broken_off_keeps_every_start_refused_and_can_go_on(ledger, source, monkeypatch):
+def test_an_interrupted_rekey_blocks_starts_and_can_resume(ledger, source, monkeypatch):
     for appointment_id in ("001", "002", "003"):
         add(ledger, appointment_id, "cancelled")
     move = Maintenance.move

@@ -144,7 +144,7 @@ def test_a_malformed_store_is_one_sentence_without_its_password(make, tmp_path, 
         assert done.output.count("\n") == 1
 
 
-def test_a_malformed_store_shows_no_traceback_in_a_process_either():
+def test_a_malformed_store_shows_no_traceback_in_a_process():
     url = "postgresql+psycopg://facade:s3cret@db:port/facade"
     done = subprocess.run([*COMMAND, "ledger", "list", "--store", url], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2

@@ -137,7 +137,7 @@ def test_a_wrong_call_says_what_is_wrong_and_how_to_get_help(arguments, told):
 # sources and check
 
 
-def test_sources_lists_each_source_its_plugin_and_what_it_can_do(tmp_path):
+def test_sources_lists_each_source_its_plugin_and_support(tmp_path):
     path = tmp_path / "facade.toml"
     second = '[sources.heim-north]\nplugin = "heim"\nbase_url = "https://north.example"\napi_key_env = "HEIM_API_KEY"\n'
     more = f'{second}environment = "test"\nfallback_reason = "refuse"\n'
@@ -164,7 +164,7 @@ def test_sources_lists_each_source_its_plugin_and_what_it_can_do(tmp_path):
     assert HEIM_KEY not in shown
 
 
-def test_sources_without_a_configuration_lists_what_is_installed():
+def test_sources_without_configuration_lists_the_installed():
     shown = facade("sources").stdout
     assert f"heim\n  plugin   from fhir-facade {version('fhir-facade')}\n  supports {SUPPORTS_HEIM}\n" in shown
 
@@ -177,7 +177,7 @@ def lines(*arguments, code=0):
     return {(about, topic): text for about, topic, text in found}
 
 
-def test_check_has_a_line_for_each_finding_about_a_configuration():
+def test_check_has_a_line_for_each_finding():
     found = lines("--config", SANDBOX)
     assert found["heim", "plugin"] == f"from fhir-facade {version('fhir-facade')}"
     assert found["heim", "ids"] == "[A-Za-z0-9_.-]{1,64}"
@@ -187,11 +187,11 @@ def test_check_has_a_line_for_each_finding_about_a_configuration():
     assert found["heim", "settings"].endswith("settle window 900 s")
 
 
-def test_check_without_a_configuration_looks_at_what_is_installed():
+def test_check_without_configuration_checks_the_installed():
     assert lines()["heim", "supports"] == lines("--plugin", "heim")["heim", "supports"] == SUPPORTS_HEIM
 
 
-def test_check_warns_of_reasons_that_map_nowhere_and_whose_parents_do_not_either(client):
+def test_check_warns_of_reasons_that_map_nowhere(client):
     source = client.facade.sources["heim"]
     kept = {code: to for code, to in source.mapping.to_native.items() if not code.startswith(("maint", "pat-"))}
     found = list(check_source(replace(source, mapping=replace(source.mapping, to_native=kept))))[-1]
@@ -213,7 +213,7 @@ def online(heim, tmp_path, *arguments, code=0, **edits):
     return lines("--config", path, "--online", *arguments, code=code)["heim", "online"]
 
 
-def test_check_online_reads_a_made_up_appointment_and_cancels_nothing(heim, simulator, tmp_path):
+def test_check_online_reads_a_made_up_id_and_cancels_nothing(heim, simulator, tmp_path):
     told = online(heim, tmp_path)
     accepted = "reached; it accepts the credentials and reports that it has no appointment"
     assert told == f"{accepted} facade-check"
@@ -225,7 +225,7 @@ def test_check_online_reads_the_appointment_that_is_named(heim, simulator, tmp_p
     assert simulator.log.count("cancel") == 0
 
 
-def test_check_online_does_not_ask_for_an_id_that_the_source_cannot_have(heim, simulator, tmp_path):
+def test_check_online_asks_for_no_id_the_source_cannot_have(heim, simulator, tmp_path):
     path = tmp_path / "facade.toml"
     path.write_text(CONFIG.format(facade="", clients="", settings="", more="", heim=heim.source_url("heim")), "utf-8")
     told = facade("check", "--config", path, "--online", "--id", "a/b", code=2).stderr
@@ -304,7 +304,7 @@ def test_the_sandboxs_clock_and_state_are_set_from_the_shell(sandbox, client, si
     assert simulator.get("apt_1")["status"] == "scheduled"
 
 
-def test_a_new_appointment_has_no_record_and_the_shape_that_was_asked_for(sandbox, client, simulator):
+def test_a_new_appointment_has_the_shape_that_was_requested(sandbox, client, simulator):
     ordinary = sandbox("new", "heim").stdout.strip()
     assert client.cancel(ordinary).json["status"] == "cancelled"
     assert sandbox("new", "heim", "--like", "apt_completed", "--id", "apt_x").stdout == "apt_x\n"
@@ -316,7 +316,7 @@ def test_a_misspelt_fault_is_told_the_one_that_was_meant(sandbox):
     assert "there is no fault reset-after-comit; did you mean reset-after-commit?" in told
 
 
-def test_a_plugin_that_cannot_be_used_is_left_out_of_the_sandbox(monkeypatch, capsys):
+def test_the_sandbox_leaves_out_a_plugin_it_cannot_use(monkeypatch, capsys):
     monkeypatch.setattr(discovery, "installed", lambda: ["heim", "nowhere"])
     assert list(_simulators(_plugins())) == ["heim"]
     assert capsys.readouterr().err.startswith('not served: plugin "nowhere" is not installed')
@@ -377,7 +377,7 @@ def test_a_configuration_that_is_not_there_is_one_sentence(command, tmp_path):
 # cancel: the client
 
 
-def test_cancel_refuses_an_unknown_reason_before_it_sends_anything():
+def test_cancel_refuses_an_unknown_reason_before_sending():
     result = facade("cancel", "heim", "apt_1", "--reason", "pat-xx", "--url", "http://127.0.0.1:9", code=2)
     assert "--reason pat-xx is not an HL7 code; use one of pat, pat-crs" in result.stderr
 
@@ -489,7 +489,7 @@ needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="what is pr
 
 
 @needs_curl
-def test_the_printed_curl_cancels_an_appointment_and_every_faults_id_is_listed(both):
+def test_the_printed_curl_cancels_and_every_fault_is_listed(both):
     _, shown, url = both()
     lines = shown.splitlines()
     assert re.fullmatch(r"fhir_r4     http://127.0.0.1:\d+/fhir_r4", lines[0])
@@ -524,7 +524,7 @@ def test_the_printed_curl_cancels_an_appointment_and_every_faults_id_is_listed(b
 
 
 @needs_curl
-def test_the_printed_curl_knows_the_base_path_the_sources_name_and_the_key(both, monkeypatch):
+def test_the_printed_curl_has_base_path_source_and_key(both, monkeypatch):
     monkeypatch.setenv("FACADE_CLIENT_KEY", KEY)
 
     def edit(text):
@@ -616,7 +616,7 @@ def test_a_host_that_has_no_address_is_one_sentence(tmp_path):
     )
 
 
-def test_the_curl_to_paste_is_about_an_appointment_that_there_is(tmp_path, capsys):
+def test_the_printed_curl_names_an_existing_appointment(tmp_path, capsys):
     class Numbered(HeimSimulator):
         fault_id = "{}"
 
@@ -630,7 +630,7 @@ def test_the_curl_to_paste_is_about_an_appointment_that_there_is(tmp_path, capsy
     assert "/Appointment/desk/1839594 " in capsys.readouterr().out
 
 
-def test_a_sandbox_that_no_configured_source_stands_in_front_of_is_refused():
+def test_a_sandbox_without_a_configured_source_is_refused():
     with free_port() as port:
         told = not_started("sandbox", "--port", port, "--serve", SANDBOX)
     urls = f"http://127.0.0.1:{port}/fhir_r4 or http://127.0.0.1:{port}/heim"

@@ -111,7 +111,7 @@ def test_a_source_without_a_limit_is_left_as_it_is():
     assert limited(slow, None) is slow
 
 
-def test_several_workers_are_refused_for_a_source_that_counts_its_connections(tmp_path, monkeypatch):
+def test_a_connection_limit_refuses_several_workers(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(installed(tmp_path / "site-packages", "line", "line-one")))
     path = tmp_path / "facade.toml"
     path.write_text(CONFIG, "utf-8")
@@ -133,7 +133,7 @@ def path(tmp_path, monkeypatch):
     return found
 
 
-def test_a_reload_is_refused_that_would_have_two_workers_before_a_source_that_counts(path):
+def test_a_connection_limit_refuses_a_reload_with_workers(path):
     served = Served(path, None, "127.0.0.1")
     first = served.facade
     with capture_logs() as lines:
@@ -149,7 +149,7 @@ def test_a_reload_is_refused_that_would_have_two_workers_before_a_source_that_co
     assert served.reload()
 
 
-def test_facade_reconcile_does_not_start_beside_others_before_a_source_that_counts(path, monkeypatch):
+def test_a_connection_limit_refuses_a_second_reconciler(path, monkeypatch):
     monkeypatch.setattr("facade.cancellation.reconciler.Reconciler.start", lambda _: None)
     monkeypatch.setattr("facade.observability.logs.configure", lambda: None)
     monkeypatch.setattr("signal.signal", lambda *_: None)

@@ -69,7 +69,7 @@ def test_a_ledger_is_made_for_its_owner_alone_with_its_folders(tmp_path, umask):
     engine.dispose()
 
 
-def test_so_is_one_that_any_connection_makes_and_one_behind_a_link(tmp_path, umask):
+def test_a_ledger_made_later_or_behind_a_link_is_private_too(tmp_path, umask):
     link = tmp_path / "link.db"
     link.symlink_to(tmp_path / "there.db")
     for name, made in (("alone.db", "alone.db"), ("link.db", "there.db")):
@@ -92,7 +92,7 @@ def test_the_commands_make_it_so_too(make, tmp_path, umask):
     assert [mode(tmp_path / name) for name in ("var/facade.db", "x/y.db")] == [0o600, 0o600]
 
 
-def test_a_folder_and_a_ledger_that_are_there_keep_their_modes_and_check_warns(make, tmp_path):
+def test_existing_modes_are_kept_and_check_warns(make, tmp_path):
     make()
     file = tmp_path / "var" / "facade.db"
     assert "ledger        file" not in check(tmp_path / "facade.toml")
@@ -109,7 +109,7 @@ def test_a_folder_and_a_ledger_that_are_there_keep_their_modes_and_check_warns(m
 
 
 @pytest.mark.parametrize("key_mode", [0o644, 0o604, 0o602, 0o666])
-def test_a_key_file_that_everybody_can_use_is_refused_with_the_next_step(facade, key_mode):
+def test_a_key_file_open_to_everyone_is_refused(facade, key_mode):
     path = facade(key_mode)
     with pytest.raises(ConfigurationError) as refused:
         Served(path, None, "127.0.0.1")
@@ -146,7 +146,7 @@ def test_a_reload_with_an_open_key_file_is_refused(facade):
     assert not served.reload()
 
 
-def test_each_of_several_files_and_a_key_of_several_lines_are_looked_at(make, tmp_path):
+def test_each_of_several_key_files_and_lines_is_checked(make, tmp_path):
     for name in ("old", "new", "pem"):
         (tmp_path / name).write_text("a-secret-of-the-tests")
         (tmp_path / name).chmod(OPEN)

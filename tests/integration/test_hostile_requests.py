@@ -84,7 +84,7 @@ def test_an_id_the_source_cannot_have_is_not_found(raw):
 
 @pytest.mark.parametrize("path", ["..", "%2e%2e", "a%00b", "a%0d%0aX", "x" * 65, "%252e%252e", "a%5Cb", "a b", "x-."])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_hostile_id_in_the_path_is_404_with_no_byte_to_the_source(client, simulator, path, method):
+def test_a_hostile_id_is_404_and_no_byte_reaches_the_source(client, simulator, path, method):
     body = json.dumps({"resourceType": "Appointment", "status": "cancelled"})
     response = client.request(method, f"/Appointment/heim/{path}", data=body if method == "POST" else None)
     assert response.status_code == 404
@@ -101,7 +101,7 @@ def test_an_encoded_slash_is_404_and_no_other_route(client, simulator, path):
 @pytest.mark.parametrize(
     "path", ["//Appointment/heim/apt_1", "/Appointment//apt_1", "/Appointment/heim/apt_1/", "/Appointment"]
 )
-def test_a_path_that_is_almost_a_route_is_404_and_never_a_redirect(client, simulator, path):
+def test_a_path_like_a_route_is_404_and_never_a_redirect(client, simulator, path):
     body = json.dumps({"resourceType": "Appointment", "status": "cancelled"})
     assert client.request("POST", path, data=body).status_code == 404
     assert simulator.log.entries() == []

@@ -291,7 +291,7 @@ def test_every_public_exception_of_requests_has_a_cause():
 
 
 @pytest.mark.parametrize("name", AFTER_THE_REQUEST)
-def test_after_the_request_has_left_no_fault_proves_anything_and_a_write_is_never_repeated(name):
+def test_after_sending_no_fault_is_proof_and_no_write_repeats(name):
     behave, cause = AFTER_THE_REQUEST[name]
     error, heard = ended(post, behave, cause)
     assert error.cause is cause
@@ -302,7 +302,7 @@ def test_after_the_request_has_left_no_fault_proves_anything_and_a_write_is_neve
 
 
 @pytest.mark.parametrize("name", AFTER_THE_REQUEST)
-def test_a_read_is_repeated_once_and_only_after_a_lost_connection(name):
+def test_a_read_is_retried_once_after_a_lost_connection(name):
     behave, cause = AFTER_THE_REQUEST[name]
     error, heard = ended(lambda url: client(url).get("/{id}", id="a"), behave, cause)
     assert error.cause is cause
@@ -338,7 +338,7 @@ def test_an_answer_cut_inside_its_headers_is_unreadable():
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"<html>", b'{"id": "a"', b'{"a": 1, "a": 2}', b"\xff", b"[" * 401])
-def test_a_body_that_does_not_mean_one_thing_is_unknown_and_is_not_quoted(body):
+def test_an_ambiguous_body_is_unknown_and_is_not_quoted(body):
     with pytest.raises(OutcomeUnknown) as raised:
         HttpResponse(200, {}, body).json()
     assert raised.value.cause is Cause.UNREADABLE
@@ -469,7 +469,7 @@ def test_a_request_that_cannot_be_written_is_not_done(headers, body, never):
         assert source.heard() == []
 
 
-def test_headers_of_one_read_go_with_both_of_its_tries_and_not_with_the_next():
+def test_headers_of_a_read_go_with_its_retry_and_no_other():
     with Source(resets, answers(http())) as source:
         reader = client(source.url)
         reader.get(PATH, id="a", headers={"If-None-Match": "x", "Authorization": "another"})
@@ -491,7 +491,7 @@ def test_a_form_is_sent_as_a_form():
     assert body == b"scope=a+b&key=%C3%BC%26%3D"
 
 
-def test_json_is_sent_as_json_unless_a_header_says_which_and_nothing_as_nothing():
+def test_json_is_sent_as_json_unless_a_header_says_which():
     with Source(answers(http())) as source:
         post(source.url)
         post(source.url, headers={"Content-Type": "application/fhir+json"})
@@ -506,7 +506,7 @@ def test_json_is_sent_as_json_unless_a_header_says_which_and_nothing_as_nothing(
 @pytest.mark.parametrize(
     "number", ["1.10", "0.0000001", "1E+2", "-0.0", "12345678901234567890.5", "1e999999999", "-0", "1" * 80]
 )
-def test_a_number_that_was_read_exactly_is_written_back_digit_by_digit(number):
+def test_an_exactly_read_number_is_written_back_exactly(number):
     with Source(answers(http(body=b'{"n": [%s, "1.10", true, null]}' % number.encode()))) as source:
         told = client(source.url).get(PATH, id="a").json(exact=True)
         post(source.url, json=told)
@@ -515,12 +515,12 @@ def test_a_number_that_was_read_exactly_is_written_back_digit_by_digit(number):
 
 
 @pytest.mark.parametrize("text", [r'"\ufdd0number:5"', '"number-5"'])
-def test_a_text_that_looks_like_a_marked_number_is_written_back_as_a_text(text):
+def test_text_like_a_marked_number_is_written_back_as_text(text):
     assert strict_json.dumps(strict_json.loads_native(text.encode(), exact=True)) == text
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
-def test_what_no_json_can_say_is_null_to_a_reader_and_unreadable_to_one_that_writes_it_back(constant):
+def test_what_is_not_json_is_null_or_unreadable(constant):
     answer = HttpResponse(200, {}, b'{"n": %s}' % constant.encode())
     assert answer.json() == {"n": None}
     with pytest.raises(OutcomeUnknown, match="NaN and infinities") as raised:
@@ -531,7 +531,7 @@ def test_what_no_json_can_say_is_null_to_a_reader_and_unreadable_to_one_that_wri
 # The permit
 
 
-def test_the_permit_is_taken_once_when_the_connection_stands_and_before_the_first_byte():
+def test_the_permit_is_taken_once_before_the_first_byte():
     taken = []
 
     def permit():
@@ -553,12 +553,12 @@ def test_the_permit_is_taken_after_the_tls_handshake(trusting):
 @pytest.mark.parametrize(
     "error", [NotExecuted(Cause.INTERNAL), OutcomeUnknown(Cause.INTERNAL), ZeroDivisionError(), KeyError()]
 )
-def test_what_the_permit_raises_reaches_the_caller_and_no_byte_reaches_the_source(error):
+def test_an_error_of_the_permit_is_raised_and_nothing_is_sent(error):
     assert raised_through(error) is error
 
 
 @pytest.mark.parametrize("error", [OSError(28, "full"), BrokenPipeError(), ConnectionResetError(), TimeoutError()])
-def test_a_permit_that_fails_like_a_network_is_not_taken_for_the_network(error):
+def test_a_permit_that_fails_like_a_network_is_told_apart(error):
     assert raised_through(error) is error
 
 
@@ -583,7 +583,7 @@ def test_a_permit_sees_the_callers_deadline():
 # The deadline, before the first byte
 
 
-def test_a_deadline_that_passes_while_the_permit_is_taken_sends_nothing_ever(monkeypatch):
+def test_a_deadline_during_the_permit_sends_nothing_ever(monkeypatch):
     taken = threading.Event()
 
     def permit():
@@ -602,7 +602,7 @@ def test_a_deadline_that_passes_while_the_permit_is_taken_sends_nothing_ever(mon
         assert source.heard() == [b""]
 
 
-def test_a_deadline_that_passes_while_a_name_is_resolved_sends_nothing_ever(monkeypatch, never):
+def test_a_deadline_during_name_resolution_sends_nothing_ever(monkeypatch, never):
     resolve = socket.getaddrinfo
 
     def slow(*arguments, **options):
@@ -622,7 +622,7 @@ def test_a_deadline_that_passes_while_a_name_is_resolved_sends_nothing_ever(monk
         assert source.heard() == [b"", b""]  # it connects, finds the time over, hangs up
 
 
-def test_without_a_deadline_of_the_callers_the_default_ends_it_and_sends_nothing_later(monkeypatch, never):
+def test_the_default_deadline_ends_a_call_for_good(monkeypatch, never):
     resolve = socket.getaddrinfo
 
     def slow(*arguments, **options):
@@ -640,7 +640,7 @@ def test_without_a_deadline_of_the_callers_the_default_ends_it_and_sends_nothing
         assert source.heard() == [b""]
 
 
-def test_a_thread_that_wakes_before_its_waiter_sees_by_the_clock_that_the_time_is_over(monkeypatch):
+def test_a_thread_that_wakes_early_sees_that_time_is_over(monkeypatch):
     # What a process that was frozen does: the one that waits for the deadline has not noticed it yet.
     monkeypatch.setattr(http_client, "wait", lambda futures, _: wait(futures, LIMIT))
 
@@ -657,7 +657,7 @@ def test_a_thread_that_wakes_before_its_waiter_sees_by_the_clock_that_the_time_i
 # Concurrent calls
 
 
-def test_one_call_more_than_allowed_is_refused_at_once_and_the_slots_are_freed():
+def test_one_call_too_many_is_refused_and_slots_are_freed():
     inside = threading.Semaphore(0)
 
     def permit():
@@ -690,7 +690,7 @@ def test_a_slot_is_free_when_the_caller_hears_of_the_end():
         assert [http_source.get("/{id}", id="a").status for _ in range(20)] == [200] * 20
 
 
-def test_an_abandoned_call_keeps_its_slot_until_its_thread_has_ended():
+def test_an_abandoned_call_keeps_its_slot_until_it_ends():
     with Source(keeps_silent, answers(http())) as source:
         http_source = client(source.url, max_concurrent=1)
         with deadline(0.5), pytest.raises(SourceError):
@@ -739,7 +739,7 @@ def test_a_process_out_of_threads_refuses_and_loses_no_slot(monkeypatch, never):
 # What is sent, and to whom
 
 
-def test_a_write_is_sent_as_json_with_the_clients_headers_and_its_own():
+def test_a_write_is_json_with_the_clients_headers_and_its_own():
     with Source(answers(http())) as source:
         url = f"{source.url}/base/"
         post(url, json={"note": "ü"}, headers={"If-Match": 'W/"1"', "Content-Type": "application/json-patch+json"})
@@ -769,7 +769,7 @@ def test_a_read_has_no_body():
 
 
 @pytest.mark.parametrize("id_", ["", ".", "..", "/", "a/b", "../a", "a/..", "\\", "a\\b", "..\\a", "\ud800", "a\udcff"])
-def test_an_id_that_cannot_be_one_segment_of_a_path_sends_no_byte(id_, never):
+def test_an_id_that_is_no_path_segment_sends_no_byte(id_, never):
     with Source(answers(http())) as source:
         for call in (lambda: post(source.url, id=id_, permit=never), lambda: client(source.url).get("/{id}", id=id_)):
             with pytest.raises(NotExecuted) as raised:
@@ -936,9 +936,9 @@ def test_any_other_status_in_a_strangers_shape_is_unknown(status):
 
 
 @pytest.mark.parametrize("status", UNCLEAR)
-def test_the_sources_own_shape_proves_a_refusal_for_five_statuses_only(status):
+def test_the_error_shape_proves_a_refusal_for_five_statuses(status):
     assert classified(status, own=True) == OWN_REFUSALS.get(status, (OutcomeUnknown, UNCLEAR[status]))
 
 
-def test_a_429_in_the_sources_own_shape_is_a_refusal_where_it_documents_that():
+def test_a_documented_429_in_the_error_shape_is_a_refusal():
     assert classified(429, own=True, throttles_before_execution=True) == (NotExecuted, Cause.THROTTLED)

@@ -108,7 +108,7 @@ def test_a_clients_own_read_leaves_the_schedule_alone(client, time, doubt):
     assert doubt().negative_reads == before.negative_reads + 3
 
 
-def test_not_applied_takes_the_settle_window_and_three_negative_reads(client, simulator, time, doubt):
+def test_not_applied_takes_the_window_and_three_negative_reads(client, simulator, time, doubt):
     reconcile_for(client, time, 14 * MINUTE, step=5.0)
     assert doubt().state == "in-doubt"
     reconcile_for(client, time, 2 * MINUTE, step=5.0)
@@ -131,9 +131,7 @@ def test_the_settle_window_is_the_sources_own(make, simulator, monkeypatch):
 
 @pytest.mark.parametrize("applied_late", [False, True])
 @pytest.mark.parametrize("window", [1, 60, 900, 3000])
-def test_doubt_settles_within_answer_time_settle_window_and_one_probe_interval(
-    make, simulator, monkeypatch, window, applied_late
-):
+def test_doubt_settles_within_its_documented_bound(make, simulator, monkeypatch, window, applied_late):
     """With a source that can be read, and a reconciler that is not interrupted: docs/concepts/at-most-once.md."""
     client = make(settings=f"settle_window = {window}")
     time = Time(client.facade.ledger.clock, monkeypatch)
@@ -177,9 +175,7 @@ def test_several_processes_settle_doubt_as_soon_as_one(make, simulator, monkeypa
     assert facade.ledger.find(("heim", "apt_1")).state == "not-applied"
 
 
-def test_a_process_that_begins_with_a_clock_that_is_days_ahead_sends_nothing_to_a_person(
-    client, simulator, time, doubt
-):
+def test_a_clock_that_is_days_ahead_escalates_nothing(client, simulator, time, doubt):
     class Ahead(Clock):
         def now(self):
             return client.facade.ledger.clock.now() + 3.5 * 24 * HOUR
@@ -198,7 +194,7 @@ def test_a_process_that_begins_with_a_clock_that_is_days_ahead_sends_nothing_to_
     assert simulator.log.count("read", "apt_1") > 3
 
 
-def test_a_source_is_read_again_after_a_thread_could_not_be_started(client, simulator, time, doubt, monkeypatch):
+def test_a_source_is_read_after_a_thread_could_not_start(client, simulator, time, doubt, monkeypatch):
     reconciler = client.facade.reconciler
     start, failed = threading.Thread.start, []
 
@@ -235,7 +231,7 @@ def test_cancelled_that_a_reader_was_told_can_not_be_undone(client, simulator, d
     assert client.cancel("apt_1").json["status"] == "cancelled"
 
 
-def test_a_process_that_has_not_watched_for_the_window_does_not_judge(client, time, doubt, monkeypatch):
+def test_a_process_that_has_not_observed_the_window_waits(client, time, doubt, monkeypatch):
     at = client.facade.ledger.clock.monotonic()
     # The wall clock alone goes on: it has jumped.
     monkeypatch.setattr(client.facade.ledger.clock, "monotonic", lambda: at)
@@ -268,7 +264,7 @@ def test_a_late_write_is_found(client, simulator, time, doubt):
     assert client.cancel("apt_1").headers["ETag"] == 'W/"1"'
 
 
-def test_with_less_than_26_hours_to_the_eta_a_person_must_look_and_evidence_still_counts(client, simulator, time):
+def test_doubt_close_to_the_eta_goes_to_an_operator(client, simulator, time):
     move_eta(simulator, timedelta(hours=25))
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
     client.cancel("apt_1")
@@ -322,7 +318,7 @@ def test_after_24_hours_a_person_must_look(client, simulator, time, doubt):
     assert doubt().state == "operator"
 
 
-def test_where_a_repeat_is_harmful_a_person_judges_what_reads_would_settle(client, simulator, time, doubt):
+def test_a_harmful_repeat_makes_doubt_go_to_an_operator(client, simulator, time, doubt):
     source = client.facade.sources["heim"]
     harmful = replace(source, plugin=replace(source.plugin, repeat="harmful"))
     for _ in range(20 * 12):
@@ -332,7 +328,7 @@ def test_where_a_repeat_is_harmful_a_person_judges_what_reads_would_settle(clien
     assert doubt().state == "operator"
 
 
-def test_a_silent_owners_write_becomes_doubt_and_its_claim_is_given_up(client, simulator, time, monkeypatch):
+def test_a_silent_owners_write_is_doubt_and_its_claim_is_freed(client, simulator, time, monkeypatch):
     class Killed(BaseException):
         pass
 

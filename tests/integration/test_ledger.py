@@ -56,7 +56,7 @@ def test_a_row_is_created_once_and_comes_back_as_it_was_given(ledger):
     assert [line["event"] for line in ledger.timeline(KEY)] == ["claim"]
 
 
-def test_a_change_needs_the_row_to_be_as_expected_and_is_journalled_and_audited_with_it(ledger):
+def test_a_change_needs_the_expected_row_and_is_journalled(ledger):
     ledger.claim(KEY, None, FIRST, CLAIM)
     entry = JournalEntry(event="send", state="sending", attempt_number=1)
     done = AuditRecord(who="scheduler", action="cancel", outcome="cancelled", request_id="r-1")
@@ -89,7 +89,7 @@ def test_a_claim_and_a_change_say_when(ledger):
     assert [line["at"] for line in ledger.timeline(KEY)] == [1000.0, 2000.0, 3000.0]
 
 
-def test_a_transaction_that_breaks_off_leaves_neither_the_change_nor_the_journal(url):
+def test_a_broken_transaction_leaves_no_change_and_no_journal(url):
     def crash(_):
         raise KeyboardInterrupt
 
@@ -134,7 +134,7 @@ def test_an_attempt_number_is_never_given_twice(ledger):
     assert numbers == sorted(set(numbers))
 
 
-def test_no_claim_is_made_under_the_name_of_a_source_that_was_renamed(ledger):
+def test_a_renamed_sources_old_name_takes_no_claim(ledger):
     Maintenance(ledger).remember("heim", KnownSource(0, True, "heim-live"))
     assert ledger.claim(KEY, None, FIRST, CLAIM) is None
     assert ledger.timeline(KEY) == []
@@ -165,7 +165,7 @@ def test_a_source_with_very_many_due_rows_hides_no_others(ledger):
     assert sorted(found[3:]) == [("another", "1"), ("heim", "1"), ("last", "1")]
 
 
-def test_scheduled_rows_are_gone_through_in_turn_and_without_their_answers(ledger):
+def test_scheduled_rows_come_in_turn_without_their_responses(ledger):
     for source, name in (("b", "1"), ("a", "2"), ("a", "1"), ("c", "1")):
         values = {**FIRST, "state": "in-doubt", "read_due": 1e9, "response": "{}"}
         ledger.claim((source, name), None, values, CLAIM)
@@ -175,7 +175,7 @@ def test_scheduled_rows_are_gone_through_in_turn_and_without_their_answers(ledge
     assert (last.key, last.response) == (("c", "1"), None)
 
 
-def test_of_more_than_ten_thousand_rows_in_doubt_none_is_left_out(ledger):
+def test_of_over_ten_thousand_rows_in_doubt_none_is_left_out(ledger):
     columns = "source, appointment_id, format, state, attempt_number, read_before, cancel_request, changed_at"
     columns += ", read_due, read_in"
     values = "'heim', :id, 1, 'in-doubt', :attempt_number, :read, '{}', 1.0, 1e9, 60.0"
@@ -196,7 +196,7 @@ def test_in_flight_rows_are_found_and_no_others(ledger):
     assert {row.state for row in ledger.in_flight()} == {"claimed", "sending"}
 
 
-def test_an_orphaned_lock_on_one_row_keeps_no_other_from_being_found(tmp_path):
+def test_an_orphaned_lock_on_a_row_hides_no_other_row(tmp_path):
     with store_url("postgresql", tmp_path) as url:
         engine = connect(url)
         ledger = Ledger(engine, clock=Still())
@@ -222,7 +222,7 @@ def test_a_row_of_a_newer_version_is_left_untouched(ledger):
     assert Maintenance(ledger).purge(["claimed"], before=1e12) == 0
 
 
-def test_purging_deletes_old_settled_rows_with_all_that_belongs_to_them(ledger):
+def test_a_purge_deletes_old_settled_rows_completely(ledger):
     done = AuditRecord(who="x", action="cancel", outcome="cancelled")
     for name, state in (("old", "cancelled"), ("open", "in-doubt")):
         ledger.claim(("heim", name), None, {**FIRST, "state": state}, CLAIM)
@@ -355,7 +355,7 @@ def test_a_locked_store_is_unavailable_after_a_moment(tmp_path, monkeypatch):
         engine.dispose()
 
 
-def test_who_waits_for_its_turn_to_write_gives_up_after_a_moment(tmp_path, monkeypatch):
+def test_waiting_for_a_turn_to_write_ends_after_a_moment(tmp_path, monkeypatch):
     monkeypatch.setattr(engines, "LOCK_WAIT", 0.05)
     with store_url("sqlite", tmp_path) as url:
         engine = connect(url)
@@ -400,7 +400,7 @@ def test_a_transaction_of_a_maintainers_has_its_limits_too(tmp_path, monkeypatch
         engine.dispose()
 
 
-def test_a_store_without_its_tables_or_that_is_no_database_is_unavailable(tmp_path):
+def test_a_store_without_tables_or_no_database_is_unavailable(tmp_path):
     empty = connect(f"sqlite:///{tmp_path / 'empty.db'}")
     assert unavailable(Ledger(empty))
     with pytest.raises(ConfigurationError, match="facade db upgrade"):
@@ -414,7 +414,7 @@ def test_a_store_without_its_tables_or_that_is_no_database_is_unavailable(tmp_pa
         engine.dispose()
 
 
-def test_a_full_store_is_unavailable_and_what_it_holds_can_be_read(tmp_path):
+def test_a_full_store_is_unavailable_and_can_still_be_read(tmp_path):
     with store_url("sqlite", tmp_path) as url:
         engine = connect(url)
         ledger = Ledger(engine)

@@ -64,7 +64,7 @@ def test_not_applied_lets_the_next_request_try_again(facade, in_doubt, client, s
     assert simulator.log.count("cancel", "apt_1") == 2
 
 
-def test_a_verdict_of_cancelled_answers_every_request_so_from_then_on(facade, in_doubt, client, simulator):
+def test_a_resolution_as_cancelled_holds_for_later_requests(facade, in_doubt, client, simulator):
     assert (
         facade("ledger", "resolve", "heim", "apt_1", "--as", "cancelled", "--because", "told by phone").exit_code == 0
     )
@@ -115,7 +115,7 @@ def test_a_store_that_cannot_be_opened_is_one_sentence(facade, client, tmp_path)
     )
 
 
-def test_the_option_is_named_where_the_url_that_cannot_be_opened_comes_from_it(tmp_path):
+def test_a_url_that_fails_to_open_names_its_option(tmp_path):
     for name in (["ledger", "list"], ["db", "upgrade"]):
         shown = CliRunner().invoke(main, [*name, "--store", "postgresql+psycopg://127.0.0.1:1/x"])
         assert shown.exit_code == 2
@@ -123,7 +123,7 @@ def test_the_option_is_named_where_the_url_that_cannot_be_opened_comes_from_it(t
         assert "facade.store" not in shown.output
 
 
-def test_an_argument_of_a_sqlite_url_that_nobody_knows_is_one_sentence(tmp_path, recwarn):
+def test_an_unknown_argument_of_a_sqlite_url_is_one_sentence(tmp_path, recwarn):
     for url in (f"sqlite:///{tmp_path}/x.db?mode=ro", f"sqlite:///{tmp_path}/x.db?timeout=5&secret=x"):
         shown = CliRunner().invoke(main, ["db", "upgrade", "--store", url])
         assert (shown.exit_code, shown.output) == (
@@ -152,7 +152,7 @@ def test_another_ledger_is_named_as_for_serve(facade, in_doubt, tmp_path):
     assert "heim apt_1" in facade("ledger", "list", "--store", f"sqlite:///{tmp_path}/other.db").output
 
 
-def test_rekey_moves_the_records_of_a_source_to_the_canonical_form(facade, in_doubt, client, monkeypatch):
+def test_rekey_moves_a_sources_records_to_the_canonical_form(facade, in_doubt, client, monkeypatch):
     declared = discovery.load_plugin("heim")
     form = CanonicalId(version=2, form=lambda spelling: spelling.replace("apt_", "apt-"))
     system = replace(declared.declaration, canonical_id=form)
@@ -165,7 +165,7 @@ def test_rekey_moves_the_records_of_a_source_to_the_canonical_form(facade, in_do
     assert "nowhere is not configured" in facade("ledger", "rekey", "nowhere").output
 
 
-def test_a_start_with_another_form_of_ids_is_refused_with_the_next_step(facade, in_doubt, client):
+def test_a_start_with_another_id_form_names_the_next_step(facade, in_doubt, client):
     Maintenance(client.facade.ledger).remember("heim", KnownSource(1, True, None))
     for arguments in (["serve", "--port", "0"], ["reconcile"]):
         refused = facade(*arguments)

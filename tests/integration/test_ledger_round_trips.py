@@ -119,7 +119,7 @@ def test_no_setting_outlives_its_transaction(tmp_path):
         engine.dispose()
 
 
-def test_what_must_last_is_flushed_where_somebody_has_turned_that_off(tmp_path):
+def test_what_must_last_is_flushed_even_if_turned_off(tmp_path):
     with store_url("postgresql", tmp_path) as url, wire(url) as (found, through):
         engine = connect(through)
         ledger = Ledger(engine)
@@ -156,7 +156,7 @@ def test_no_more_connections_are_open_than_are_documented(tmp_path):
         ledger.engine.dispose()
 
 
-def test_connections_that_are_cut_cost_one_failure_at_most_and_no_read(tmp_path, before):
+def test_cut_connections_cost_one_failure_at_most_and_no_read(tmp_path, before):
     with store_url("postgresql", tmp_path) as url, wire(url) as (found, through):
         facade = before(through)
         assert cancel(facade) == "cancelled"
@@ -219,7 +219,7 @@ def _listens(port):
         return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_behind_a_pooler_in_transaction_mode_cancels_are_made_once_each(tmp_path, before):
+def test_behind_a_transaction_pooler_each_cancel_is_made_once(tmp_path, before):
     with pgbouncer(tmp_path) as url:
         engine = connect(url)
         migrate.upgrade(engine)

@@ -177,7 +177,7 @@ def test_check_reports_what_a_start_would_be_refused_for(in_doubt, client, tmp_p
     assert f"facade ledger rekey heim --plugin heim --config {path}" in run("check", "--config", path, code=2)
 
 
-def test_check_creates_no_ledger_and_reports_one_that_cannot_be_opened(make, tmp_path):
+def test_check_creates_no_ledger_and_reports_a_bad_one(make, tmp_path):
     make()
     path, ledger = tmp_path / "facade.toml", tmp_path / "var" / "facade.db"
     for file in ledger.parent.iterdir():
@@ -212,7 +212,7 @@ def test_a_verdict_is_answered_from_what_the_row_holds(in_doubt, client, store, 
     assert simulator.log.count("cancel", "apt_1") == 1
 
 
-def test_a_verdict_about_a_row_without_an_answer_is_a_whole_appointment(in_doubt, client, store, night):
+def test_a_resolution_without_a_response_is_an_appointment(in_doubt, client, store, night):
     """As where the owner was lost, and as an older version wrote it."""
     night()
     for cancel_request in (
@@ -264,7 +264,7 @@ def test_a_verdict_without_consequences_is_taken_back(in_doubt, client, store, v
     resolve(store, "--as", "cancelled")
 
 
-def test_a_source_that_cannot_be_read_is_not_scheduled_by_an_undo(in_doubt, client, store):
+def test_an_undo_schedules_no_read_of_an_unreadable_source(in_doubt, client, store):
     Maintenance(client.facade.ledger).remember("heim", KnownSource(0, False, None))
     resolve(store, "--as", "cancelled")
     resolve(store, "--undo")
@@ -357,7 +357,7 @@ def test_a_record_is_found_by_its_key_and_by_what_clients_see(store, spelled, ni
     assert spelled.cancel("7").json["status"] == "cancelled"
 
 
-def test_of_another_spelling_nobody_says_that_it_was_never_cancelled(store, spelled, night):
+def test_another_spelling_is_never_reported_as_not_cancelled(store, spelled, night):
     night()
     said = run("ledger", "show", "heim", "007", "--store", store, code=1)
     assert "not cancelled" not in said
@@ -373,7 +373,7 @@ def answered(client, appointment_id, answer):
     assert client.facade.ledger.change(key, {"state": "cancelled"}, values, JournalEntry(event="revised"))
 
 
-def test_a_record_is_found_by_the_id_of_its_answer_and_by_nothing_else_in_it(store, client, night):
+def test_a_record_is_found_by_its_responses_id_only(store, client, night):
     official = {"use": "official", "value": "a b"}
     answered(client, "apt_1", {"id": "_Encoded", "identifier": [{"value": "heim"}, official], "comment": "apt_9"})
     night()
@@ -383,7 +383,7 @@ def test_a_record_is_found_by_the_id_of_its_answer_and_by_nothing_else_in_it(sto
         assert "has no record" in run("ledger", "show", "heim", other, "--store", store, code=1)
 
 
-def test_where_several_records_are_seen_under_one_id_none_is_chosen(store, client, night):
+def test_of_several_records_under_one_id_none_is_chosen(store, client, night):
     for key in ("apt_1", "apt_2"):
         answered(client, key, {"identifier": [{"use": "official", "value": "X"}]})
     night()

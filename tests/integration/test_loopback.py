@@ -89,12 +89,12 @@ def refused(response, header):
 
 
 @pytest.mark.parametrize("headers", LOCAL.values(), ids=LOCAL)
-def test_a_program_on_this_machine_and_an_allowed_page_are_served(client, headers):
+def test_a_local_program_and_an_allowed_page_are_served(client, headers):
     assert client.cancel("apt_1", key=None, headers=headers).json["status"] == "cancelled"
 
 
 @pytest.mark.parametrize(("header", "headers"), FOREIGN.values(), ids=FOREIGN)
-def test_a_foreign_page_and_a_proxy_are_refused_and_no_byte_goes_to_the_source(client, simulator, header, headers):
+def test_a_foreign_page_and_a_proxy_are_refused(client, simulator, header, headers):
     refused(client.cancel("apt_1", key=None, headers=headers), header)
     refused(client.read("apt_1", key=None, headers=headers), header)
     assert simulator.log.entries() == []
@@ -172,7 +172,7 @@ def ask(sandbox, method, path, headers, body=""):
 
 
 @pytest.mark.parametrize("headers", LOCAL.values(), ids=LOCAL)
-def test_the_sandbox_serves_a_program_on_this_machine_and_an_allowed_page(sandbox, headers):
+def test_the_sandbox_serves_local_programs_and_allowed_pages(sandbox, headers):
     headers = {"Host": "127.0.0.1", **JSON, **headers}
     assert ask(sandbox, "POST", "/_control/reset", headers, "{}") == (200, {"reset": ["heim"]})
     status, native = ask(sandbox, "GET", "/heim/v1/appointments/apt_1", {**headers, "Authorization": "test_x"})
@@ -180,7 +180,7 @@ def test_the_sandbox_serves_a_program_on_this_machine_and_an_allowed_page(sandbo
 
 
 @pytest.mark.parametrize(("header", "headers"), FOREIGN.values(), ids=FOREIGN)
-def test_the_sandbox_and_its_sources_refuse_a_foreign_page_and_a_proxy(sandbox, header, headers):
+def test_the_sandbox_refuses_a_foreign_page_and_a_proxy(sandbox, header, headers):
     sandbox.reset()
     headers = {"Host": "127.0.0.1", **JSON, "Authorization": "test_x", **headers}
     for method, path, body in (
@@ -212,7 +212,7 @@ def test_the_sandbox_refuses_a_request_without_a_host(sandbox, path):
         ("/heim/appointments/apt_1/move", '{"seconds": 60}'),
     ],
 )
-def test_what_a_page_can_post_anywhere_does_not_change_the_sandbox(sandbox, kind, path, body):
+def test_a_cross_site_form_post_does_not_change_the_sandbox(sandbox, kind, path, body):
     simulator = sandbox.simulators["heim"]
     simulator.put("apt_kept", {"id": "apt_kept"})
     revision, armed = simulator.revision, len(list(simulator.faults))
@@ -260,7 +260,7 @@ def test_the_shells_commands_still_reach_the_sandbox(sandbox):
         assert result.exit_code == 0, result.output
 
 
-def test_the_sandbox_allows_what_its_option_and_the_facade_before_it_allow(tmp_path, make, monkeypatch):
+def test_the_sandbox_allows_its_option_and_the_facades_origins(tmp_path, make, monkeypatch):
     make(**{'mode = "api-key"': f'mode = "none"\nallowed_origins = ["{ALLOWED}"]'})
     seen = []
 

@@ -58,7 +58,7 @@ def kept(ledger, key):
 
 
 @pytest.mark.parametrize("at", ["DELETE FROM cancellations", "DELETE FROM journal", "DELETE FROM audit"])
-def test_a_row_that_is_claimed_during_a_purge_stays_with_all_that_is_its_own(url, ledger, at, monkeypatch):
+def test_a_row_claimed_during_a_purge_stays_complete(url, ledger, at, monkeypatch):
     add(ledger, KEY, "refused")
     seen = ledger.find(KEY)
     claimed = []
@@ -84,7 +84,7 @@ def test_a_row_that_is_claimed_during_a_purge_stays_with_all_that_is_its_own(url
         assert claimed, "PostgreSQL lets a row be claimed between finding and deleting it"
 
 
-def test_a_row_that_was_purged_and_claimed_anew_is_not_taken_for_the_old_one(ledger):
+def test_a_purged_and_reclaimed_row_is_a_new_row(ledger):
     add(ledger, KEY, "claimed")
     frozen = ledger.find(KEY)
     ledger.change(KEY, {"state": "claimed"}, {"state": "refused"}, JournalEntry(event="not-executed"))
@@ -118,7 +118,7 @@ def source(make):
     return make().facade.sources["heim"]
 
 
-def test_a_source_under_another_name_does_not_start_while_its_old_one_is_in_doubt(ledger, source):
+def test_doubt_under_the_old_name_stops_a_renamed_source(ledger, source):
     check_sources(ledger, [source])
     add(ledger, KEY, "in-doubt", read_due=1.0)
     with pytest.raises(ConfigurationError, match=r"sources\.heim: .*1 unsettled.*facade ledger rename heim NEW"):
@@ -137,7 +137,7 @@ def test_a_source_under_another_name_does_not_start_while_its_old_one_is_in_doub
     check_sources(ledger, [source])
 
 
-def test_what_is_settled_keeps_no_source_that_can_be_read_from_going(ledger, source):
+def test_settled_rows_do_not_stop_a_renamed_readable_source(ledger, source):
     add(ledger, KEY, "cancelled")
     check_sources(ledger, [replace(source, name="another")])
 
@@ -149,7 +149,7 @@ def test_of_a_source_without_reads_every_record_counts(ledger, source):
         check_sources(ledger, [source])
 
 
-def test_a_name_that_has_a_record_of_the_same_appointment_is_refused(ledger):
+def test_a_rename_onto_a_record_of_the_same_id_is_refused(ledger):
     add(ledger, KEY, "in-doubt")
     add(ledger, ("other", "apt_1"), "cancelled")
     with pytest.raises(ConfigurationError, match="other has records of 1 appointments that heim has"):
@@ -188,7 +188,7 @@ def test_nothing_is_renamed_while_a_facade_is_at_work(ledger, another):
     assert rename(ledger, "heim", "other") == 1
 
 
-def test_who_said_nothing_for_long_is_gone_by_the_stores_clock_alone(ledger, another):
+def test_a_silent_process_is_gone_by_the_stores_clock_alone(ledger, another):
     another.clock = Moved()
     Presence(another).tell()
     assert len(Presence(ledger).others()) == 1
@@ -225,13 +225,13 @@ def test_a_cancel_under_a_name_that_was_moved_ends_at_once(client):
     assert facade.ledger.find(("heim", "apt_1")) is None
 
 
-def test_no_first_claim_is_made_while_a_sources_keys_are_being_moved(ledger):
+def test_no_first_claim_is_made_while_keys_are_moved(ledger):
     Maintenance(ledger).remember("heim", KnownSource(UNFINISHED, True, None))
     first = {"state": "claimed", "cancel_request": {}, "read_before": False}
     assert ledger.claim(KEY, None, first, JournalEntry(event="claim")) is None
 
 
-def test_a_source_is_not_renamed_to_itself_or_into_one_whose_ids_have_another_form(ledger):
+def test_a_rename_needs_another_name_and_the_same_id_form(ledger):
     maintenance = Maintenance(ledger)
     maintenance.remember("old", KnownSource(2, True, None))
     maintenance.remember("new", KnownSource(1, True, None))
@@ -244,7 +244,7 @@ def test_a_source_is_not_renamed_to_itself_or_into_one_whose_ids_have_another_fo
     assert (maintenance.sources()["new"].id_form, ledger.find(("old", "apt_9")).state) == (1, "in-doubt")
 
 
-def test_a_row_of_the_list_that_somebody_holds_keeps_no_process_off_it(ledger, another):
+def test_a_locked_row_of_the_list_keeps_no_process_off_it(ledger, another):
     if ledger.engine.dialect.name == "sqlite":
         pytest.skip("SQLite locks no rows")
     Presence(another).tell()

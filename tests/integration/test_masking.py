@@ -60,7 +60,7 @@ def test_a_proposed_answer_tells_why_and_no_more(client, appointment_id):
 
 
 @pytest.mark.parametrize("explain", ["true", "false"])
-def test_nothing_of_what_a_source_contains_is_taken_for_the_facades_own(make, fhir, explain):
+def test_no_element_of_a_source_passes_for_the_facades_own(make, fhir, explain):
     more = SOURCE.format(url=fhir.url, settings=BY_TOKEN)
     clients = CLIENT.replace('"heim"', '"fhir"')
     client = make(clients=clients, facade=f'explain_proposed = {explain}\ndefault_source = "fhir"', more=more)

@@ -110,7 +110,7 @@ def test_a_proposed_answer_says_why_and_what_is_not_known(client, appointment_id
     assert absent_reasons(answer) == absent
 
 
-def test_a_refusal_says_not_cancelled_and_a_doubt_says_not_known(client):
+def test_a_refusal_says_not_cancelled_and_doubt_says_not_known(client):
     refused = client.cancel("apt_refused").json["contained"][0]["issue"][0]
     doubt = client.cancel("apt_reset-before-commit").json["contained"][0]["issue"][0]
     assert (refused["severity"], doubt["severity"]) == ("error", "warning")
@@ -161,7 +161,7 @@ def test_a_read_gives_the_native_state_as_fhir(client, simulator, appointment_id
     assert simulator.log.count("cancel") == 0
 
 
-def test_a_booked_appointment_without_usable_times_says_that_they_are_unknown(client):
+def test_a_booked_appointment_without_times_says_unknown(client):
     answer = client.read("apt_local-time").json
     assert answer["status"] == "booked"
     assert "start" not in answer
@@ -214,7 +214,7 @@ def test_malformed_elements_are_left_out_one_by_one_and_named():
     assert answer["slot"][0]["extension"][0]["valueCode"] == "unknown"
 
 
-def test_optional_elements_and_other_identifiers_of_the_source_are_passed_on():
+def test_optional_elements_and_identifiers_are_passed_on():
     native = {
         "identifier": [{"system": "urn:other", "value": "o-1"}, {"system": "urn:test:source", "value": "north"}],
         "created": "2026-11-01",
@@ -247,7 +247,7 @@ def test_optional_elements_and_other_identifiers_of_the_source_are_passed_on():
         ("urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", None),
     ],
 )
-def test_a_relative_reference_is_encoded_also_to_a_version_and_every_other_is_left_alone(reference, sent, raw):
+def test_only_a_relative_reference_is_encoded(reference, sent, raw):
     contained = [{"resourceType": "Patient", "id": "patient"}] if reference == "#patient" else []
     participant = {"actor": {"reference": reference}, "status": "accepted"}
     answer, rejected = completed({"contained": contained, "participant": [participant]})
@@ -255,7 +255,7 @@ def test_a_relative_reference_is_encoded_also_to_a_version_and_every_other_is_le
     assert (actor["reference"], actor.get("identifier", {}).get("value"), rejected) == (sent, raw, [])
 
 
-def test_security_labels_and_tags_are_passed_on_and_what_is_true_of_the_native_version_only_is_not():
+def test_labels_and_tags_are_passed_on_and_native_meta_is_not():
     label = {"system": "urn:labels", "code": "R"}
     meta = {
         "versionId": "7",
@@ -274,7 +274,7 @@ def test_security_labels_and_tags_are_passed_on_and_what_is_true_of_the_native_v
     assert completed({"meta": 7})[1] == ["meta"]
 
 
-def test_a_narrative_and_a_statuss_extension_go_with_the_status_they_were_written_for():
+def test_a_narrative_goes_with_the_status_it_is_about():
     narrative = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">Booked</div>'}
     about = {"text": narrative, "_status": {"id": "s"}}
     kept, _ = completed({**BOOKED, "status": "booked", **about}, "booked")
@@ -285,7 +285,7 @@ def test_a_narrative_and_a_statuss_extension_go_with_the_status_they_were_writte
         assert rejected == []
 
 
-def test_the_nulls_that_hold_places_in_a_repeating_primitive_stay():
+def test_the_nulls_in_a_repeating_primitive_stay():
     masked = {"extension": [{"url": data_absent.EXTENSION, "valueCode": "masked"}]}
     name = {"given": ["First", None, "Third"], "_given": [None, masked, None], "suffix": ["x", None]}
     patient = {"resourceType": "Patient", "id": "p", "name": [name]}
@@ -294,7 +294,7 @@ def test_the_nulls_that_hold_places_in_a_repeating_primitive_stay():
     assert answer["contained"][0]["name"] == [{**name, "suffix": ["x"]}]
 
 
-def test_a_sparse_answer_loses_nothing_that_was_read_but_a_narrative_of_the_status_before():
+def test_a_sparse_response_keeps_what_was_read_before():
     before = {
         "status": "booked",
         "text": {"div": "booked"},
@@ -310,7 +310,7 @@ def test_a_sparse_answer_loses_nothing_that_was_read_but_a_narrative_of_the_stat
     assert overlay(None, {"status": "booked"}) == {"status": "booked"}
 
 
-def test_an_element_the_source_has_no_such_thing_for_is_unsupported():
+def test_an_element_that_the_source_lacks_is_unsupported():
     identity = Identity(
         source="n", source_system="urn:s", native_system=lambda kind: f"urn:n:{kind}", lacks=frozenset({"slot"})
     )
@@ -319,7 +319,7 @@ def test_an_element_the_source_has_no_such_thing_for_is_unsupported():
     assert answer["appointmentType"]["coding"][0]["code"] == "temp-unknown"
 
 
-def test_a_reference_whose_id_has_no_fhir_form_keeps_its_logical_identifier():
+def test_a_reference_without_a_fhir_id_keeps_its_identifier():
     raw = "_" * 40
     answer, _ = completed({"slot": [{"reference": f"Slot/{raw}"}]})
     assert answer["slot"] == [{"type": "Slot", "identifier": {"system": "urn:test:north:Slot", "value": raw}}]
@@ -344,7 +344,7 @@ def coded(reason):
     return [(coding["system"].rpartition("/")[2], coding["code"], coding.get("display")) for coding in reason["coding"]]
 
 
-def test_the_callers_hl7_code_stands_with_our_display_and_the_native_code_beside_it(client):
+def test_the_clients_code_stands_beside_the_native_code(client):
     body = {
         "resourceType": "Appointment",
         "status": "cancelled",
@@ -418,7 +418,7 @@ def test_a_read_tells_the_sources_reason_once_it_is_another(client, simulator):
     assert [code for _, code, _ in coded(reason)] == ["oth-err", "operator_error"]
 
 
-def test_cancelled_by_another_carries_the_sources_reason_and_note(client, simulator):
+def test_a_foreign_cancel_carries_the_sources_reason_and_note(client, simulator):
     reason = client.cancel("apt_cancelled", SEED.replace("1839594", "apt_cancelled")).json["cancelationReason"]
     assert [code for _, code, _ in coded(reason)] == ["pat", "patient_unwell"]
     assert reason["text"] == simulator.get("apt_cancelled")["cancellation"]["note"]
@@ -493,7 +493,7 @@ def test_the_single_source_routes_need_one_source_or_a_default(make):
     assert default.request("GET", "/Appointment/apt_2").json["identifier"][0]["value"] == "heim"
 
 
-def test_of_an_appointment_too_large_to_check_in_time_the_largest_elements_are_left_out(client):
+def test_a_huge_appointment_loses_its_largest_elements(client):
     many = [{"url": f"urn:x:{n}", "valueString": "x" * 20} for n in range(10_000)]
     told = {"id": "a", "status": "cancelled", "extension": many, "comment": "said"}
     kept = checked(told, "a")

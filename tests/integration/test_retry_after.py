@@ -66,7 +66,7 @@ def test_a_simulator_says_how_long_and_the_client_is_told(client, fhir_facade):
         assert (asked.status_code, asked.headers["Retry-After"]) == (503, str(RETRY_AFTER))
 
 
-def test_a_simulators_own_headers_are_sent_and_take_the_place_of_retry_after():
+def test_a_simulators_own_headers_replace_retry_after():
     class Cliniko(HeimSimulator):
         def refusal(self, answer):
             status, body = super().refusal(answer)
@@ -84,7 +84,7 @@ def test_a_simulators_own_headers_are_sent_and_take_the_place_of_retry_after():
                 assert (answer.headers.get("X-RateLimit-Reset"), answer.headers.get("Retry-After")) == headers
 
 
-def test_after_a_throttled_cancel_the_source_is_left_alone_as_long_as_it_asked(client, simulator):
+def test_a_throttled_cancel_delays_the_next_read_as_asked(client, simulator):
     """Heim does not say whether it throttles before it executes, so there is doubt, and the read is put off."""
     assert client.cancel("apt_throttled-retry-after").json["status"] == "proposed"
     row = client.facade.ledger.find(("heim", "apt_throttled-retry-after"))
@@ -92,7 +92,7 @@ def test_after_a_throttled_cancel_the_source_is_left_alone_as_long_as_it_asked(c
     assert len(reads) == 1, row
 
 
-def test_after_doubt_the_source_is_left_alone_as_long_as_it_asked(fhir_facade, fhir, monkeypatch):
+def test_after_doubt_the_next_read_waits_as_long_as_asked(fhir_facade, fhir, monkeypatch):
     def reads():
         return fhir.methods().count("GET")
 
@@ -121,7 +121,7 @@ def test_after_doubt_the_source_is_left_alone_as_long_as_it_asked(fhir_facade, f
     assert reads() > 2
 
 
-def test_no_source_puts_a_read_off_for_longer_than_the_schedules_longest_step():
+def test_retry_after_delays_by_the_longest_step_at_most():
     assert Timers().read_after(0, MAX_RETRY_AFTER) <= 1.1 * HOUR
     assert Timers().read_after(0, None) <= 1.1
 
@@ -129,8 +129,6 @@ def test_no_source_puts_a_read_off_for_longer_than_the_schedules_longest_step():
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("step", range(9))
 @pytest.mark.parametrize("retry_after", [0.0, 0.5, 1.0, 20.0, 599.0, HOUR - 1, HOUR, HOUR + 1, MAX_RETRY_AFTER])
-def test_no_read_comes_before_the_time_that_the_source_asked_for_up_to_the_longest_step(
-    monkeypatch, jitter, step, retry_after
-):
+def test_no_read_comes_before_retry_after_allows(monkeypatch, jitter, step, retry_after):
     monkeypatch.setattr("random.uniform", lambda low, high: low + jitter * (high - low))
     assert min(retry_after, HOUR) <= Timers().read_after(step, retry_after) <= 1.1 * HOUR

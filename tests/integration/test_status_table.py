@@ -60,7 +60,7 @@ def test_the_scheme_is_case_insensitive_as_http_has_it(client):
 # Question 2
 
 
-def test_an_unknown_source_and_one_out_of_reach_are_404_in_the_same_bytes(two):
+def test_an_unknown_and_a_forbidden_source_are_the_same_404(two):
     unknown = two.cancel("apt_1", source="nowhere", key=OTHER_KEY)
     out_of_reach = two.cancel("apt_1", source="heim", key=OTHER_KEY)
     assert unknown.status_code == out_of_reach.status_code == 404
@@ -68,7 +68,7 @@ def test_an_unknown_source_and_one_out_of_reach_are_404_in_the_same_bytes(two):
     assert outcome(unknown) == "not-found"
 
 
-def test_a_method_that_is_not_served_tells_nothing_about_a_source_out_of_reach(two):
+def test_a_405_reveals_nothing_about_a_forbidden_source(two):
     assert two.request("PUT", "/Appointment/heim/apt_1", key=OTHER_KEY).status_code == 404
     assert two.request("PUT", "/Appointment/north/apt_1", key=OTHER_KEY).status_code == 405
 
@@ -144,7 +144,7 @@ def test_json_types_are_read(client, content_type):
         ("", "application/json;q=0"),
     ],
 )
-def test_a_format_that_is_not_written_is_406_before_anything_happens(client, simulator, query, accept):
+def test_an_unsupported_format_is_406_before_anything_happens(client, simulator, query, accept):
     response = client.cancel(f"apt_1{query}", headers={"Accept": accept} if accept else {})
     assert response.status_code == 406
     outcome(response)
@@ -213,7 +213,7 @@ def test_a_long_name_is_cut_where_a_422_names_it(client):
     assert len(text) < 200
 
 
-def test_a_hundred_members_are_not_too_many_and_two_thousand_and_one_values_are(client):
+def test_a_body_may_have_two_thousand_values_and_no_more(client):
     body = {"resourceType": "Appointment", "status": "cancelled"}
     assert client.cancel("apt_1", {**body, "extension": [{"url": "urn:x"}] * 100}).json["status"] == "cancelled"
     wide = {**body, **{f"x-{n}": [1] * 99 for n in range(19)}}  # 2 and 19 arrays of 99: 1902 values
@@ -267,7 +267,7 @@ def test_a_stale_if_match_is_412_and_sends_nothing(client, simulator):
 
 
 @pytest.mark.parametrize("header", ["*", 'W/"0"', '"0"', 'W/"9", W/"0"'])
-def test_an_if_match_that_names_the_current_version_or_any_cancels(client, header):
+def test_an_if_match_with_the_current_version_or_any_cancels(client, header):
     assert client.cancel("apt_1", headers={"If-Match": header}).json["status"] == "cancelled"
 
 
@@ -286,7 +286,7 @@ def test_an_id_of_another_pattern_is_404_and_row_4_comes_first(client, simulator
     assert simulator.log.entries() == []
 
 
-def test_an_appointment_the_source_definitely_does_not_know_is_404(client, simulator):
+def test_an_appointment_unknown_to_the_source_is_404(client, simulator):
     for response in (client.cancel("apt_nobody"), client.read("apt_nobody")):
         assert response.status_code == 404
         assert outcome(response) == "not-found"
@@ -320,7 +320,7 @@ def test_what_the_source_does_not_prove_is_200_proposed(client, simulator):
 
 
 @pytest.mark.parametrize("status", ["proposed", "booked", "noshow", "entered-in-error", "waitlist"])
-def test_another_r4_status_is_200_proposed_not_supported_and_nothing_is_sent(client, simulator, status):
+def test_another_r4_status_is_proposed_not_supported(client, simulator, status):
     response = client.cancel("apt_1", {"resourceType": "Appointment", "status": status})
     assert response.status_code == 200
     assert response.json["status"] == "proposed"
@@ -336,14 +336,14 @@ def test_another_r4_status_is_200_proposed_not_supported_and_nothing_is_sent(cli
         {"implicitRules": "urn:rules"},
     ],
 )
-def test_a_modifier_that_is_not_understood_is_proposed_not_supported(client, simulator, extra):
+def test_an_unknown_modifier_is_proposed_not_supported(client, simulator, extra):
     response = client.cancel("apt_1", {"resourceType": "Appointment", "status": "cancelled", **extra})
     assert response.json["status"] == "proposed"
     assert response.json["contained"][0]["issue"][0]["code"] == "not-supported"
     assert simulator.log.entries() == []
 
 
-def test_the_sources_refusal_of_our_credentials_is_never_our_401(client):
+def test_a_sources_401_is_never_our_401(client):
     response = client.cancel("apt_read-unauthorized")
     assert response.status_code == 200
     assert response.json["contained"][0]["issue"][0]["code"] == "security"

@@ -63,7 +63,7 @@ def row(client):
     return client.facade.ledger.find(("heim", "apt_1"))
 
 
-def test_its_doubt_goes_to_an_operator_at_once_and_is_never_read(before):
+def test_its_doubt_is_escalated_at_once_and_never_read(before):
     client = before(adapter := Blind(OutcomeUnknown(Cause.TIMEOUT)))
     assert client.cancel("apt_1").json["status"] == "proposed"
     assert (row(client).state, row(client).read_due) == ("operator", None)
@@ -116,7 +116,7 @@ def test_a_read_of_what_is_recorded_is_200_with_its_state(before):
     assert client.cancel("apt_2").data == done.data
 
 
-def test_a_read_where_nothing_is_recorded_is_501_without_a_time_to_come_back(before):
+def test_a_read_without_a_record_is_501_without_retry_after(before):
     response = before(Blind()).read("apt_1")
     assert response.status_code == 501
     assert response.json["issue"][0]["code"] == "not-supported"
@@ -124,7 +124,7 @@ def test_a_read_where_nothing_is_recorded_is_501_without_a_time_to_come_back(bef
     assert "operators" in response.json["issue"][0]["details"]["text"]
 
 
-def test_an_adapter_that_says_unavailable_after_its_permit_leaves_doubt(before):
+def test_unavailable_after_the_permit_leaves_doubt(before):
     client = before(adapter := Blind(Unavailable("CANARY")))
     with capture_logs() as lines:
         response = client.cancel("apt_1")
@@ -144,7 +144,7 @@ def test_an_adapter_that_says_unavailable_after_its_permit_leaves_doubt(before):
         ("not-applied", "the reconciler"),
     ],
 )
-def test_a_row_scheduled_before_its_source_was_known_to_be_unreadable_leaves_the_schedule(before, state, by):
+def test_a_row_of_an_unreadable_source_leaves_the_schedule(before, state, by):
     client = before(adapter := Blind(OutcomeUnknown(Cause.TIMEOUT)))
     client.cancel("apt_1")
     seen = row(client)

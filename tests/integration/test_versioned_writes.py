@@ -70,7 +70,7 @@ def events(client):
     return [line["event"] for line in client.facade.ledger.timeline(("heim", "apt_1"))]
 
 
-def test_a_refused_stale_version_is_read_again_and_written_once_more(before):
+def test_a_stale_version_is_read_and_written_once_more(before):
     adapter = Versioned("arrived")
     client = before(adapter)
     answer = client.cancel("apt_1")
@@ -80,7 +80,7 @@ def test_a_refused_stale_version_is_read_again_and_written_once_more(before):
     assert client.facade.ledger.find(("heim", "apt_1")).attempt_number == 1
 
 
-def test_whoever_waits_gets_the_first_ones_answer_and_writes_nothing(before):
+def test_a_waiting_client_gets_the_owners_response(before):
     class Gated(Versioned):
         def cancel(self, request, current, permit):
             if not self.writes:
@@ -99,7 +99,7 @@ def test_whoever_waits_gets_the_first_ones_answer_and_writes_nothing(before):
     assert events(client).count("claim") == 1
 
 
-def test_what_was_cancelled_meanwhile_is_a_success_without_a_second_write(before):
+def test_a_foreign_cancel_meanwhile_needs_no_second_write(before):
     adapter = Versioned("cancelled")
     answer = before(adapter).cancel("apt_1")
     assert answer.json["status"] == "cancelled"
@@ -148,7 +148,7 @@ def test_too_little_time_for_a_second_write_means_none(before):
     assert adapter.writes == ["1"]
 
 
-def test_a_ledger_that_fails_in_between_leaves_the_refusal_and_no_second_write(before, monkeypatch):
+def test_a_ledger_that_fails_in_between_stops_the_second_write(before, monkeypatch):
     adapter = Versioned("arrived")
     client = before(adapter)
 

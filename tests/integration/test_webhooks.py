@@ -50,7 +50,7 @@ def reconcile(client):
         del ledger.clock.now
 
 
-def test_an_operations_edit_becomes_a_new_version_of_the_recorded_answer(client, simulator):
+def test_an_edit_in_the_source_is_a_new_recorded_version(client, simulator):
     first = client.cancel("apt_1", SEED.replace("1839594", "apt_1"))
     simulator.patch("apt_1", {"cancellation": {"reasonCode": "platform_service_issue", "causingEntity": "platform"}})
     assert client.cancel("apt_1").data == first.data
@@ -66,7 +66,7 @@ def test_an_operations_edit_becomes_a_new_version_of_the_recorded_answer(client,
     assert kept == [e for e in first.json["extension"] if e["url"].endswith("chargeability")]
 
 
-def test_an_edit_of_the_causing_entity_alone_is_a_new_version_too(client, simulator):
+def test_an_edit_of_the_causing_entity_is_a_new_version_too(client, simulator):
     client.cancel("apt_1")
     simulator.patch("apt_1", {"cancellation": {"causingEntity": "patient"}})
     send(client, about("apt_1"), signed(about("apt_1")))
@@ -135,7 +135,7 @@ def test_what_is_not_signed_now_and_by_the_source_is_401(client, simulator, head
     assert client.facade.ledger.find(("heim", "apt_1")).read_due is None
 
 
-def test_an_unknown_source_and_one_without_a_secret_are_told_the_same(client, make):
+def test_an_unknown_source_looks_like_one_without_a_secret(client, make):
     body = about("apt_1")
     unknown = send(client, body, signed(body), source="nowhere")
     without = send(make(), body, signed(body))

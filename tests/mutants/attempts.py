@@ -83,7 +83,7 @@ ATTEMPTS = [
             "what an adapter calls unavailable after its permit is not doubt",
             "if permit.granted:  #",
             "if False:  #",
-            "tests/integration/test_unreadable_sources.py::test_an_adapter_that_says_unavailable_after_its_permit_leaves_doubt",
+            "tests/integration/test_unreadable_sources.py::test_unavailable_after_the_permit_leaves_doubt",
         ),
         (
             "a refusal before the permit is looked behind",
@@ -132,7 +132,7 @@ ATTEMPTS = [
             "a source that asks to be left alone is read",
             "if doubt.retry_after is None:",
             "if True:",
-            "tests/integration/test_retry_after.py::test_after_doubt_the_source_is_left_alone_as_long_as_it_asked",
+            "tests/integration/test_retry_after.py::test_after_doubt_the_next_read_waits_as_long_as_asked",
         ),
         ("no one reads after doubt", "            current = self._probe(current)\n", "            pass\n", ATTEMPT),
         (
@@ -145,7 +145,7 @@ ATTEMPTS = [
             "cancelled is said though it could not be recorded",
             "return unrecorded() if unrecorded is not None else given",
             "return given",
-            f"{AT_MOST_ONCE}::test_a_store_that_goes_after_the_write_makes_nobody_say_cancelled",
+            f"{AT_MOST_ONCE}::test_a_store_that_fails_after_the_write_means_proposed",
         ),
         (
             "whoever was outrun says what it meant to",
@@ -178,7 +178,7 @@ ATTEMPTS = [
             "a state that is not claimable is claimed",
             "        if row.state not in CLAIMABLE:\n            return False\n",
             "",
-            f"{AT_MOST_ONCE}::test_while_in_doubt_nobody_sends_again_and_a_read_settles_it",
+            f"{AT_MOST_ONCE}::test_while_in_doubt_no_one_resends_and_a_read_settles_it",
         ),
         (
             "whoever waited for a refusal begins an attempt",
@@ -190,13 +190,13 @@ ATTEMPTS = [
             "a write is in doubt for whoever waits",
             "if row.state == State.SENDING and self._repository.silence_is_doubt(row):",
             "if row.state == State.SENDING:",
-            "tests/unit/test_attempt.py::test_whoever_waits_is_answered_in_time_and_leaves_the_owners_row_alone",
+            "tests/unit/test_attempt.py::test_a_waiting_client_leaves_the_owners_row_alone",
         ),
         (
             "a read says cancelled and records nothing",
             "if recorded is None and native.is_cancelled(found):",
             "if False:",
-            f"{AT_MOST_ONCE}::test_cancelled_told_to_a_reader_is_told_to_whoever_asks_later_even_when_the_source_is_down",
+            f"{AT_MOST_ONCE}::test_a_cancel_shown_to_a_reader_is_shown_to_later_readers",
         ),
         (
             "two spellings are two appointments",

@@ -6,12 +6,12 @@ from tests.mutants.mutant import of
 
 LEDGER = "tests/integration/test_ledger.py"
 FLUSHED = f"{LEDGER}::test_sqlite_runs_in_wal_mode_and_flushes_what_must_last"
-CHANGE = f"{LEDGER}::test_a_change_needs_the_row_to_be_as_expected_and_is_journalled_and_audited_with_it"
+CHANGE = f"{LEDGER}::test_a_change_needs_the_expected_row_and_is_journalled"
 NEWER = f"{LEDGER}::test_a_row_of_a_newer_version_is_left_untouched"
 NUMBER = f"{LEDGER}::test_an_attempt_number_is_never_given_twice"
 LIMITS = f"{LEDGER}::test_postgresql_waits_for_no_lock_and_no_statement_for_long"
 MESSAGES = "tests/integration/test_ledger_round_trips.py"
-ON_POSTGRESQL = f"{MESSAGES}::test_what_must_last_is_flushed_where_somebody_has_turned_that_off"
+ON_POSTGRESQL = f"{MESSAGES}::test_what_must_last_is_flushed_even_if_turned_off"
 
 LEDGER_MUTANTS = [
     *of(
@@ -33,13 +33,13 @@ LEDGER_MUTANTS = [
             "a source that was renamed is claimed",
             "(renamed_to IS NOT NULL OR ",
             "(FALSE OR ",
-            f"{LEDGER}::test_no_claim_is_made_under_the_name_of_a_source_that_was_renamed",
+            f"{LEDGER}::test_a_renamed_sources_old_name_takes_no_claim",
         ),
         (
             "a claim is made while the keys are being moved",
             " OR id_form = {UNFINISHED})",
             ")",
-            "tests/integration/test_maintenance.py::test_no_first_claim_is_made_while_a_sources_keys_are_being_moved",
+            "tests/integration/test_maintenance.py::test_no_first_claim_is_made_while_keys_are_moved",
         ),
         (
             "a read that is not due is due",
@@ -51,7 +51,7 @@ LEDGER_MUTANTS = [
             "a locked row keeps all others waiting",
             'SKIP_LOCKED = "FOR UPDATE SKIP LOCKED"',
             'SKIP_LOCKED = "FOR UPDATE"',
-            f"{LEDGER}::test_an_orphaned_lock_on_one_row_keeps_no_other_from_being_found",
+            f"{LEDGER}::test_an_orphaned_lock_on_a_row_hides_no_other_row",
         ),
         (
             "what is in doubt is in flight",
@@ -119,13 +119,13 @@ LEDGER_MUTANTS = [
             "SQLite: who breaks off has written",
             '                if connection.in_transaction:\n                    connection.execute("ROLLBACK")',
             '                if connection.in_transaction:\n                    connection.execute("COMMIT")',
-            f"{LEDGER}::test_a_transaction_that_breaks_off_leaves_neither_the_change_nor_the_journal",
+            f"{LEDGER}::test_a_broken_transaction_leaves_no_change_and_no_journal",
         ),
         (
             "SQLite: who waits for its turn waits for ever",
             "self._turn.acquire(timeout=engines.LOCK_WAIT)",
             "self._turn.acquire()",
-            f"{LEDGER}::test_who_waits_for_its_turn_to_write_gives_up_after_a_moment",
+            f"{LEDGER}::test_waiting_for_a_turn_to_write_ends_after_a_moment",
         ),
         (
             "PostgreSQL: a claim is not flushed",
@@ -167,7 +167,7 @@ LEDGER_MUTANTS = [
             "PostgreSQL: a read fails where a connection was cut",
             "            # The connection may have been cut while it was idle; a read may be made twice.\n            return self._run(statement, values, flushed=None)",
             "            raise",
-            f"{MESSAGES}::test_connections_that_are_cut_cost_one_failure_at_most_and_no_read",
+            f"{MESSAGES}::test_cut_connections_cost_one_failure_at_most_and_no_read",
         ),
         (
             "PostgreSQL: a change that was lost is journalled",
@@ -179,7 +179,7 @@ LEDGER_MUTANTS = [
             "the store's own errors are let through",
             "except (SQLAlchemyError, self._error, OSError, json.JSONDecodeError) as error:",
             "except OSError as error:",
-            f"{LEDGER}::test_a_store_without_its_tables_or_that_is_no_database_is_unavailable",
+            f"{LEDGER}::test_a_store_without_tables_or_no_database_is_unavailable",
         ),
     ),
     *of(

@@ -6,11 +6,11 @@ LEDGER = "tests/integration/test_ledger.py"
 NEWER = f"{LEDGER}::test_a_row_of_a_newer_version_is_left_untouched"
 MAINTENANCE = "tests/integration/test_maintenance.py"
 BATCHES = f"{MAINTENANCE}::test_many_batches_are_purged_and_what_is_unsettled_stays"
-DURING = f"{MAINTENANCE}::test_a_row_that_is_claimed_during_a_purge_stays_with_all_that_is_its_own"
-PURGED = f"{LEDGER}::test_purging_deletes_old_settled_rows_with_all_that_belongs_to_them"
-PRESENT = f"{MAINTENANCE}::test_who_said_nothing_for_long_is_gone_by_the_stores_clock_alone"
+DURING = f"{MAINTENANCE}::test_a_row_claimed_during_a_purge_stays_complete"
+PURGED = f"{LEDGER}::test_a_purge_deletes_old_settled_rows_completely"
+PRESENT = f"{MAINTENANCE}::test_a_silent_process_is_gone_by_the_stores_clock_alone"
 AT_WORK = f"{MAINTENANCE}::test_nothing_is_renamed_while_a_facade_is_at_work"
-KNOWN = f"{MAINTENANCE}::test_a_source_under_another_name_does_not_start_while_its_old_one_is_in_doubt"
+KNOWN = f"{MAINTENANCE}::test_doubt_under_the_old_name_stops_a_renamed_source"
 CANONICAL = "tests/integration/test_canonical_ids.py"
 
 MAINTENANCE_MUTANTS = [
@@ -92,7 +92,7 @@ MAINTENANCE_MUTANTS = [
             "a store of another version is used",
             "if found != _scripts().get_current_head():",
             "if False:",
-            f"{LEDGER}::test_a_store_without_its_tables_or_that_is_no_database_is_unavailable",
+            f"{LEDGER}::test_a_store_without_tables_or_no_database_is_unavailable",
         ),
         (
             "a store of a newer version is used",
@@ -125,7 +125,7 @@ MAINTENANCE_MUTANTS = [
             "what is settled keeps a source from going",
             "matter = rows[name] if blind else unsettled.get(name, 0)",
             "matter = rows[name]",
-            f"{MAINTENANCE}::test_what_is_settled_keeps_no_source_that_can_be_read_from_going",
+            f"{MAINTENANCE}::test_settled_rows_do_not_stop_a_renamed_readable_source",
         ),
         (
             "a source that was renamed starts",
@@ -137,19 +137,19 @@ MAINTENANCE_MUTANTS = [
             "another form of the ids is taken",
             "remembered.id_form != declared.id_form and _has_keys",
             "False and _has_keys",
-            f"{CANONICAL}::test_a_start_with_another_form_is_refused_until_the_rows_are_rekeyed",
+            f"{CANONICAL}::test_another_canonical_form_needs_a_rekey_before_start",
         ),
         (
             "ids that are being moved are taken",
             "return bool(rows) or remembered.id_form == UNFINISHED",
             "return bool(rows) and remembered.id_form != UNFINISHED",
-            f"{CANONICAL}::test_one_that_was_broken_off_keeps_every_start_refused_and_can_go_on",
+            f"{CANONICAL}::test_an_interrupted_rekey_blocks_starts_and_can_resume",
         ),
         (
             "a name with records of the same appointment is taken",
             "    if taken:\n",
             "    if False:\n",
-            f"{MAINTENANCE}::test_a_name_that_has_a_record_of_the_same_appointment_is_refused",
+            f"{MAINTENANCE}::test_a_rename_onto_a_record_of_the_same_id_is_refused",
         ),
         (
             "a source is renamed while a facade is at work",
@@ -173,7 +173,7 @@ MAINTENANCE_MUTANTS = [
             "of two rows the one that knows less is kept",
             "sorted((row, other), key=_knowledge, reverse=True)",
             "sorted((row, other), key=_knowledge)",
-            f"{CANONICAL}::test_of_two_rows_the_one_that_knows_most_is_kept_with_both_histories",
+            f"{CANONICAL}::test_of_two_rows_the_fuller_is_kept_with_both_histories",
         ),
     ),
 ]

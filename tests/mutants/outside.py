@@ -5,12 +5,12 @@
 from tests.mutants.mutant import of
 
 HTTP = "tests/integration/test_http_client.py"
-PERMIT = f"{HTTP}::test_the_permit_is_taken_once_when_the_connection_stands_and_before_the_first_byte"
+PERMIT = f"{HTTP}::test_the_permit_is_taken_once_before_the_first_byte"
 REFUSED = f"{HTTP}::test_a_refused_connection_is_not_done"
 SHAPE = f"{HTTP}::test_any_other_status_in_a_strangers_shape_is_unknown"
-OWN = f"{HTTP}::test_the_sources_own_shape_proves_a_refusal_for_five_statuses_only"
-AFTER = f"{HTTP}::test_after_the_request_has_left_no_fault_proves_anything_and_a_write_is_never_repeated"
-SEGMENT = f"{HTTP}::test_an_id_that_cannot_be_one_segment_of_a_path_sends_no_byte"
+OWN = f"{HTTP}::test_the_error_shape_proves_a_refusal_for_five_statuses"
+AFTER = f"{HTTP}::test_after_sending_no_fault_is_proof_and_no_write_repeats"
+SEGMENT = f"{HTTP}::test_an_id_that_is_no_path_segment_sends_no_byte"
 JSON = "tests/unit/test_strict_json.py"
 
 OUTSIDE = [
@@ -32,31 +32,31 @@ OUTSIDE = [
             "the first byte leaves before the permit",
             "                    wire.before_first_byte(self.sock)\n                    self.begun = True\n                super().send(data)",
             "                    super().send(data)\n                    wire.before_first_byte(self.sock)\n                    self.begun = True\n                    return\n                super().send(data)",
-            f"{HTTP}::test_what_the_permit_raises_reaches_the_caller_and_no_byte_reaches_the_source",
+            f"{HTTP}::test_an_error_of_the_permit_is_raised_and_nothing_is_sent",
         ),
         (
             "what a permit raises is taken for the network's",
             "                raise _NotPermitted(error) from error\n",
             "                raise\n",
-            f"{HTTP}::test_a_permit_that_fails_like_a_network_is_not_taken_for_the_network",
+            f"{HTTP}::test_a_permit_that_fails_like_a_network_is_told_apart",
         ),
         (
             "a write is sent after the deadline",
             "        self._go_on(sock, sending=True)\n",
             "        self._sending = True\n",
-            f"{HTTP}::test_a_thread_that_wakes_before_its_waiter_sees_by_the_clock_that_the_time_is_over",
+            f"{HTTP}::test_a_thread_that_wakes_early_sees_that_time_is_over",
         ),
         (
             "a process that was frozen does not look at its clock",
             "if self._abandoned or not remaining():",
             "if self._abandoned:",
-            f"{HTTP}::test_a_thread_that_wakes_before_its_waiter_sees_by_the_clock_that_the_time_is_over",
+            f"{HTTP}::test_a_thread_that_wakes_early_sees_that_time_is_over",
         ),
         (
             "what is abandoned is sent",
             "            self._abandoned = True\n",
             "            self._abandoned = False\n",
-            f"{HTTP}::test_without_a_deadline_of_the_callers_the_default_ends_it_and_sends_nothing_later",
+            f"{HTTP}::test_the_default_deadline_ends_a_call_for_good",
         ),
         (
             "what is abandoned goes on reading",
@@ -110,7 +110,7 @@ OUTSIDE = [
             "a read is repeated after any fault",
             "if error.cause not in {Cause.CONNECTION_LOST, Cause.UNREACHABLE} or not remaining():",
             "if not remaining():",
-            f"{HTTP}::test_a_read_is_repeated_once_and_only_after_a_lost_connection",
+            f"{HTTP}::test_a_read_is_retried_once_after_a_lost_connection",
         ),
         (
             "netrc is read",
@@ -134,7 +134,7 @@ OUTSIDE = [
             "calls to a source are not bounded",
             "if not self._slots.acquire(blocking=False):",
             "if self._slots.acquire(blocking=False) is None:",
-            f"{HTTP}::test_one_call_more_than_allowed_is_refused_at_once_and_the_slots_are_freed",
+            f"{HTTP}::test_one_call_too_many_is_refused_and_slots_are_freed",
         ),
         (
             "a slot is lost where no thread can be started",

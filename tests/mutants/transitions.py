@@ -168,13 +168,13 @@ TRANSITIONS = [
             "a hint to what is in flight schedules a read",
             "if seen.state in {State.CLAIMED, State.SENDING} or (",
             "if (",
-            f"{RECORDS}::test_a_hint_schedules_nothing_while_an_owner_is_at_work_or_a_read_is_due",
+            f"{RECORDS}::test_a_hint_schedules_nothing_while_a_read_is_due",
         ),
         (
             "every hint is a read",
             "seen.read_due is not None and seen.read_due <= due",
             "False",
-            f"{RECORDS}::test_a_hint_schedules_nothing_while_an_owner_is_at_work_or_a_read_is_due",
+            f"{RECORDS}::test_a_hint_schedules_nothing_while_a_read_is_due",
         ),
         (
             "doubt about a source without reads is no one's",
@@ -186,13 +186,13 @@ TRANSITIONS = [
             "a row whose read ends the process does not back off",
             "step = seen.read_step + 1",
             "step = seen.read_step",
-            f"{RECORDS}::test_a_read_that_is_taken_puts_the_next_one_off_further_each_time",
+            f"{RECORDS}::test_each_read_that_is_taken_delays_the_next_one_further",
         ),
         (
             "a taken read is not held",
             "max(self._timers.hold, self._timers.read_after(step))",
             "self._timers.read_after(step)",
-            f"{RECORDS}::test_a_read_that_is_taken_puts_the_next_one_off_further_each_time",
+            f"{RECORDS}::test_each_read_that_is_taken_delays_the_next_one_further",
         ),
         (
             "a lease is as long as a silence",

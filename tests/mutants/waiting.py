@@ -62,13 +62,13 @@ WAITING = [
             "a source puts its reads off for ever",
             "min(retry_after or 0.0, self.reads[-1])",
             "retry_after or 0.0",
-            "tests/integration/test_retry_after.py::test_no_source_puts_a_read_off_for_longer_than_the_schedules_longest_step",
+            "tests/integration/test_retry_after.py::test_retry_after_delays_by_the_longest_step_at_most",
         ),
         (
             "a source that asks for time gets none",
             "least * _jitter(1.0)",
             "0.0",
-            "tests/integration/test_retry_after.py::test_no_read_comes_before_the_time_that_the_source_asked_for_up_to_the_longest_step",
+            "tests/integration/test_retry_after.py::test_no_read_comes_before_retry_after_allows",
         ),
     ),
 ]

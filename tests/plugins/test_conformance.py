@@ -108,14 +108,14 @@ def test_the_tests_run_in_the_pages_order(request):
     assert themes == [theme for theme in THEMES if theme in themes]
 
 
-def test_every_test_of_the_kit_says_in_one_sentence_what_the_author_must_do():
+def test_every_kit_test_says_what_the_author_must_do():
     tests = {name: test for theme in THEMES for name, test in kit_tests(theme).items()}
     assert len(tests) > 60
     for name, test in tests.items():
         assert re.fullmatch(r"[A-Z][^\n]+\.", test.__doc__ or ""), name
 
 
-def test_the_page_shows_the_file_that_the_kit_shows_and_names_what_may_be_overridden():
+def test_the_page_shows_the_kits_file_and_its_overrides():
     (shown,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     tree = ast.parse(shown)
     given = {node.targets[0].id for node in ast.walk(tree) if isinstance(node, ast.Assign)}
@@ -140,7 +140,7 @@ def test_the_page_shows_the_file_that_the_kit_shows_and_names_what_may_be_overri
 
 
 @pytest.mark.parametrize(("can", "word"), [(Support.NONE, "cannot: "), (Support.NOT_IMPLEMENTED, "not yet: ")])
-def test_what_a_source_cannot_is_told_apart_from_what_its_plugin_does_not_yet(can, word):
+def test_none_and_not_implemented_are_told_apart(can, word):
     system = line_source.declared(capabilities=Capabilities(read=can))
     with pytest.raises(pytest.skip.Exception) as skipped:
         base.only_if_readable(system)

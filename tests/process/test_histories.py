@@ -44,6 +44,6 @@ def test_histories_on_postgresql_violate_nothing():
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_facade_broken_on_purpose_is_caught_within_200_histories(variant):
+def test_a_broken_facade_is_caught_within_200_histories(variant):
     code, told = play("--count", 200, "--variant", variant, "--until-caught", "--at-once", 6)
     assert code == 1, f"{variant} was not caught\n{told}"

@@ -95,7 +95,7 @@ def test_the_scaffold_under_its_own_name_is_itself(tmp_path):
         assert (tmp_path / "desk" / name).read_bytes() == (SCAFFOLD / name).read_bytes()
 
 
-def test_what_python_and_tools_leave_in_an_installed_scaffold_is_not_copied(tmp_path, monkeypatch):
+def test_leftovers_of_tools_in_the_scaffold_are_not_copied(tmp_path, monkeypatch):
     installed = tmp_path / "facade"
     shutil.copytree(SCAFFOLD, installed / "scaffold" / "facade-paper")
     assert compileall.compile_dir(installed, quiet=1)
@@ -129,7 +129,7 @@ def test_the_readme_has_the_fixed_headings_and_an_example(tmp_path):
     assert tomllib.loads(example)["sources"]["paper"]["plugin"] == "paper"
 
 
-def test_the_three_commands_that_it_prints_are_to_be_typed_as_they_are(tmp_path):
+def test_the_three_printed_commands_work_as_printed(tmp_path):
     folder = tmp_path / "a folder"
     first, *commands = render(folder).stdout.splitlines()
     assert first.startswith(f"facade-front-desk is in {folder}. ")

@@ -80,7 +80,7 @@ def test_the_document_is_valid_openapi_3_1(make, base_path):
     OpenAPIV31SpecValidator(document).validate()
 
 
-def test_every_route_is_described_with_its_methods_or_is_a_page_for_people(client):
+def test_every_route_is_described_with_its_methods_or_a_page(client):
     from facade.web import create_app
 
     document = described(client)
@@ -102,7 +102,7 @@ def test_every_route_is_in_the_readme(client):
         assert f"`{method} {path}`" in readme
 
 
-def test_fhir_routes_are_under_the_base_path_and_the_others_are_not(make):
+def test_only_fhir_routes_are_under_the_base_path(make):
     paths = set(described(make(facade='base_path = "/fhir/r4"'))["paths"])
     fhir = "/Appointment/{sourceSystem}/{id} /Appointment/{id} /ConceptMap/{sourceSystem} /metadata".split()
     others = "/openapi.json /health/live /health/ready /webhooks/{sourceSystem}".split()
@@ -118,7 +118,7 @@ environment = "test"
 """
 
 
-def test_single_source_routes_are_described_only_where_they_are_served(make):
+def test_single_source_routes_are_described_if_served(make):
     several = make(more=NORTH)
     assert "/Appointment/{id}" not in described(several)["paths"]
     assert several.request("POST", "/Appointment/apt_1", data=BARE).status_code == 404
@@ -135,7 +135,7 @@ def test_no_configured_source_is_named_and_no_key_is_needed(make):
     assert answer.headers["X-Request-Id"]
 
 
-def test_a_key_is_asked_for_where_one_is_needed_and_nowhere_else(client, make):
+def test_a_key_is_described_exactly_where_one_is_needed(client, make):
     secured = {(path, method): operation["security"] for path, method, operation in operations(described(client))}
     for (path, method), security in secured.items():
         status = client.request(method, path.replace("{sourceSystem}", "heim"), key=None, data=BARE).status_code
@@ -159,7 +159,7 @@ def test_every_request_example_cancels_as_it_stands(client):
             assert answer.json["status"] == "cancelled"
 
 
-def test_every_status_of_every_operation_has_examples_that_are_what_they_say(client):
+def test_every_status_of_every_operation_has_valid_examples(client):
     document = described(client)
     seen = []
     for path, _, operation in operations(document):
@@ -245,7 +245,7 @@ def broken(client, method, target, request):
         app.view_functions.update(views)
 
 
-def test_every_status_of_every_operation_can_be_had_and_is_as_described(client):
+def test_every_described_status_occurs_as_described(client):
     document = described(client)
     client.cancel("apt_3")  # the first hint about it is worth a line in the ledger
     count = 0
@@ -276,7 +276,7 @@ def test_every_status_of_every_operation_can_be_had_and_is_as_described(client):
 # What Schemathesis found
 
 
-def test_another_method_on_a_path_that_needs_no_key_is_405_without_one(client):
+def test_another_method_on_an_open_path_is_405_without_a_key(client):
     for path in ("/metadata", "/health/live", "/health/ready", "/openapi.json", "/docs/", "/webhooks/heim"):
         answer = client.request("DELETE", path, key=None)
         assert answer.status_code == 405, path
@@ -339,7 +339,7 @@ def test_schemathesis_finds_nothing_with_all_its_checks(process, tmp_path, who, 
 # Swagger UI
 
 
-def test_swagger_ui_is_served_from_packaged_files_and_loads_nothing_from_elsewhere(make):
+def test_swagger_ui_loads_packaged_files_only(make):
     client = make(facade='base_path = "/fhir/r4"')
     with client.request("GET", "/docs/", key=None) as page:
         html, policy = page.text, page.headers["Content-Security-Policy"]
@@ -361,7 +361,7 @@ def test_swagger_ui_is_served_from_packaged_files_and_loads_nothing_from_elsewhe
     assert "://" not in start + html
 
 
-def test_docs_without_its_slash_leads_to_the_page_behind_any_proxy(client):
+def test_docs_without_its_slash_works_behind_any_proxy(client):
     answer = client.request("GET", "/docs", key=None)
     assert (answer.status_code, answer.headers["Location"]) == (308, "docs/")
 
@@ -378,7 +378,7 @@ def test_a_part_of_a_file_that_does_not_exist_is_no_bug(client):
         assert answer.status_code == 200
 
 
-def test_without_the_package_docs_names_the_extra_and_the_document_is_served(client, monkeypatch):
+def test_without_swagger_ui_docs_names_the_extra_to_install(client, monkeypatch):
     monkeypatch.setattr(views, "find_spec", lambda _: None)
     answer = client.request("GET", "/docs/", key=None)
     assert answer.status_code == 404

@@ -42,7 +42,7 @@ def control(host, method, path, **kwargs):
     return call(method, f"{host.url}/_control{path}", **kwargs)
 
 
-def test_the_sandbox_serves_a_source_that_is_not_http_and_names_what_it_leaves_out(install):
+def test_the_sandbox_serves_a_source_that_is_not_http(install):
     folder = install("line", "line-mute", "line-bare")
     with running(
         "sandbox",
@@ -91,7 +91,7 @@ def test_a_fault_that_a_transport_cannot_show_is_not_armed():
         assert control(host, "GET", "/heim/facts").json()["faults"] == list(FAULTS)
 
 
-def test_a_simulator_that_is_not_http_and_has_no_listener_is_refused():
+def test_a_non_http_simulator_without_a_listener_is_refused():
     class Mute(LineSimulator):
         listener = line_source.BareSimulator.listener
 

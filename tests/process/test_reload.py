@@ -62,7 +62,7 @@ def workers(process):
         (lambda _: None, "cannot be read"),
     ],
 )
-def test_a_broken_configuration_changes_nothing_and_every_problem_is_logged(facade, path, broken, told):
+def test_a_broken_configuration_changes_nothing_and_is_logged(facade, path, broken, told):
     text = path.read_text()
     before = workers(facade)
     if (new := broken(text)) is None:
@@ -116,7 +116,7 @@ def test_a_key_in_a_file_is_read_again(facade, path, tmp_path):
     assert status(facade, KEY) == 200
 
 
-def test_mode_none_is_refused_by_a_reload_too_where_it_would_serve_others(path, monkeypatch):
+def test_a_reload_refuses_mode_none_beyond_this_machine_too(path, monkeypatch):
     served = Served(path, None, "0.0.0.0")
     first = served.facade
     path.write_text(path.read_text().replace('mode = "api-key"', 'mode = "none"'))
@@ -136,7 +136,7 @@ def test_a_fault_in_a_plugin_during_a_reload_changes_nothing(path, monkeypatch):
     assert served.facade is first
 
 
-def test_a_renewed_facade_shares_nothing_that_holds_a_thread_or_a_connection(path):
+def test_a_reloaded_facade_shares_no_thread_and_no_connection(path):
     served = Served(path, None, "127.0.0.1")
     one, other = served.facade.renewed(), served.facade.renewed()
     for mine, theirs in ((one, other), (one, served.facade)):

@@ -227,12 +227,12 @@ def test_the_traffic_is_what_it_should_be(traffic):
     assert len(requests_in(traffic.log)) >= len(traffic.answers) - len(NO_REQUESTS)
 
 
-def test_no_line_of_our_log_holds_a_key_a_patient_a_note_a_native_word_or_a_url(traffic):
+def test_no_line_of_the_log_holds_a_secret_or_patient_data(traffic):
     words = ["CANARY", "PRIVATE", KEY, HEIM_KEY, "apt_", "/v1/", traffic.source, *NATIVE_WORDS]
     assert lines_with("\n".join(own_lines(traffic.log)), words) == []
 
 
-def test_what_the_servers_own_parser_refuses_stands_in_no_log_either(traffic):
+def test_what_the_servers_parser_refuses_stands_in_no_log(traffic):
     assert lines_with(traffic.log, ["CANARY", "PRIVATE", KEY, HEIM_KEY, "apt_"]) == []
 
 
@@ -246,7 +246,7 @@ def test_a_requests_line_has_known_members_only(traffic):
         assert line["method"] in {"GET", "POST", "other"}
 
 
-def test_no_answer_holds_a_key_native_data_a_native_error_or_a_url_of_the_source(traffic):
+def test_no_response_holds_a_secret_or_a_native_error(traffic):
     keys = [KEY, HEIM_KEY]
     words = [*keys, "CANARY", "/v1/", traffic.source, traffic.source.removeprefix("http://"), *NATIVE_WORDS]
     for what, _, head, body in traffic.answers:
@@ -255,7 +255,7 @@ def test_no_answer_holds_a_key_native_data_a_native_error_or_a_url_of_the_source
         assert [word for word in sought if word in head + body] == [], what
 
 
-def test_the_callers_text_and_comment_reach_the_source_and_nothing_else_of_the_request_does(traffic):
+def test_only_text_and_comment_of_a_request_reach_the_source(traffic):
     bodies = {entry.appointment: entry.body for entry in traffic.received if entry.operation == "cancel"}
     assert len(bodies) > 20
     for body in bodies.values():
@@ -290,7 +290,7 @@ main()
 """
 
 
-def test_a_bug_in_an_adapter_or_in_the_facade_shows_where_it_is_and_nothing_of_what_it_held(tmp_path):
+def test_a_bug_shows_its_place_and_none_of_its_data(tmp_path):
     path = configuration(tmp_path, "http://127.0.0.1:9/v1")
     with facade(path, command=[sys.executable, "-c", BROKEN]) as process:
         in_read = process.call("POST", "/Appointment/heim/CANARY-1", json=CANCEL)

@@ -124,14 +124,14 @@ def test_one_byte_at_a_time_does_not_gain_time(hasty, begins):
         dripping.result(10)
 
 
-def test_an_answer_that_is_not_taken_in_time_ends_the_connection(hasty):
+def test_a_response_not_taken_in_time_ends_the_connection(hasty):
     with connect(hasty.address, KINDS["one that never reads"]) as connection:
         poll = select.poll()
         poll.register(connection, select.POLLHUP)  # errors are reported anyway; what there is to read is not
         assert poll.poll(60_000), "the connection was not closed"
 
 
-def test_where_there_is_no_room_the_one_that_waits_longest_is_closed(source, tmp_path):
+def test_without_room_the_longest_waiting_connection_is_closed(source, tmp_path):
     path = configuration(tmp_path, source.source_url("heim"), facade=LONG + "connections = 64\n")
     with (
         process.facade(path) as facade,
@@ -183,7 +183,7 @@ def test_what_the_head_shows_is_refused_before_the_body(patient, path, headers, 
     assert [one[0] for one in answers(found)] == [status]
 
 
-def test_a_webhook_without_a_configured_secret_is_refused_before_the_body(hasty):
+def test_a_webhook_without_a_secret_is_refused_before_its_body(hasty):
     with connect(hasty.address, post("/webhooks/heim", headers=signed(b""), body=b"", length=10)) as connection:
         assert [one[0] for one in answers(until_closed(connection))] == [401]
 
@@ -191,7 +191,7 @@ def test_a_webhook_without_a_configured_secret_is_refused_before_the_body(hasty)
 # HTTP still works
 
 
-def test_a_connection_carries_several_requests_also_when_they_come_at_once(patient):
+def test_a_connection_carries_several_pipelined_requests(patient):
     request = post("/Appointment/heim/apt_3", headers=KEYED)
     last = READ.replace(b"Host", b"Connection: close\r\nHost", 1)
     with connect(patient.address, request) as connection:
@@ -214,7 +214,7 @@ def test_a_request_that_comes_in_pieces_is_answered(patient):
     assert (status, json.loads(answer)["status"]) == (200, "cancelled")
 
 
-def test_a_client_that_asks_whether_to_send_its_body_is_told_so_once(patient):
+def test_a_client_that_expects_100_continue_gets_it_once(patient):
     headers = KEYED | {"Expect": "100-continue", "Connection": "close"}
     with connect(patient.address, post("/Appointment/heim/apt_5", headers=headers, body=b"", length=54)) as connection:
         interim = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -223,7 +223,7 @@ def test_a_client_that_asks_whether_to_send_its_body_is_told_so_once(patient):
         assert [one[0] for one in answers(until_closed(connection))] == [200]
 
 
-def test_a_client_that_would_be_refused_is_not_asked_for_its_body(patient):
+def test_a_refused_client_is_not_asked_for_its_body(patient):
     request = post("/Appointment/heim/apt_5", headers={"Expect": "100-continue"}, body=b"", length=54)
     with connect(patient.address, request) as connection:
         assert [one[0] for one in answers(until_closed(connection))] == [401]
@@ -300,7 +300,7 @@ def test_the_port_for_probes_says_what_is_true_of_the_worker(source, tmp_path):
         assert process.call("GET", f"{url}/ready").status_code == 200
 
 
-def test_a_flood_of_connections_does_not_shut_the_port_for_probes(source, tmp_path):
+def test_a_flood_of_connections_leaves_the_port_open_to_probes(source, tmp_path):
     path = configuration(tmp_path, source.source_url("heim"), facade=LONG + "connections = 64\n")
     with process.facade(path, arguments=("--health-port", "0")) as facade:
         address = ("127.0.0.1", int(facade.said("health_port")))
@@ -337,5 +337,5 @@ def test_the_end_of_a_chunked_body_is_found_however_it_is_cut(body, rest):
 
 
 @pytest.mark.parametrize("body", [b"xyz\r\n", b"-1\r\n", b"\r\n", b"1" * 9 + b"\r\n", b"1" * 5000])
-def test_a_body_that_is_not_chunked_as_http_has_it_is_left_to_the_parser(body):
+def test_a_body_with_bad_chunks_is_left_to_the_parser(body):
     assert framing.Chunked(0).end(bytearray(body)) == len(body)

@@ -165,7 +165,7 @@ def answers(port):
         return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_plugin_made_by_following_the_page_word_for_word_passes_the_kit(tmp_path):
+def test_a_plugin_made_word_for_word_passes_the_kit(tmp_path):
     reader = Reader(tmp_path)
     try:
         for block in blocks():

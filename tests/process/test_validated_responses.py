@@ -47,7 +47,7 @@ def test_all_answers_of_all_processes_are_validated_and_counted(tmp_path):
 
 
 @pytest.mark.parametrize("options", ["-n0", "-n2"], ids=["one process", "two processes"])
-def test_one_invalid_answer_among_all_fails_the_run_and_is_shown(tmp_path, options):
+def test_one_invalid_response_fails_the_run_and_is_shown(tmp_path, options):
     wrong = TESTS.replace("ANSWERS", '["good", "wrong"]').replace("range(10)", "range(2)").replace("FILE", "other")
     code, shown = run_pytest(tmp_path, {**answering("good"), "test_other.py": wrong}, options)
     assert code == 1, shown
@@ -56,7 +56,7 @@ def test_one_invalid_answer_among_all_fails_the_run_and_is_shown(tmp_path, optio
     assert re.search(r"^=+ 1 failed, 13 passed in", shown, re.MULTILINE), shown
 
 
-def test_a_run_that_remembers_no_answer_fails_and_one_that_was_not_asked_judges_nothing(tmp_path):
+def test_a_whole_run_without_responses_fails(tmp_path):
     code, shown = run_pytest(tmp_path, {**answering("good"), "test_one.py": NONE, "test_other.py": NONE}, "-n0")
     assert code == 1, shown
     assert "there was nothing to validate" in shown

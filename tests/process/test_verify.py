@@ -275,7 +275,7 @@ def test_a_sandbox_that_goes_away_ends_the_run(process, tmp_path):
         run_checks(run, [CHECKS["versions"], CHECKS["app-1"]], parallel=2)
 
 
-def test_a_facade_that_stops_midway_ends_the_run_with_one_sentence_and_exit_code_2(stand_in, tmp_path):
+def test_a_facade_that_stops_midway_ends_the_run_with_code_2(stand_in, tmp_path):
     with facade(configuration(tmp_path, f"{stand_in.url}/heim")) as stopping:
 
         def stop(run):
@@ -306,7 +306,7 @@ def test_a_sandbox_that_fails_by_chance_is_refused(process):
         assert simulator.log.entries() == []
 
 
-def test_an_id_that_the_source_cannot_have_is_named_as_a_possible_cause(process):
+def test_an_id_the_source_cannot_have_is_a_possible_cause(process):
     class OtherIds(HeimSimulator):
         fault_id = "no heim id {}"
 
@@ -320,7 +320,7 @@ def test_an_id_that_the_source_cannot_have_is_named_as_a_possible_cause(process)
     )
 
 
-def test_the_report_names_every_check_what_failed_and_why_and_sums_up(process, stand_in):
+def test_the_report_names_every_check_and_sums_up(process, stand_in):
     only = ["answers-come-in-time", "fault-read-timeout", "source-out-of-reach", "if-match-*"]
     arguments = [word for name in only for word in ("--only", name)]
     shown = verify("--url", process.base, "--sandbox", stand_in.url, "--within", 0.5, *arguments, code=1).stdout
@@ -353,7 +353,7 @@ def test_without_a_key_or_with_a_wrong_one_nothing_is_verified(process, stand_in
     assert "refuses the key (HTTP 401)" in verify(*arguments, code=2, key="CANARY-wrong").stderr
 
 
-def test_what_is_not_reached_or_stands_elsewhere_is_one_sentence_and_exit_code_2(process, stand_in):
+def test_what_cannot_be_reached_is_one_sentence_and_code_2(process, stand_in):
     nothing_there = "http://127.0.0.1:9"
     told = {
         f"facade: no sandbox at {nothing_there} (": ("--url", process.base, "--sandbox", nothing_there),
@@ -381,14 +381,14 @@ def test_what_is_not_reached_or_stands_elsewhere_is_one_sentence_and_exit_code_2
 @pytest.mark.parametrize(
     "arguments", [("--url", "http://facade.example"), ("--url", "http://127.0.0.1:9", "--sandbox", "here")]
 )
-def test_a_url_that_is_none_or_must_not_have_a_key_is_a_wrong_command(arguments):
+def test_a_malformed_url_or_one_with_a_key_is_a_wrong_command(arguments):
     assert "Usage: " in verify(*arguments, code=2).stderr
 
 
 # Wrong ones
 
 
-def test_there_is_a_wrong_facade_for_every_check_and_every_wrong_facade_is_expected():
+def test_there_is_a_wrong_facade_for_every_check():
     assert EXPECTED.keys() == WRONG.keys()
     assert set().union(*EXPECTED.values()) == CHECKS.keys()
     assert all(EXPECTED.values())
@@ -402,7 +402,7 @@ def test_the_real_facade_is_green_where_the_wrong_ones_stand(verdicts, name):
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_wrong_facade_fails_exactly_the_checks_that_name_its_fault(verdicts, name):
+def test_a_wrong_facade_fails_exactly_its_checks(verdicts, name):
     found = failed(json.loads(verdicts[name].get(timeout=600)))
     assert found.keys() == EXPECTED[name], found
     for findings in found.values():

@@ -64,7 +64,7 @@ def test_a_gate_is_open_when_its_block_has_failed():
     gate.wait()
 
 
-def test_a_lock_that_another_thread_holds_is_waited_for_no_longer_than_its_limit():
+def test_a_lock_held_elsewhere_is_waited_for_within_the_limit():
     lock = BoundedLock(limit=0.05)
     with lock, lock:
         pass
@@ -76,7 +76,7 @@ def test_a_lock_that_another_thread_holds_is_waited_for_no_longer_than_its_limit
         pass
 
 
-def test_a_reset_while_a_hook_hangs_fails_and_does_not_wait_for_ever(fhir, monkeypatch):
+def test_a_reset_while_a_hook_hangs_fails_in_time(fhir, monkeypatch):
     lock = BoundedLock(limit=0.05)
     monkeypatch.setattr(fhir, "lock", lock)
     thread_gate, thread = held(lock)
@@ -125,7 +125,7 @@ def test_a_test_that_hangs_ends_its_process_with_every_stack(tmp_path):
     assert "in test_that_hangs" in shown
 
 
-def test_a_test_that_hangs_in_a_process_of_several_fails_and_the_others_are_run(tmp_path):
+def test_a_test_that_hangs_in_a_worker_fails_and_others_run(tmp_path):
     code, shown = run_pytest(tmp_path, {"conftest.py": WATCHED, "test_hangs.py": HANGS}, "-n2", "--timeout", "5")
     assert code == 1, shown
     assert "in in_another_thread" in shown

@@ -58,6 +58,6 @@ def test_every_test_of_the_kit_is_failed_by_one_of_them():
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_adapter_fails_exactly_the_tests_that_name_its_fault(failed, name):
+def test_a_wrong_adapter_fails_exactly_its_tests(failed, name):
     told = {re.sub(r"\[.*", "", test) for test in failed[name]}
     assert told == WRONG[name].fails, failed[name]

@@ -24,7 +24,7 @@ def test_make_help_lists_every_target():
 
 
 @pytest.mark.parametrize("target", ["run", "test"])
-def test_an_old_python_is_refused_in_one_sentence_with_what_to_type(tmp_path, target):
+def test_an_old_python_is_refused_with_what_to_type(tmp_path, target):
     old = executable(tmp_path / "old", '#!/bin/sh\n[ "$1" = --version ] && { echo Python 3.10.1; exit; }\nexit 1\n')
     for name in ("Makefile", "setup.cfg", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
@@ -49,7 +49,7 @@ def test_an_old_python_is_refused_in_one_sentence_with_what_to_type(tmp_path, ta
         ("make: Nothing to be done", 0, "pytest did not run to its end"),
     ],
 )
-def test_ci_prints_pytests_closing_line_last_and_fails_when_anything_failed(tmp_path, output, status, last):
+def test_ci_prints_the_closing_line_last_and_fails_on_failure(tmp_path, output, status, last):
     make = f'#!/bin/sh\necho "$*, CI=$CI, $PWD"\necho "{output}"\necho "make: done"\nexit {status}\n'
     executable(tmp_path / "make", make)
     (tmp_path / ".ci").mkdir()

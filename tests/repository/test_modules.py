@@ -21,7 +21,7 @@ def test_every_module_says_in_one_sentence_what_it_knows():
             assert re.match(r'r?"""\S.*[.:"]', first), path
 
 
-def test_nothing_mentions_a_place_on_the_machine_it_was_written_on():
+def test_nothing_mentions_a_path_of_the_authors_machine():
     place = re.compile(
         r"(?<![\w.])/(?:" + "|".join(["wor" + "k", "tmp/ven" + "vs", "hom" + "e/[a-z]+", "roo" + "t"]) + r")\b"
     )

@@ -76,7 +76,7 @@ def test_few_are_listed_as_impossible_to_notice():
     assert len(survivors) <= 0.1 * len(MUTANTS)
 
 
-def test_the_report_names_how_many_there_are_and_each_that_survives():
+def test_the_page_names_how_many_there_are_and_each_survivor():
     page = (ROOT / "docs" / "concepts" / "how-it-was-tested.md").read_text("utf-8")
     report = page.partition("\n## Mutants\n")[2].partition("\n## ")[0]
     assert re.search(rf"^Measured: [0-9]+ of {len(MUTANTS)} are noticed", report, re.MULTILINE)
@@ -110,7 +110,7 @@ def test_the_same_seed_is_the_same_sample():
     assert len(sampled(mutants, 10_000, 1)) == len(mutants)
 
 
-def test_a_mutant_is_gone_after_its_tests_and_one_that_changes_nothing_survives(copy):
+def test_a_mutant_is_undone_and_a_harmless_one_survives(copy):
     path = copy._folder / PERMIT.file
     before = path.read_bytes()
     assert copy.judged(PERMIT).noticed
@@ -134,7 +134,7 @@ def test_tests_that_do_not_end_are_ended_and_count_as_noticed(copy, monkeypatch)
     assert "ran over" in str(verdict)
 
 
-def test_a_score_is_enough_from_nine_tenths_and_without_anything_wrong():
+def test_a_score_is_enough_from_nine_tenths_without_a_fault():
     reasoned = replace(HARMLESS, survives="it is the same")
     noticed, survived = Verdict(HARMLESS, noticed=True), Verdict(reasoned, noticed=False)
     assert Score([noticed] * 9 + [survived]).is_enough

@@ -62,7 +62,7 @@ def test_a_write_for_which_too_little_time_is_left_is_not_made(bench):
     "evidence",
     [BOOKED, {**BOOKED, "status": "arrived"}, {"id": "1"}, {**CANCELLED, "id": "2"}, {"status": "cancelled"}, None],
 )
-def test_an_answer_that_does_not_say_cancelled_of_this_appointment_is_doubt(bench, evidence):
+def test_a_response_that_does_not_prove_the_cancel_is_doubt(bench, evidence):
     bench.calls.write = lambda: evidence
     assert bench.cancel().outcome == "in-doubt"
     assert (bench.row.state, bench.calls.reads) == ("in-doubt", 2)
@@ -71,7 +71,7 @@ def test_an_answer_that_does_not_say_cancelled_of_this_appointment_is_doubt(benc
 
 
 @pytest.mark.parametrize("error", [OutcomeUnknown(Cause.TIMEOUT), AppointmentNotFound("HTTP 404"), ZeroDivisionError()])
-def test_a_write_that_proves_nothing_is_doubt_unless_a_read_proves_it(bench, error):
+def test_an_unproven_write_is_doubt_unless_a_read_proves_it(bench, error):
     bench.calls.write = error
     assert bench.cancel().outcome == "in-doubt"
     assert (bench.row.state, bench.row.read_before) == ("in-doubt", True)
@@ -112,7 +112,7 @@ def test_not_found_is_the_word_of_a_source_that_cannot_be_read():
     assert bench.row.state == "refused"
 
 
-def test_not_found_proves_nothing_of_an_appointment_that_was_known_before(bench):
+def test_not_found_proves_nothing_if_it_was_known_before(bench):
     bench.put(state="refused", read_before=True)
     bench.calls.native = AppointmentNotFound("HTTP 404")
     answer = bench.cancel()
@@ -125,7 +125,7 @@ def test_not_found_proves_nothing_of_an_appointment_that_was_known_before(bench)
     assert no_one.row.cause == "not-found"
 
 
-def test_what_another_recorded_meanwhile_is_the_answer_and_is_audited(bench):
+def test_what_another_recorded_meanwhile_is_the_result(bench):
     def outrun():
         row = bench.row
         bench.doubt.prove(bench.source, row, CANCELLED, who="reader")
@@ -145,7 +145,7 @@ def test_each_repeat_is_audited_before_it_is_answered(bench):
 
 
 @pytest.mark.parametrize("state", ["claimed", "sending"])
-def test_whoever_waits_is_answered_in_time_and_leaves_the_owners_row_alone(bench, monkeypatch, state):
+def test_a_waiting_client_leaves_the_owners_row_alone(bench, monkeypatch, state):
     bench.put(state=state)
     passed = []
     monkeypatch.setattr("facade.cancellation.service.time.sleep", passed.append)

@@ -287,7 +287,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_each_fault_is_refused_in_one_sentence_with_the_next_step(write, problems, case):
+def test_each_mistake_is_one_sentence_with_the_next_step(write, problems, case):
     edits, expected = REFUSALS[case]
     found = only(problems(write(*edits)))
     pattern = expected if ".*" in expected or r"\\" in expected else re.escape(expected)
@@ -329,13 +329,13 @@ def test_a_missing_variable_is_named_and_so_is_the_setting(write, problems, monk
 
 
 @pytest.mark.parametrize("secret", [KEY, HEIM_KEY])
-def test_a_secret_written_where_its_variables_name_belongs_is_not_repeated(write, problems, secret):
+def test_a_secret_in_place_of_a_variables_name_is_not_shown(write, problems, secret):
     for setting in ("FACADE_KEY_SCHEDULER", "HEIM_API_KEY"):
         assert "write only its name here" in only(problems(write((setting, secret))))
 
 
 @pytest.mark.parametrize("content", ["", "two words", f"{HEIM_KEY}\nand a second line", f"{HEIM_KEY}ü"])
-def test_a_secret_that_is_not_one_line_of_ascii_is_refused_without_it(write, problems, tmp_path, monkeypatch, content):
+def test_a_secret_that_is_not_one_ascii_line_is_refused(write, problems, tmp_path, monkeypatch, content):
     expected = "must hold the secret alone: one line of printable ASCII without spaces"
     (tmp_path / "key.txt").write_text(content, "utf-8")
     from_file = only(problems(write(('api_key_env = "HEIM_API_KEY"', 'api_key_file = "key.txt"'))))
@@ -352,7 +352,7 @@ def test_a_secret_file_that_is_no_text_is_refused(write, problems, tmp_path):
     assert "key.txt cannot be read: it is not UTF-8 text; write the secret into it" in found
 
 
-def test_a_secret_file_is_found_beside_the_configuration_whatever_the_working_directory(write, tmp_path, monkeypatch):
+def test_a_secret_file_is_found_beside_the_configuration(write, tmp_path, monkeypatch):
     (tmp_path / "key.txt").write_text(f"{HEIM_KEY}\n", "utf-8")
     monkeypatch.chdir("/")
     assert "heim" in assemble(write(('api_key_env = "HEIM_API_KEY"', 'api_key_file = "key.txt"'))).sources
@@ -367,7 +367,7 @@ def test_a_secret_shows_in_no_repr():
     assert Secret(KEY) == Secret(KEY) != Secret("other")
 
 
-def test_neither_keys_nor_hashes_show_in_the_repr_of_what_was_configured(write):
+def test_no_key_and_no_hash_shows_in_a_repr(write):
     facade = repr(assemble(write()))
     assert KEY not in facade
     assert HEIM_KEY not in facade
@@ -389,7 +389,7 @@ def test_two_clients_with_the_same_key_are_refused_naming_both(write, problems):
     "base_url",
     ["https://api.heim.health", "https://api.heim.health/", "https://API.heim.health:443", "HTTPS://api.heim.health"],
 )
-def test_two_sources_at_the_same_url_with_the_same_key_are_refused_naming_both(write, problems, monkeypatch, base_url):
+def test_two_sources_with_one_url_and_key_are_refused(write, problems, monkeypatch, base_url):
     monkeypatch.setenv("HEIM_AGAIN", HEIM_KEY)
     second = SECOND_SOURCE.format(base_url=base_url, variable="HEIM_AGAIN")
     expected = "sources.heim-test: has the base URL and key of sources.heim; remove one of them"
@@ -438,7 +438,7 @@ def test_all_problems_of_all_tables_come_at_once(write, refused_by_commands, mon
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])
-def test_a_refused_start_is_exit_code_2_and_sentences_on_standard_error(write, command):
+def test_a_refused_start_is_exit_code_2_and_sentences(write, command):
     path = write(("https://api", "http://api"), ('default_source = "heim"', "answer_within = 5"))
     done = subprocess.run(
         [sys.executable, "-m", "facade", command, "--config", str(path)], capture_output=True, text=True, timeout=60
@@ -500,7 +500,7 @@ def test_without_authentication_no_clients_are_needed(write):
 # The files that are shipped
 
 
-def test_the_production_shaped_file_loads_with_its_two_variables_set(monkeypatch):
+def test_the_production_file_loads_with_its_two_variables(monkeypatch):
     monkeypatch.setenv("HEIM_API_KEY", "live_key")
     facade = assemble(ROOT / "config" / "facade.toml")
     assert facade.config.base_path == ""
@@ -525,7 +525,7 @@ def test_the_sandboxs_file_loads_with_nothing_set(monkeypatch):
     assert facade.single_source is facade.sources["heim"]
 
 
-def test_every_setting_that_the_production_shaped_file_mentions_exists_and_can_be_used(tmp_path, monkeypatch):
+def test_every_setting_in_the_production_file_exists(tmp_path, monkeypatch):
     """Also the ones in comments: each commented line is a setting that works when its comment mark is taken away."""
     text = (ROOT / "config" / "facade.toml").read_text("utf-8")
     used = re.sub(r"^# (\[|\w+ = )", r"\1", text, flags=re.MULTILINE)
@@ -574,7 +574,7 @@ def test_several_sources_of_one_plugin_work_side_by_side(two, simulator):
     assert two.facade.sources["heim-north"].adapter is not two.facade.sources["heim-test"].adapter
 
 
-def test_several_sources_without_a_default_have_no_single_source_route(two):
+def test_several_sources_need_a_default_for_the_short_route(two):
     assert two.request("GET", "/Appointment/apt_1").status_code == 404
     assert two.facade.single_source is None
 
@@ -589,7 +589,7 @@ RENAMED = {
 }
 
 
-def test_the_setting_code_systems_renames_them_in_the_map_served_and_in_answers(make, simulator):
+def test_code_systems_renames_them_in_the_map_and_in_responses(make, simulator):
     table = ", ".join(f'{name} = "{uri}"' for name, uri in RENAMED.items())
     client = make(settings=f"code_systems = {{{table}}}")
     served = client.request("GET", "/ConceptMap/heim").json
@@ -626,7 +626,7 @@ def concept_map(tmp_path):
     return write
 
 
-def test_a_map_that_is_configured_is_what_is_served_and_what_is_sent(make, simulator, concept_map):
+def test_a_configured_map_is_served_and_used(make, simulator, concept_map):
     def change(resource):
         resource["title"] = "North's own"
         element = next(e for e in resource["group"][0]["element"] if e["code"] == "pat-mv")
@@ -690,12 +690,12 @@ UNSEEN = {
 
 
 @pytest.mark.parametrize("place", UNSEEN)
-def test_a_map_is_refused_for_a_wrong_code_where_nothing_is_mapped_too(write, problems, concept_map, place):
+def test_a_map_with_a_wrong_unmapped_code_is_refused(write, problems, concept_map, place):
     change, code = UNSEEN[place]
     assert code in only(problems(write(more=concept_map(change))))
 
 
-def test_a_map_with_several_wrong_codes_is_refused_for_all_of_them_at_once(write, problems, concept_map):
+def test_a_map_with_wrong_codes_is_refused_for_all_at_once(write, problems, concept_map):
     def change(resource):
         for edit, _ in list(WRONG_CODES.values())[:-1]:
             edit(resource)
@@ -762,7 +762,7 @@ def test_a_fallback_reason_that_exists_is_taken(write, reason):
 # Every setting of a source
 
 
-def test_every_setting_of_heim_is_refused_in_a_sentence_when_it_has_a_wrong_type(write, problems):
+def test_every_heim_setting_of_a_wrong_type_is_refused(write, problems):
     """No setting's wrong type ends in a traceback, or in marshmallow's own words."""
     for name in HeimSettings().fields:
         text = re.sub(rf"^{name} = .*\n", "", SOUND, flags=re.MULTILINE)

@@ -14,7 +14,7 @@ def test_without_a_deadline_the_default_remains():
     assert remaining(1.5) == 1.5
 
 
-def test_a_nested_deadline_only_gets_nearer_and_ends_with_its_block():
+def test_a_nested_deadline_only_gets_nearer():
     with deadline(50):
         with deadline(100):
             assert remaining() <= 50
@@ -30,7 +30,7 @@ def test_a_nested_deadline_only_gets_nearer_and_ends_with_its_block():
 
 
 @pytest.mark.parametrize("seconds", [0, -1])
-def test_a_deadline_that_has_passed_leaves_nothing_and_never_less(seconds):
+def test_a_passed_deadline_leaves_nothing_and_never_less(seconds):
     with deadline(seconds):
         assert remaining() == 0.0
         with deadline(5):

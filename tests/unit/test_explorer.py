@@ -39,7 +39,7 @@ def test_a_small_configuration_is_explored_to_its_end(make):
 
 
 @pytest.mark.parametrize("name", SOON)
-def test_a_guard_that_is_taken_away_is_noticed_and_the_shortest_story_told(make, name):
+def test_a_missing_guard_is_noticed_with_the_shortest_trace(make, name):
     mutant = SOON[name]
     setup = ALL[mutant.setup]
     with mutant.alive():

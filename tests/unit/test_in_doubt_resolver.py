@@ -46,7 +46,7 @@ def look(bench, *, scheduled=True):
         (0, WINDOW, "in-doubt"),
     ],
 )
-def test_not_applied_takes_three_negative_reads_and_the_whole_window(bench, reads, seconds, state):
+def test_not_applied_takes_three_reads_and_the_whole_window(bench, reads, seconds, state):
     in_doubt(bench, negative_reads=reads)
     bench.clock.at += seconds
     row = look(bench)
@@ -54,7 +54,7 @@ def test_not_applied_takes_three_negative_reads_and_the_whole_window(bench, read
     assert (row.read_due is None) == (state == "not-applied")
 
 
-def test_a_read_that_began_before_the_window_was_over_settles_nothing(bench):
+def test_a_read_begun_before_the_window_ended_settles_nothing(bench):
     def slow():
         bench.clock.at += 5.0
         return BOOKED
@@ -78,7 +78,7 @@ def test_a_read_that_failed_is_not_negative_and_settles_nothing(bench, error, re
     assert (row.state, row.negative_reads) == ("in-doubt", reads)
 
 
-def test_where_a_repeat_does_harm_the_window_settles_nothing_for_a_retry(bench):
+def test_where_a_repeat_does_harm_the_window_settles_nothing(bench):
     bench.source = replace(bench.source, plugin=replace(bench.source.plugin, repeat="harmful"))
     in_doubt(bench, negative_reads=2)
     bench.clock.at += WINDOW
@@ -126,7 +126,7 @@ def test_a_clock_that_was_just_set_sends_nothing_to_a_person(bench):
     assert look(bench).state == "operator"
 
 
-def test_what_is_a_persons_is_read_daily_and_only_evidence_moves_it(bench):
+def test_an_escalated_row_is_read_daily_and_needs_evidence(bench):
     in_doubt(bench, state="operator", negative_reads=5, starts_at=10.0, read_step=8)
     for _ in range(3):
         bench.clock.at += 24 * HOUR
@@ -151,7 +151,7 @@ def test_only_doubt_is_judged(bench, state):
 
 
 @pytest.mark.parametrize("state", ["cancelled", "refused", "not-applied"])
-def test_a_read_of_what_is_settled_ends_its_schedule_and_no_more(bench, state):
+def test_a_read_of_a_settled_row_ends_its_schedule_only(bench, state):
     in_doubt(bench, state=state, negative_reads=2, reported={}, response="{}")
     bench.clock.at += 2 * WINDOW
     row = look(bench)
@@ -202,7 +202,7 @@ def test_evidence_that_could_not_be_recorded_is_not_told(bench, monkeypatch, the
         ("sending", 10.0, "in-doubt"),
     ],
 )
-def test_a_silence_is_ended_once_this_process_has_watched_it_long_enough(bench, state, seconds, after):
+def test_a_silence_ends_once_it_was_observed_long_enough(bench, state, seconds, after):
     bench.put(state=state, changed_at=1.0)
     bench.reconciler.tick(bench.source)
     assert bench.row.state == state  # however long ago it says that it was changed
@@ -267,7 +267,7 @@ def ticks(bench, seconds):
     return bench.calls.reads - before
 
 
-def test_a_read_that_another_hosts_clock_put_off_is_made_once_it_was_watched_long_enough(bench):
+def test_a_read_that_a_wrong_clock_delays_is_made_in_the_end(bench):
     in_doubt(bench, read_due=bench.clock.at + 84 * HOUR, read_in=100.0)
     assert ticks(bench, 100.0) == 0
     assert ticks(bench, bench.timers.sweep + 2.0) >= 1

@@ -105,7 +105,7 @@ def declared(**fields):
 # The example in the hook's docstring
 
 
-def test_the_complete_plugin_in_the_hooks_docstring_works_as_printed(install, start):
+def test_the_plugin_in_the_hooks_docstring_works_as_printed(install, start):
     install()
     built = start()
     built.open_store()
@@ -122,7 +122,7 @@ def test_the_complete_plugin_in_the_hooks_docstring_works_as_printed(install, st
     assert GOOD.index("permit()") < GOOD.index("self.cancelled.add(")
 
 
-def test_the_docstrings_entry_point_is_the_group_that_is_looked_up():
+def test_the_docstrings_entry_point_group_is_the_one_used():
     assert f"#             {discovery.GROUP} =\n" in GOOD
     assert "#                 paper = facade_paper\n" in GOOD
 
@@ -138,7 +138,7 @@ def test_an_entry_point_may_name_an_object_of_a_module(install, start):
 # Which plugins are looked at
 
 
-def test_an_installed_plugin_nobody_configured_is_never_imported(install, start, make):
+def test_an_installed_unconfigured_plugin_is_never_imported(install, start, make):
     install()
     install("raise RuntimeError('imported')", plugin="broken", distribution="broken", module="facade_paper_broken")
     assert {"broken", "heim", "paper"} <= set(discovery.installed())
@@ -163,7 +163,7 @@ def test_a_plugin_of_several_sources_is_asked_once_a_start(install, tmp_path):
     assert importlib.import_module("facade_paper").asked == [1]
 
 
-def test_one_broken_plugin_does_not_keep_another_from_being_heard(install, tmp_path):
+def test_one_broken_plugin_does_not_hide_another(install, tmp_path):
     install(edited('repeat="idempotent"', 'repeat="perhaps"'))
     install("import nothing_of_this_name", plugin="broken", distribution="broken", module="facade_paper_broken")
     path = tmp_path / "facade.toml"
@@ -174,7 +174,7 @@ def test_one_broken_plugin_does_not_keep_another_from_being_heard(install, tmp_p
     assert [problem.split(": ")[0] for problem in error.value.problems] == ["sources.a", "sources.b", "sources.c"]
 
 
-def test_a_plugin_that_is_not_installed_is_named_with_those_that_are(install, start):
+def test_a_missing_plugin_is_named_with_the_installed_ones(install, start):
     install()
     with pytest.raises(ConfigurationError) as error:
         start(plugin="carrier-pigeon")
@@ -182,7 +182,7 @@ def test_a_plugin_that_is_not_installed_is_named_with_those_that_are(install, st
     assert error.value.problems == (f"sources.desk: {expected}",)
 
 
-def test_a_name_claimed_by_two_distributions_is_refused_naming_both(install, start):
+def test_a_name_claimed_by_two_distributions_is_refused(install, start):
     install()
     install(distribution="facade-papers", module="facade_paper_two")
     with pytest.raises(ConfigurationError) as error:
@@ -211,7 +211,7 @@ def test_a_plugin_that_cannot_be_imported_is_refused(refused, code, told):
     assert found.endswith("; reinstall or fix it")
 
 
-def test_an_entry_point_to_a_module_that_is_not_there_is_refused(refused):
+def test_an_entry_point_to_a_missing_module_is_refused(refused):
     found = only(refused(GOOD, entry="facade_papyrus"))
     assert found == ("cannot be imported (ModuleNotFoundError: No module named 'facade_papyrus'); reinstall or fix it")
 
@@ -277,7 +277,7 @@ WRONG_RETURNS = {
 
 
 @pytest.mark.parametrize("case", WRONG_RETURNS)
-def test_a_hook_that_returns_anything_but_a_source_plugin_is_refused(install, start, case):
+def test_a_hook_that_returns_no_source_plugin_is_refused(install, start, case):
     body, told = WRONG_RETURNS[case]
     install(returning(body))
     with pytest.raises(ConfigurationError) as error:
@@ -316,13 +316,13 @@ def test_two_hooks_in_one_module_are_refused(refused):
         ("0.9", "1.0", "upgrade facade-paper, or install an older fhir-facade"),
     ],
 )
-def test_a_plugin_fits_from_its_own_version_of_the_api_to_the_next_major_one(built_for, provided, told):
+def test_a_plugin_fits_api_versions_up_to_the_next_major_one(built_for, provided, told):
     expected = f"is built for plugin API {built_for}, and this fhir-facade has plugin API {provided}; {told}"
     found = api_version.incompatibility(built_for, "facade-paper", provided=provided)
     assert found == (expected if told else None)
 
 
-def test_a_plugin_built_for_another_version_of_the_api_is_refused_before_its_fields_are_checked(refused):
+def test_a_plugin_for_another_api_version_is_refused_first(refused):
     code = edited('repeat="idempotent"', 'repeat="perhaps"', edited('api="1.0"', 'api="9.2"'))
     expected = (
         f"is built for plugin API 9.2, and this fhir-facade has plugin API {facade.PLUGIN_API}; "
@@ -336,7 +336,7 @@ def test_an_api_version_that_is_none_is_refused(refused, api):
     assert only(refused(declared(api=api))) == 'is misdeclared: api must be a version of the plugin API, like "1.0"'
 
 
-def test_an_unknown_name_of_the_facade_is_refused_with_the_version_that_it_has(refused):
+def test_an_unknown_public_name_is_refused_with_the_version(refused):
     found = only(refused("from facade import SourceSytem"))
     assert found.startswith("cannot be imported (ImportError: cannot import name 'SourceSytem' from 'facade'")
     step = f"fix the name, or install the fhir-facade it was built for; this one has plugin API {facade.PLUGIN_API}"
@@ -424,12 +424,12 @@ def test_each_field_of_a_declaration_is_checked(refused, case):
     assert only(refused(declared(**fields))) == f"is misdeclared: {expected}"
 
 
-def test_every_field_of_a_declaration_is_among_those_that_are_tried_wrong():
+def test_every_field_of_a_declaration_is_tried_wrong():
     tried = {name for fields, _ in WRONG.values() for name in fields}
     assert tried | {"name"} == set(inspect.signature(facade.SourcePlugin).parameters)
 
 
-def test_a_declaration_that_is_wrong_in_several_fields_is_refused_for_all_of_them(refused):
+def test_a_declaration_is_refused_for_all_its_wrong_fields(refused):
     assert len(refused(declared(id_pattern="None", repeat="None", settings="None"))) == 3
 
 
@@ -468,20 +468,20 @@ def with_reasons(**changes):
         ({"codes": None}, "reasons cannot be used (TypeError: "),
     ],
 )
-def test_a_plugins_own_map_is_checked_even_where_a_source_replaces_it(refused, tmp_path, changes, told):
+def test_a_plugins_map_is_checked_even_if_a_source_replaces_it(refused, tmp_path, changes, told):
     (tmp_path / "map.json").write_text("{}", "utf-8")
     found = only(refused(with_reasons(**changes), settings='concept_map_file = "map.json"'))
     assert found.startswith(f"is misdeclared: {told}")
 
 
-def test_a_plugins_own_map_is_in_force_where_no_source_replaces_it(install, start):
+def test_a_plugins_map_is_used_if_no_source_replaces_it(install, start):
     install(with_reasons())
     built = start(settings='code_systems = {why = "https://desk.example/why"}')
     client = FacadeClient(create_app(built), built)
     assert client.request("GET", "/ConceptMap/desk").json["group"][0]["target"] == "https://desk.example/why"
 
 
-def test_reason_settings_of_a_plugin_without_reasons_are_refused(install, start):
+def test_reason_settings_without_reasons_are_refused(install, start):
     install()
     with pytest.raises(ConfigurationError) as error:
         start(settings='fallback_reason = "refuse"\nconcept_map_file = "map.json"')
@@ -495,7 +495,7 @@ def test_reason_settings_of_a_plugin_without_reasons_are_refused(install, start)
 # Settings and adapters
 
 
-def test_a_settings_schema_that_fails_is_refused_without_its_text(refused):
+def test_a_failing_settings_schema_is_refused_without_its_text(refused):
     code = declared(settings="Failing") + (
         "\n\nclass Failing(SourceSettings):\n    def load(self, table):\n        raise KeyError('CANARY')\n"
     )
@@ -513,7 +513,7 @@ def test_a_settings_schema_that_loads_no_dict_is_refused(refused):
     assert only(refused(code)) == "loads settings that are no dict; fix its schema's post_load"
 
 
-def test_an_adapter_factory_that_fails_is_refused_without_its_text(refused):
+def test_a_failing_adapter_factory_is_refused_without_its_text(refused):
     found = only(refused(edited("self.config = config", "raise ValueError('CANARY')")))
     assert re.fullmatch(
         r"cannot build its adapter \(ValueError in __init__ .*facade_paper\.py:\d+\); fix its adapter factory", found
@@ -526,7 +526,7 @@ def test_an_adapter_factory_that_builds_no_adapter_is_refused(refused):
     assert only(refused(declared(adapter="lambda config: None"), module="facade_paper_again")) == expected
 
 
-def test_an_adapter_may_refuse_its_configuration_in_its_own_words(install, start):
+def test_an_adapter_may_refuse_its_configuration_in_own_words(install, start):
     code = edited("self.config = config", "raise ConfigurationError('the tray is empty; fill it', 'no ink; buy some')")
     install(f"from facade import ConfigurationError\n{code}")
     with pytest.raises(ConfigurationError) as error:
@@ -537,7 +537,7 @@ def test_an_adapter_may_refuse_its_configuration_in_its_own_words(install, start
     )
 
 
-def test_two_sources_whose_secrets_differ_are_two_whatever_the_plugin_calls_them(install, tmp_path, monkeypatch):
+def test_two_sources_whose_secrets_differ_are_two(install, tmp_path, monkeypatch):
     settings = "\n\nclass Tokens(SourceSettings):\n    base_url = BaseUrl()\n    token_env = SecretFromEnv()\n"
     install(declared(settings="Tokens") + settings)
     monkeypatch.setenv("TOKEN_A", "a")
@@ -567,7 +567,7 @@ def test_the_public_surface_is_exactly_what_all_names():
         assert not isinstance(getattr(facade, name), ModuleType), name
 
 
-def test_every_public_name_has_a_docstring_of_its_own_and_comes_from_the_facade():
+def test_every_public_name_has_its_own_docstring():
     for name in facade.__all__:
         value = getattr(facade, name)
         if isinstance(value, type) or inspect.isfunction(value):

@@ -171,7 +171,7 @@ def test_evidence_is_recorded_whoever_claims_now(repository):
 
 
 @pytest.mark.parametrize("taken", ["in-doubt", "operator"])
-def test_whose_silence_was_taken_for_doubt_may_still_say_what_was_not_done(repository, taken):
+def test_an_owner_taken_for_silent_may_still_report_no_write(repository, taken):
     seen = put(repository, state="sending")
     put(repository, state=taken)
     assert OUTCOMES["not_executed"][1](repository, seen)
@@ -187,7 +187,7 @@ def test_doubt_that_cannot_be_read_is_a_persons_at_once(repository):
 # Reads
 
 
-def test_a_read_that_is_taken_puts_the_next_one_off_further_each_time(repository):
+def test_each_read_that_is_taken_delays_the_next_one_further(repository):
     timers = Timers()
     put(repository, state="in-doubt", read_due=999.0)
     ahead = []
@@ -200,7 +200,7 @@ def test_a_read_that_is_taken_puts_the_next_one_off_further_each_time(repository
     assert ahead[-1] > 0.9 * 3600 > ahead[4] > 0.9 * 300
 
 
-def test_a_hint_schedules_nothing_while_an_owner_is_at_work_or_a_read_is_due(repository):
+def test_a_hint_schedules_nothing_while_a_read_is_due(repository):
     for values in ({"state": "claimed"}, {"state": "sending"}, {"read_due": 1000.5}, {"read_due": 10.0}):
         seen = put(repository, **values)
         assert not repository.hint(seen)

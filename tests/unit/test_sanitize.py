@@ -22,7 +22,7 @@ def test_a_malformed_contained_resource_costs_itself_alone():
     assert rejected == ["contained"]
 
 
-def test_a_malformed_element_of_a_contained_resource_costs_that_element():
+def test_a_malformed_contained_element_costs_that_element():
     patient = {**PATIENT, "birthDate": "long ago", "gender": "female", "active": "yes"}
     answer, _ = completed({"contained": [patient], "participant": [TO_PATIENT]})
     assert answer["contained"] == [{"resourceType": "Patient", "id": "p", "gender": "female"}]
@@ -38,13 +38,13 @@ def test_a_local_reference_that_does_not_resolve_is_data_absent():
     assert answer["slot"] == [ABSENT]
 
 
-def test_a_contained_resource_that_refers_to_one_that_is_gone_does_not_any_more():
+def test_a_reference_to_a_removed_contained_resource_is_removed():
     patient = {**PATIENT, "managingOrganization": {"reference": "#o"}}
     answer, _ = completed({"contained": [patient, {"resourceType": "Nothing", "id": "o"}], "participant": [TO_PATIENT]})
     assert answer["contained"] == [{**PATIENT, "managingOrganization": ABSENT}]
 
 
-def test_contained_resources_refer_to_each_other_and_to_what_contains_them():
+def test_contained_resources_may_refer_to_their_container():
     organization = {"resourceType": "Organization", "id": "o", "name": "Ward"}
     about = {
         "resourceType": "Provenance",
@@ -58,7 +58,7 @@ def test_contained_resources_refer_to_each_other_and_to_what_contains_them():
     assert rejected == []
 
 
-def test_a_contained_resource_that_nothing_refers_to_is_left_out():
+def test_an_unreferenced_contained_resource_is_left_out():
     answer, _ = completed({"contained": [PATIENT, {**PATIENT, "id": "other"}], "participant": [TO_PATIENT]})
     assert [resource["id"] for resource in answer["contained"]] == ["p"]
 
@@ -95,7 +95,7 @@ def test_a_malformed_tag_costs_no_security_label():
         "R",
     ],
 )
-def test_without_its_security_labels_nothing_of_the_source_is_shown(security):
+def test_without_security_labels_nothing_native_is_shown(security):
     native_one = {
         "meta": {"security": security},
         "comment": "CANARY",
@@ -135,7 +135,7 @@ def test_every_participant_has_an_actor_and_a_status():
     assert rejected == ["participant"]
 
 
-def test_a_member_of_a_repeating_primitive_goes_with_its_extension():
+def test_a_repeating_primitives_member_goes_with_its_extension():
     about = [{"id": "a"}, {"id": "b"}, {"id": "c"}]
     patient = {**PATIENT, "name": [{"given": ["First", 2, "Third"], "_given": about}]}
     answer, _ = completed({"contained": [patient], "participant": [TO_PATIENT]})
@@ -165,7 +165,7 @@ def test_an_appointment_with_a_modifier_is_not_understood(modifier):
     assert "modifier" in raised.value.detail
 
 
-def test_an_appointment_with_a_modifier_is_neither_cancelled_nor_shown(client, simulator, monkeypatch):
+def test_a_modifier_prevents_cancelling_and_showing(client, simulator, monkeypatch):
     read = HeimAdapter.read
     monkeypatch.setattr(HeimAdapter, "read", lambda self, id_: {**read(self, id_), "implicitRules": "urn:rules"})
     assert client.read("apt_1").status_code == 503
@@ -181,7 +181,7 @@ def test_a_contained_resource_with_a_modifier_is_not_shown():
     assert answer["participant"][0]["actor"] == ABSENT
 
 
-def test_what_a_modifier_within_a_contained_resource_is_about_is_not_shown():
+def test_a_part_with_a_modifier_is_not_shown():
     contacts = [{"name": {"text": "not"}, "modifierExtension": [{"url": "urn:not", "valueBoolean": True}]}]
     contacts.append({"name": {"text": "shown"}})
     bundle = {"resourceType": "Bundle", "id": "b", "type": "collection", "entry": [{"resource": PATIENT}]}
@@ -193,7 +193,7 @@ def test_what_a_modifier_within_a_contained_resource_is_about_is_not_shown():
     assert answer["contained"][1]["entry"] == [{"resource": PATIENT}]
 
 
-def test_the_largest_members_of_a_huge_appointment_go_and_the_rest_is_bare_without_its_labels():
+def test_a_huge_appointment_loses_its_largest_members():
     labels = {"security": [{"system": "urn:labels", "code": "R"}]}
     many = [{"text": "x"}] * (native.MAX_MEMBERS + 1)
     found = native.checked({"id": "1", "status": "booked", "reasonCode": many, "meta": labels, "comment": "kept"}, "1")
@@ -254,7 +254,7 @@ def test_a_contained_resource_that_keeps_its_labels_is_shown(meta):
     assert answer["meta"]["security"] == [LABEL]  # the whole has it: R4 forbids it where it was (dom-5)
 
 
-def test_the_labels_of_contained_resources_and_of_the_whole_are_the_wholes_each_once():
+def test_labels_of_contained_resources_are_the_wholes_once():
     other, tag = {**LABEL, "code": "V"}, {"system": "urn:tags", "code": "t"}
     patient = {**PATIENT, "meta": {"security": [other, LABEL], "tag": [tag]}}
     answer, _ = completed({"meta": {"security": [LABEL]}, "contained": [patient], "participant": [TO_PATIENT]})
@@ -270,7 +270,7 @@ def test_a_later_answer_without_labels_takes_none_away(meta):
     assert found["meta"]["security"] == [LABEL]
 
 
-def test_a_later_answer_has_labels_of_its_own_and_what_is_no_label_stays_what_it_is():
+def test_a_later_response_has_labels_of_its_own():
     other = {"security": [{**LABEL, "code": "V"}]}
     for meta in (other, "junk", [LABEL], {"security": "junk"}):
         found = native.overlay({"meta": {"source": "urn:x", "security": [LABEL]}}, {"meta": meta})["meta"]

@@ -45,7 +45,7 @@ NEVER = {
 }
 
 
-def test_every_pair_is_a_transition_or_never_happens_for_a_reason():
+def test_every_pair_is_a_transition_or_has_a_reason_why_not():
     never = [pair for pairs in NEVER.values() for pair in pairs]
     assert len(never) == len(set(never))
     assert set(never).isdisjoint(TRANSITIONS)

@@ -44,7 +44,7 @@ def test_without_a_record_it_is_not_granted(clock):
 
 
 @pytest.mark.parametrize(("seconds", "granted"), [(1.0, True), (1.01, False)])
-def test_an_owner_that_was_frozen_while_it_recorded_does_not_write(clock, seconds, granted):
+def test_an_owner_frozen_while_recording_does_not_write(clock, seconds, granted):
     def slow():
         clock.at += seconds
         return True

@@ -86,7 +86,7 @@ def test_a_read_passes_on_what_the_engine_holds(facade, engine, appointment_id):
 
 @MODES
 @RICH
-def test_a_cancel_changes_status_and_reason_there_and_harms_nothing_here_or_there(facade, engine, mode, appointment_id):
+def test_a_cancel_changes_status_and_reason_and_nothing_else(facade, engine, mode, appointment_id):
     before = engine.held(appointment_id)
     answer = cancel(facade(mode), appointment_id)
     assert (answer.status_code, answer.json["status"]) == (200, "cancelled")
@@ -117,7 +117,7 @@ def test_what_is_compared_would_be_missed(engine):
 
 
 @MODES
-def test_a_change_between_read_and_write_is_refused_there_and_written_once_more(facade, engine, mode, monkeypatch):
+def test_a_change_before_the_write_is_written_once_more(facade, engine, mode, monkeypatch):
     client = facade(mode)
     adapter = client.facade.sources["fhir"].adapter
     write, edits = adapter._write, iter([{**APPOINTMENTS["scan-review"], "description": "Edited meanwhile"}])
@@ -137,7 +137,7 @@ def test_a_change_between_read_and_write_is_refused_there_and_written_once_more(
 
 
 @MODES
-def test_a_second_cancel_is_answered_from_the_record_and_writes_nothing(facade, engine, mode):
+def test_a_second_cancel_gets_the_record_and_writes_nothing(facade, engine, mode):
     client = facade(mode)
     first = cancel(client, "scan-review")
     version = engine.held("scan-review")["meta"]["versionId"]
@@ -146,7 +146,7 @@ def test_a_second_cancel_is_answered_from_the_record_and_writes_nothing(facade, 
 
 
 @MODES
-def test_what_somebody_else_cancelled_is_told_and_writes_nothing(facade, engine, mode):
+def test_a_foreign_cancel_is_reported_and_writes_nothing(facade, engine, mode):
     reason = {"coding": [reasons.hl7_coding("prov-pers")], "text": "On leave"}
     engine.put({**APPOINTMENTS["scan-review"], "status": "cancelled", "cancelationReason": reason})
     version = engine.held("scan-review")["meta"]["versionId"]
@@ -160,7 +160,7 @@ def test_an_id_the_engine_does_not_know_is_404(facade, engine):
 
 
 @MODES
-def test_what_the_engine_finds_invalid_stays_as_it_is_and_is_said_to_be_refused(facade, engine, mode):
+def test_what_the_engine_finds_invalid_is_refused(facade, engine, mode):
     engine.put_unchecked({**APPOINTMENTS["asked-for"], "id": "old", "participant": []})
     version = engine.held("old")["meta"]["versionId"]
     client = facade(mode)

@@ -57,7 +57,7 @@ def an_answer(body, status=200, **headers):
 # What is sent
 
 
-def test_a_cancel_is_the_patch_of_two_operations_on_the_version_that_was_read(fhir_facade, fhir):
+def test_a_cancel_patches_the_version_that_was_read(fhir_facade, fhir):
     fhir.patch("apt-1", {"comment": "edited"})
     answer = cancel(fhir_facade(), "apt-1")
     assert answer["status"] == "cancelled"
@@ -112,7 +112,7 @@ def test_each_hl7_code_goes_out_as_it_is(code):
 
 
 @MODES
-def test_a_reason_that_is_none_of_hl7s_is_other_and_in_an_update_its_text_is_kept(fhir_facade, fhir, mode):
+def test_a_reason_outside_hl7_is_other_and_keeps_its_text(fhir_facade, fhir, mode):
     body = {**MOVED, "cancelationReason": {"text": "The dog is ill"}}
     answer = cancel(fhir_facade(mode), "apt-1", body)
     assert [coding["code"] for coding in answer["cancelationReason"]["coding"]] == ["other"]
@@ -156,7 +156,7 @@ def test_other_servers_statuses_and_extension_can_be_set(fhir_facade, fhir):
 
 
 @MODES
-def test_what_says_that_it_is_not_cancelable_is_refused_without_a_write(fhir_facade, fhir, mode):
+def test_what_is_not_cancelable_is_refused_without_a_write(fhir_facade, fhir, mode):
     assert why(cancel(fhir_facade(mode), "apt-not-cancelable")) == "business-rule"
     assert fhir.writes() == 0
 
@@ -175,7 +175,7 @@ def test_a_cancelled_appointment_is_told_and_not_written_to(fhir_facade, fhir, m
     assert fhir.writes() == 0
 
 
-def test_what_was_cancelled_before_an_updates_own_read_is_told_without_a_permit(fhir_facade, fhir):
+def test_a_cancel_seen_by_an_updates_read_takes_no_permit(fhir_facade, fhir):
     client = fhir_facade(UPDATE)
 
     def cancelled_meanwhile():
@@ -193,7 +193,7 @@ def test_what_was_cancelled_before_an_updates_own_read_is_told_without_a_permit(
 # What is believed
 
 
-def test_a_cancel_answered_by_an_empty_200_is_proven_by_the_read_after_it(fhir_facade, fhir):
+def test_an_empty_200_is_proven_by_the_read_after_it(fhir_facade, fhir):
     assert cancel(fhir_facade(), "apt-empty-answer")["status"] == "cancelled"
     assert fhir.methods() == ["GET", "PATCH", "GET"]
 
@@ -222,7 +222,7 @@ def test_a_server_may_answer_every_write_emptily(fhir_facade, fhir, mode):
     ],
     ids=lambda answer: f"{answer.status_code} {answer.get_data(as_text=True)[:40]}",
 )
-def test_what_does_not_prove_the_cancel_is_read_after_and_never_sent_again(fhir_facade, fhir, answer):
+def test_an_unproven_cancel_is_read_and_never_resent(fhir_facade, fhir, answer):
     fhir.canned["PATCH"] = answer
     client = fhir_facade()
     told = cancel(client, "apt-1")
@@ -235,7 +235,7 @@ def test_what_does_not_prove_the_cancel_is_read_after_and_never_sent_again(fhir_
 
 
 @pytest.mark.parametrize("status", [200, 204])
-def test_an_empty_answer_to_a_write_that_did_nothing_proves_nothing(fhir_facade, fhir, status):
+def test_an_empty_response_to_no_change_proves_nothing(fhir_facade, fhir, status):
     fhir.canned["PATCH"] = an_answer("", status)
     client = fhir_facade()
     assert cancel(client, "apt-1")["status"] == "proposed"
@@ -267,7 +267,7 @@ def test_a_stale_version_is_read_again_and_written_once_more(fhir_facade, fhir, 
 
 
 @MODES
-def test_a_strong_tag_is_sent_back_as_a_strong_one_and_shown_to_nobody(fhir_facade, fhir, mode):
+def test_a_strong_tag_is_sent_back_strong_and_never_shown(fhir_facade, fhir, mode):
     fhir.strong_tags = True
     answer = cancel(fhir_facade(mode), "apt-1")
     assert (answer["status"], answer["meta"]["versionId"]) == ("cancelled", "1")
@@ -275,21 +275,21 @@ def test_a_strong_tag_is_sent_back_as_a_strong_one_and_shown_to_nobody(fhir_faca
 
 
 @MODES
-def test_a_strong_tag_that_is_stale_is_read_again_and_sent_strong_once_more(fhir_facade, fhir, mode):
+def test_a_stale_strong_tag_is_read_and_sent_once_more(fhir_facade, fhir, mode):
     fhir.strong_tags = True
     fhir.before["PUT" if mode else "PATCH"] = lambda: fhir.writes() or fhir.patch("apt-1", {"comment": "edited"})
     assert cancel(fhir_facade(mode), "apt-1")["status"] == "cancelled"
     assert [headers["IF_MATCH"] for _, headers, _ in fhir.received if "IF_MATCH" in headers] == ['"1"', '"2"']
 
 
-def test_a_version_that_is_always_stale_is_not_written_a_third_time(fhir_facade, fhir):
+def test_an_always_stale_version_is_not_written_a_third_time(fhir_facade, fhir):
     assert why(cancel(fhir_facade(), "apt-stale-always")) == "conflict"
     assert fhir.writes() == 2
 
 
 @MODES
 @pytest.mark.parametrize("status", [409, 412])
-def test_what_was_cancelled_between_read_and_write_is_good_news_once_read(fhir_facade, fhir, mode, status):
+def test_a_cancel_between_read_and_write_is_a_success(fhir_facade, fhir, mode, status):
     fhir.stale_status = status
 
     def cancelled_meanwhile():
@@ -324,7 +324,7 @@ def test_an_id_that_fhir_cannot_have_reaches_no_server(fhir_facade, fhir, appoin
 
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.behaviour not in SLOW])
-def test_every_quick_fault_ends_as_it_says_with_one_write_at_most(fhir_facade, fhir, name):
+def test_every_quick_fault_ends_as_listed_with_one_write(fhir_facade, fhir, name):
     with capture_logs() as logs:
         assert cancel(fhir_facade(), f"apt-{name}")["status"] == FAULTS[name].ends_in
     assert fhir.writes() == (FAULTS[name].operation == "cancel")
@@ -343,13 +343,13 @@ def test_a_read_passes_on_everything_that_the_server_tells(fhir_facade, fhir):
 
 
 @MODES
-def test_a_cancel_passes_on_everything_but_a_narrative_that_says_booked(fhir_facade, fhir, mode):
+def test_a_cancel_passes_on_everything_but_an_old_narrative(fhir_facade, fhir, mode):
     answer = cancel(fhir_facade(mode), "apt-1")
     assert harm(fhir.get("apt-1"), answer) == []
     assert "text" not in answer
 
 
-def test_a_narrative_that_the_server_has_written_anew_is_passed_on(fhir_facade, fhir):
+def test_a_narrative_that_the_server_renewed_is_passed_on(fhir_facade, fhir):
     told = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">Cancelled</div>'}
     native = {**fhir.get("apt-1"), "status": "cancelled", "text": told}
     fhir.canned["PATCH"] = an_answer(json.dumps(native))
@@ -365,7 +365,7 @@ def test_a_proposed_answer_passes_on_the_rest_and_says_why(fhir_facade, fhir):
     assert "text" not in answer
 
 
-def test_a_sparse_answer_to_the_write_loses_nothing_that_was_read(fhir_facade, fhir):
+def test_a_sparse_response_to_the_write_keeps_what_was_read(fhir_facade, fhir):
     native = fhir.get("apt-1")
     fhir.canned["PATCH"] = an_answer('{"resourceType": "Appointment", "id": "apt-1", "status": "cancelled"}')
     assert harm(native, cancel(fhir_facade(), "apt-1")) == []
@@ -391,7 +391,7 @@ def test_a_sparse_appointment_is_completed(fhir_facade, fhir):
         ("", 7, None),
     ],
 )
-def test_the_tag_is_the_etag_as_it_came_or_else_the_metas_version_as_a_weak_one(etag, meta, tag):
+def test_the_tag_is_the_etag_or_else_the_version_as_weak(etag, meta, tag):
     native = {"resourceType": "Appointment", "id": "a", "meta": {} if meta is None else {"versionId": meta}}
     assert translate.entity_tag(translate.to_fhir(native, etag, "a")) == tag
 
@@ -479,7 +479,7 @@ def test_settings_that_cannot_work_are_refused_in_one_sentence(fhir_facade, sett
         fhir_facade(settings, access="")
 
 
-def test_a_direct_adapter_reads_for_itself_where_it_is_given_nothing(fhir):
+def test_a_direct_adapter_reads_if_it_is_given_nothing(fhir):
     adapter = FhirR4Adapter(config(base_url=fhir.url))
     request = CancelRequest(appointment_id="apt-1", native_reason=NativeReason("pat"))
     assert adapter.cancel(request, None, lambda: None)["status"] == "cancelled"
@@ -487,7 +487,7 @@ def test_a_direct_adapter_reads_for_itself_where_it_is_given_nothing(fhir):
     assert fhir.methods() == ["GET", "PATCH", "GET"]
 
 
-def test_the_sandbox_has_a_fhir_server_and_a_facade_in_front_of_it():
+def test_the_sandbox_has_a_fhir_server_behind_a_facade():
     table = tomllib.loads((ROOT / "config" / "sandbox.toml").read_text("utf-8"))
     assert table["sources"]["fhir"]["plugin"] == "fhir_r4"
     assert table["facade"]["default_source"] == "heim"
@@ -507,7 +507,7 @@ MODIFIERS = pytest.mark.parametrize(
 
 @MODES
 @MODIFIERS
-def test_an_appointment_with_a_modifier_is_not_written_to_nor_shown(fhir_facade, fhir, mode, modifier):
+def test_an_appointment_with_a_modifier_is_not_changed_or_shown(fhir_facade, fhir, mode, modifier):
     fhir.patch("apt-1", modifier)
     client = fhir_facade(mode)
     answer = cancel(client, "apt-1")
@@ -517,7 +517,7 @@ def test_an_appointment_with_a_modifier_is_not_written_to_nor_shown(fhir_facade,
 
 
 @MODIFIERS
-def test_a_modifier_that_comes_between_two_reads_is_not_written_over(fhir_facade, fhir, monkeypatch, modifier):
+def test_a_modifier_between_two_reads_is_not_written_over(fhir_facade, fhir, monkeypatch, modifier):
     client = fhir_facade('mode = "update"')
     adapter = client.facade.sources["fhir"].adapter
     read = adapter.read

@@ -83,7 +83,7 @@ def adapter(fhir, tmp_path, settings):
 
 
 @pytest.mark.parametrize("algorithm", ["RS384", "ES384"])
-def test_a_cancel_with_client_credentials_signs_in_once_for_read_and_write(fhir_facade, fhir, client, algorithm):
+def test_a_cancel_with_client_credentials_signs_in_once(fhir_facade, fhir, client, algorithm):
     assert cancel(fhir_facade(access=client(algorithm)))["status"] == "cancelled"
     assert fhir.methods() == ["POST", "GET", "PATCH"]
     _, headers, body = fhir.received[0]
@@ -126,7 +126,7 @@ def test_a_token_is_kept_until_near_its_end(fhir_facade, fhir, client, clock):
     ],
     ids=["short", "digits", "a word", "too many digits", "other digits", "over", "no number", "for ever"],
 )
-def test_a_token_whose_end_is_near_or_unreadable_is_not_kept_long(fhir, client, clock, tmp_path, told, kept):
+def test_a_token_that_expires_soon_or_unclearly_is_not_kept(fhir, client, clock, tmp_path, told, kept):
     body = json.dumps({"access_token": "t", "token_type": "Bearer", "expires_in": told})
     found = adapter(fhir, tmp_path, client())
     fhir.canned["POST"] = Response(body)
@@ -152,7 +152,7 @@ def test_many_that_need_a_token_wait_for_one_request(fhir, client, tmp_path):
     assert tokens(fhir) == 1
 
 
-def test_a_token_that_comes_too_late_for_whoever_asked_is_there_for_the_next(gate, fhir, client, tmp_path):
+def test_a_token_that_comes_late_serves_the_next_request(gate, fhir, client, tmp_path):
     found = adapter(fhir, tmp_path, client(max_concurrent=1))._credentials
     fhir.before["POST"] = gate.wait
     for _ in range(2):
@@ -187,7 +187,7 @@ def test_a_hung_token_endpoint_is_given_up_and_asked_anew(gate, fhir, client, tm
     assert found.token()
 
 
-def test_a_401_to_a_read_fetches_a_fresh_token_and_reads_once_more(fhir_facade, fhir, client):
+def test_a_401_to_a_read_fetches_a_token_and_reads_once_more(fhir_facade, fhir, client):
     client = fhir_facade(access=client())
     client.read("apt-1", source="fhir")
     fhir.expire_tokens()
@@ -207,7 +207,7 @@ def test_a_static_token_that_is_refused_is_not_tried_again(fhir_facade, fhir, mo
     assert fhir.methods() == ["GET"]
 
 
-def test_a_401_to_the_write_drops_the_token_and_the_write_is_never_sent_again(fhir_facade, fhir, client):
+def test_a_401_to_the_write_drops_the_token_without_a_resend(fhir_facade, fhir, client):
     client = fhir_facade(access=client())
     fhir.before["PATCH"] = fhir.expire_tokens
     assert why(cancel(client)) == "security"
@@ -217,7 +217,7 @@ def test_a_401_to_the_write_drops_the_token_and_the_write_is_never_sent_again(fh
     assert fhir.writes() == 2
 
 
-def test_a_token_that_was_refused_late_does_not_cost_the_one_that_took_its_place(fhir, client, tmp_path):
+def test_a_late_refusal_does_not_drop_the_newer_token(fhir, client, tmp_path):
     found = adapter(fhir, tmp_path, client())._credentials
     old = found.token()
     assert found.drop(old)
@@ -245,9 +245,7 @@ def test_a_token_that_was_refused_late_does_not_cost_the_one_that_took_its_place
     ],
     ids=lambda value: value.get_data(as_text=True)[:40] if isinstance(value, Response) else value,
 )
-def test_without_a_token_the_server_is_asked_nothing_and_nothing_secret_is_told(
-    fhir_facade, fhir, client, answer, issue
-):
+def test_without_a_token_nothing_is_sent_and_nothing_leaks(fhir_facade, fhir, client, answer, issue):
     client = fhir_facade(access=client())
     fhir.canned["POST"] = answer
     with capture_logs() as logs:
@@ -267,14 +265,12 @@ def test_oauths_word_for_what_is_wrong_is_told_to_operators(fhir, client, tmp_pa
     assert raised.value.detail == "no token: the token endpoint answered HTTP 401 invalid_client"
 
 
-def test_a_token_endpoint_that_cannot_be_reached_is_said_to_be_unreachable(fhir_facade, fhir, client):
+def test_an_unreachable_token_endpoint_is_reported_as_such(fhir_facade, fhir, client):
     assert why(cancel(fhir_facade(access=client(token_url="http://127.0.0.1:9/token")))) == "transient"
     assert fhir.received == []
 
 
-def test_a_token_endpoint_that_is_slow_costs_no_more_than_the_answers_time_and_the_next_cancel_is_made(
-    gate, fhir_facade, fhir, client, monkeypatch
-):
+def test_a_slow_token_endpoint_costs_no_more_than_the_deadline(gate, fhir_facade, fhir, client, monkeypatch):
     client = fhir_facade(access=client())
     fhir.before["POST"] = gate.wait
     with monkeypatch.context() as patched:
@@ -285,7 +281,7 @@ def test_a_token_endpoint_that_is_slow_costs_no_more_than_the_answers_time_and_t
     assert fhir.methods() == ["POST", "GET", "PATCH"]
 
 
-def test_the_token_endpoint_is_called_with_its_final_slash_where_it_has_one(fhir, client, tmp_path):
+def test_the_token_endpoint_keeps_its_final_slash(fhir, client, tmp_path):
     found = adapter(fhir, tmp_path, client(token_url=f"{fhir.url}/token/"))
     with pytest.raises(NotExecuted):
         found.read("apt-1")  # the simulator has none there
@@ -308,7 +304,7 @@ def test_the_token_endpoint_is_called_with_its_final_slash_where_it_has_one(fhir
         ("ES384", "", "is empty; write the secret into it"),
     ],
 )
-def test_a_key_that_cannot_sign_stops_the_start_without_being_shown(fhir_facade, client, algorithm, text, problem):
+def test_a_key_that_cannot_sign_stops_the_start_unshown(fhir_facade, client, algorithm, text, problem):
     with pytest.raises(ConfigurationError, match=problem) as raised:
         fhir_facade(access=client(algorithm, text=text))
     assert "private_key_file" in str(raised.value)
@@ -320,9 +316,7 @@ def test_a_key_without_a_name_needs_key_id(fhir_facade, client):
         fhir_facade(access=client(key_id=None))
 
 
-def test_without_pyjwt_client_credentials_say_what_to_install_and_a_token_does_without(
-    fhir_facade, client, monkeypatch
-):
+def test_without_pyjwt_the_error_says_what_to_install(fhir_facade, client, monkeypatch):
     monkeypatch.setitem(sys.modules, "jwt", None)
     with pytest.raises(ConfigurationError, match=r"need PyJWT; pip install 'fhir-facade\[smart\]'"):
         fhir_facade(access=client())

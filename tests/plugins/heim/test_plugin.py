@@ -80,7 +80,7 @@ def test_a_second_coding_gives_the_causing_entity(client, simulator, cause):
     assert (sent["causingEntity"], sent["cancellingEntity"]) == (cause, "patient")
 
 
-def test_a_code_mapped_nowhere_falls_back_to_its_parent_then_to_the_fallback(client, make, tmp_path, simulator):
+def test_an_unmapped_code_falls_back_to_its_parent(client, make, tmp_path, simulator):
     resource = dict(client.facade.sources["heim"].mapping.resource)
     element = next(e for e in resource["group"][0]["element"] if e["code"] == "pat")
     import json
@@ -118,7 +118,7 @@ def test_the_cancelling_entity_can_be_set_for_a_source(make, simulator):
     assert simulator.log.entries("apt_1")[-1].body["cancellingEntity"] == "patient"
 
 
-def test_text_comment_and_display_travel_as_the_note_within_the_limit(make, simulator):
+def test_text_comment_and_display_are_the_note_up_to_its_limit(make, simulator):
     body = with_codings((reasons.SYSTEM, "pat-mv"), comment="Called at nine.\x07")
     body["cancelationReason"]["text"] = "Moved to another town"
     make().cancel("apt_1", body)
@@ -154,7 +154,7 @@ def test_what_is_sent_is_a_cancellation_object_of_the_guide():
     ],
 )
 @pytest.mark.parametrize("zone", ["+00:00", "+14:00", "-11:30"])
-def test_may_be_chargeable_is_strictly_less_than_24_hours_before_the_eta(eta, may_be, zone):
+def test_may_be_chargeable_is_under_24_hours_before_the_eta(eta, may_be, zone):
     hours = timedelta(hours=float(zone[:3]), minutes=30 if zone == "-11:30" else 0) if eta else timedelta()
     text = None if eta is None else (eta + hours).replace(tzinfo=None).isoformat() + zone
     if zone == "-11:30" and eta:
@@ -227,7 +227,7 @@ def test_a_cancel_proven_by_a_later_read_says_so_too(client, simulator):
     assert answer["extension"][0]["extension"][0] == {"url": "mayBeChargeable", "valueBoolean": True}
 
 
-def test_nothing_is_said_about_the_charges_of_a_cancel_whose_time_is_not_known(client):
+def test_charges_are_not_stated_if_the_time_is_unknown(client):
     urls = [extension["url"] for extension in client.cancel("apt_cancelled").json["extension"]]
     assert urls == [translate.ENTITIES]
 
@@ -269,7 +269,7 @@ def test_a_time_has_its_zone_or_the_sources_or_is_unusable(start, zone, instant)
 @pytest.mark.parametrize(
     "wrong", [{"windowId": {}}, {"patientId": [1]}, {"status": 4.5}, {"taskId": None}, {"data": {}}]
 )
-def test_an_element_of_an_unusable_type_is_absent_and_the_rest_is_there(wrong):
+def test_an_element_of_an_unusable_type_is_left_out_alone(wrong):
     native = {"id": "a", "status": "scheduled", "patientId": "p_1", "windowId": "win_1", "taskId": "tsk_1", **wrong}
     parsed = parse(native, config().settings["places"])
     assert parsed.id == "a"
@@ -288,14 +288,14 @@ def test_the_appointment_may_be_wrapped(make, simulator):
     assert parsed.id == "apt_1"
 
 
-def test_an_operator_who_learns_the_real_shape_edits_places_not_code():
+def test_the_real_shape_is_learned_by_editing_paths_not_code():
     places = {"status": "state.name", "patient": "people[?role=='patient'] | [0].ref"}
     native = {"id": 7, "state": {"name": "scheduled"}, "people": [{"role": "patient", "ref": "p_7"}]}
     parsed = parse(native, config(places=places).settings["places"])
     assert (parsed.id, parsed.status, parsed.patient) == ("7", "scheduled", "p_7")
 
 
-def test_task_type_window_and_external_reference_have_their_places_in_fhir(client, simulator):
+def test_task_type_window_and_reference_are_mapped_to_fhir(client, simulator):
     native = simulator.get("apt_1")
     answer = client.read("apt_1").json
     assert answer["serviceType"][0]["coding"][0]["code"] == native["taskId"]
@@ -332,7 +332,7 @@ def test_a_status_word_that_is_not_in_the_map_is_not_cancelled(client, simulator
     assert simulator.log.count("cancel") == 1
 
 
-def test_already_cancelled_between_read_and_write_is_good_news_once_read(client, simulator):
+def test_a_cancel_between_read_and_write_is_a_success(client, simulator):
     original = simulator.operation
 
     def cancelled_meanwhile(method, path):
@@ -351,7 +351,7 @@ def test_already_cancelled_between_read_and_write_is_good_news_once_read(client,
     assert simulator.log.entries("apt_1")[1].status == 409
 
 
-def test_the_cancellation_is_read_where_the_appointment_does_not_hold_it(make, simulator):
+def test_a_cancellation_outside_the_appointment_is_read(make, simulator):
     client = make(settings='places = {cancellation_reason = "nowhere"}')
     reason = client.read("apt_cancelled").json["cancelationReason"]
     assert reason["coding"][-1]["code"] == "patient_unwell"
