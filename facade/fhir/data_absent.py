@@ -7,8 +7,8 @@ EXTENSION = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
 # Codes and displays: http://terminology.hl7.org/CodeSystem/data-absent-reason
 DISPLAYS = {
-    "unknown": "OutcomeUnknown",
-    "temp-unknown": "Temporarily OutcomeUnknown",
+    "unknown": "Unknown",
+    "temp-unknown": "Temporarily Unknown",
     "unsupported": "Unsupported",
     "error": "Error",
     "masked": "Masked",

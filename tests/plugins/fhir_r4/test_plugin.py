@@ -374,7 +374,7 @@ def test_a_sparse_response_to_the_write_keeps_what_was_read(fhir_facade, fhir):
 def test_a_sparse_appointment_is_completed(fhir_facade, fhir):
     answer = cancel(fhir_facade(), "apt-sparse")
     assert answer["status"] == "cancelled"
-    assert answer["slot"][0]["display"] == "OutcomeUnknown"
+    assert answer["slot"][0]["display"] == "Unknown"
 
 
 @pytest.mark.parametrize(
