@@ -1,4 +1,4 @@
-"""The composition root: configuration, registry and use case made one, every start problem collected."""
+"""The composition root: builds the facade from its configuration and collects every start problem."""
 
 import shlex
 from collections.abc import Mapping
@@ -22,6 +22,8 @@ from facade.ledger.maintenance import Presence
 from facade.ledger.store import Ledger
 from facade.plugin import registry
 from facade.plugin.configured_source import ConfiguredSource
+from facade.web import auth
+from facade.web.auth.authenticator import Authenticator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,7 @@ class Facade:
     ledger: Ledger
     reconciler: Reconciler
     repository: CancellationRepository
+    authenticator: Authenticator
 
     def open_store(self) -> None:
         """Make sure of the store: SQLite is created and upgraded, any other must be at this version.
@@ -70,7 +73,7 @@ def assemble(path: Path, *, store: str | None = None) -> Facade:
     problems: list[str] = []
     config, sources = None, None
     try:
-        config = configuration.check(document)
+        config = configuration.check(document, auth.AUTHENTICATORS)
     except ConfigurationError as error:
         problems += error.problems
     try:
@@ -132,4 +135,5 @@ def compose(
         ledger=ledger,
         reconciler=Reconciler(sources.values(), repository, doubt, timers, budget, Presence(ledger)),
         repository=repository,
+        authenticator=auth.build(config),
     )

@@ -5,10 +5,10 @@ Every setting whose name ends in ``_file`` is a path, relative to the configurat
 
 import hashlib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
@@ -58,9 +58,8 @@ class _FacadeSchema(Schema):
 
 
 class _AuthSchema(Schema):
-    mode = fields.String(
-        load_default="api-key", validate=validate.OneOf(["api-key", "none"], error='must be "api-key" or "none"')
-    )
+    # The modes that exist are checked in check(): the authenticators are in a layer above this one.
+    mode = fields.String(load_default="api-key")
     allowed_origins = fields.List(Origin(), load_default=list)
 
 
@@ -180,8 +179,19 @@ def read_store(path: Path) -> str:
     return store
 
 
-def check(document: Mapping[str, Any]) -> Config:
-    """The configuration that the tables state. Raises ConfigurationError with every problem found."""
+class AuthMode(Protocol):
+    """What validation needs of an authentication mode; the implementations are in facade.web.auth."""
+
+    @classmethod
+    def config_problems(cls, document: Mapping[str, Any]) -> Iterable[str]:
+        """Return what the configuration file lacks for this mode, one sentence per problem."""
+
+
+def check(document: Mapping[str, Any], auth_modes: Mapping[str, type[AuthMode]]) -> Config:
+    """Return the configuration that the tables state. Raises ConfigurationError with every problem found.
+
+    ``auth_modes`` are the values that ``auth.mode`` may have.
+    """
     schema = _FileSchema()
     problems: list[str] = []
     try:
@@ -195,8 +205,11 @@ def check(document: Mapping[str, Any]) -> Config:
     default = data.get("facade", {}).get("default_source")
     if default is not None and sources is not None and default not in sources:
         problems.append(f'facade.default_source: "{default}" is not configured; add [sources.{default}]')
-    if data.get("auth", {}).get("mode") == "api-key" and document.get("clients", {}) == {}:
-        problems.append('clients: auth.mode is "api-key"; configure at least one, as [clients.NAME] with its key')
+    mode = data.get("auth", {}).get("mode")
+    if mode in auth_modes:
+        problems += auth_modes[mode].config_problems(document)
+    elif mode is not None:
+        problems.append("auth.mode: must be " + " or ".join(f'"{word}"' for word in auth_modes))
     problems += _client_problems(data.get("clients", {}), sources)
     if problems:
         raise ConfigurationError(*problems)

@@ -30,7 +30,7 @@ def origin(text: str) -> str | None:
     return f"{scheme}://{where}:{port}" if int(port) <= 65535 else None
 
 
-def refusal(
+def reject_reason(
     headers: Iterable[tuple[str, str]],
     *,
     target: str,

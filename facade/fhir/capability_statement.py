@@ -17,12 +17,12 @@ def capability_statement(
     *,
     base_path: str,
     started: str,
-    authenticated: bool,
+    security: str,
     single_cancels: bool,
     single_reads: bool,
     maps_reasons: bool,
 ) -> dict[str, Any]:
-    """The statement for ``/metadata``; ``started`` is a FHIR dateTime.
+    """The statement for ``/metadata``; ``started`` is a FHIR dateTime, ``security`` describes authentication.
 
     ``single_cancels`` and ``single_reads`` say whether the single-source routes are served, ``maps_reasons``
     whether any source has a ConceptMap. No source is named: a client may not reach all of them.
@@ -36,7 +36,6 @@ def capability_statement(
     ]
     if maps_reasons:
         resources.append({"type": "ConceptMap", "interaction": [{"code": "read"}]})
-    security = "An API key as bearer token: Authorization: Bearer <key>." if authenticated else "None: loopback only."
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",

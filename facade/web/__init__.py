@@ -1,27 +1,30 @@
-"""HTTP: receives a cancel or a read, authenticates it, hands it down, sends what comes back."""
+"""HTTP: receives requests, authenticates and validates them, calls the use case and sends the responses."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from facade.app import Facade
-from facade.web import errors, health, request_lifecycle, routes, webhooks
-from facade.web.openapi import views as openapi
+from facade.web import errors, request_lifecycle
+from facade.web.openapi.document import describe
+from facade.web.operation import Operation
+from facade.web.operations import OPERATIONS
+
+if TYPE_CHECKING:
+    from facade.app import Facade
 
 
-def create_app(facade: Facade) -> Flask:
-    """The Flask application that serves this facade."""
+def create_app(facade: "Facade", operations: Iterable[Operation] = OPERATIONS) -> Flask:
+    """Return the Flask application that serves these operations of the facade."""
     app = Flask("facade", static_folder=None)
-    # Two slashes are a path no one has, not a redirect of a POST.
+    # A path with two slashes is 404; a redirect would lose the body of a POST.
     app.url_map.merge_slashes = False
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # 405, as for any other method
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # OPTIONS is 405, as any other method
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the provider's attribute, not the protocol's
     app.extensions["facade"] = facade
     app.extensions["facade_started"] = datetime.now(UTC).isoformat(timespec="seconds")
-    request_lifecycle.install(app)
+    request_lifecycle.install(app, operations)
     errors.install(app)
-    app.register_blueprint(health.blueprint)
-    app.register_blueprint(webhooks.blueprint)
-    app.register_blueprint(routes.blueprint, url_prefix=facade.config.base_path or None)
-    openapi.install(app)
+    app.extensions["facade_openapi"] = describe(app)
     return app

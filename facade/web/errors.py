@@ -1,4 +1,4 @@
-"""Renders every error as an OperationOutcome, in one place."""
+"""Renders every error as an OperationOutcome."""
 
 import json
 
@@ -18,29 +18,29 @@ _BY_STATUS = {error.status: error for error in (BadRequest, NotFound, MethodNotA
 
 
 def install(app: Flask) -> None:
-    """Register the handlers: nothing leaves as HTML or with a detail of ours."""
-    app.register_error_handler(RequestError, _refused)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _failed)
+    """Register the error handlers. No response is HTML, and none shows internal details."""
+    app.register_error_handler(RequestError, _request_error)
+    app.register_error_handler(HTTPException, _http_exception)
+    app.register_error_handler(Exception, _failure)
 
 
-def _refused(error: RequestError) -> Response:
+def _request_error(error: RequestError) -> Response:
     if isinstance(error, Unavailable):
         note(outcome="unavailable", cause=error.cause.word if error.cause is not None else "ledger")
     body = json.dumps(of_request_error(error), ensure_ascii=False)
     return Response(body, error.status, headers=error.headers, content_type=error_type(request))
 
 
-def _http(error: HTTPException) -> Response:
-    """What Flask and Werkzeug refuse by themselves."""
+def _http_exception(error: HTTPException) -> Response:
+    """Render what Flask and Werkzeug reject by themselves."""
     if error.code == 404:
-        return _refused(NotFound("There is no such route; see /metadata under the base path."))
+        return _request_error(NotFound("There is no such route; see /metadata under the base path."))
     kind = _BY_STATUS.get(error.code or 500)
     if kind is None:
-        return _failed(error)
-    return _refused(kind("The request cannot be read; check its method, headers and length."))
+        return _failure(error)
+    return _request_error(kind("The request cannot be read; check its method, headers and length."))
 
 
-def _failed(error: Exception) -> Response:
+def _failure(error: Exception) -> Response:
     log.error("failed", error=type(error).__name__, where=where(error))
     return Response(json.dumps(of_failure()), InternalServerError.code, content_type=error_type(request))

@@ -1,4 +1,4 @@
-"""``If-Match``: which version the client means."""
+"""``If-Match``: the version of the appointment that the client expects."""
 
 import re
 
@@ -6,23 +6,23 @@ from flask import Request
 
 from facade.errors import BadRequest
 
-# What an entity tag may hold, and the space around it: RFC 9110, sections 8.8.3 and 5.6.3.
-_ONE = r'(?:W/)?"[!#-~\x80-\xff]*"[ \t]*'
-LIST = re.compile(rf"[ \t]*{_ONE}(?:,[ \t]*{_ONE})*")
-"""Entity tags, one or more."""
-_TAG = re.compile(r'"([^"]*)"')
+# The characters of an entity tag and the optional whitespace around it: RFC 9110, sections 8.8.3 and 5.6.3.
+_ENTITY_TAG = r'(?:W/)?"[!#-~\x80-\xff]*"[ \t]*'
+ENTITY_TAGS = re.compile(rf"[ \t]*{_ENTITY_TAG}(?:,[ \t]*{_ENTITY_TAG})*")
+"""A list of one or more entity tags."""
+_OPAQUE_TAG = re.compile(r'"([^"]*)"')
 
 
 def if_match(request: Request) -> frozenset[str] | None:
-    """The versions that ``If-Match`` names, ``*`` among them for any; None where it was not sent.
+    """Return the versions that ``If-Match`` names, ``*`` for any version; None if the request does not have it.
 
-    Raises BadRequest for one that is malformed.
+    Raises BadRequest for a malformed header.
     """
     value = request.headers.get("If-Match")
     if value is None:
         return None
     if value.strip(" \t") == "*":
         return frozenset({"*"})
-    if not LIST.fullmatch(value):
-        raise BadRequest('If-Match is malformed; send a version as it came in an ETag: W/"0".')
-    return frozenset(_TAG.findall(value))
+    if not ENTITY_TAGS.fullmatch(value):
+        raise BadRequest('If-Match is malformed; send a version as an ETag gave it: W/"0".')
+    return frozenset(_OPAQUE_TAG.findall(value))

@@ -1,98 +1,108 @@
-"""What every exchange has: a request id, a client, the common headers, one line in the log."""
+"""What every request has: a request id, a client, access to its source, common headers and one line in the log."""
 
 import re
 import time
 import uuid
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from flask import Flask, Response, current_app, g, request
-from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
+from werkzeug.exceptions import MethodNotAllowed as MethodNotRouted
 
-from facade.app import Facade
-from facade.errors import MethodNotAllowed, NotFound
-from facade.web.auth import authenticate, check_is_local
+from facade.errors import Forbidden, MethodNotAllowed, NotFound
+from facade.plugin.configured_source import ConfiguredSource
+from facade.web.operation import Operation
+
+if TYPE_CHECKING:
+    from facade.app import Facade
 
 log = structlog.get_logger()
 
-# A webhook is authenticated by its signature.
-OPEN_ENDPOINTS = {
-    "health.live",
-    "health.ready",
-    "fhir.metadata",
-    "webhooks.receive",
-    "openapi.description",
-    "openapi.docs",
-    "openapi.docs_page",
-    "openapi.docs_file",
-}
 _ORIGIN = re.compile(r"^https?://[^/]*", re.IGNORECASE)
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-def this_facade() -> Facade:
-    """The facade that the current application serves."""
-    return cast(Facade, current_app.extensions["facade"])
-
-
-def note(**facts: Any) -> None:
-    """Facts for this exchange's line in the log: source, outcome, cause, version. Never content."""
-    g.facts.update(facts)
-
-
-def install(app: Flask) -> None:
-    """Register the functions that run before and after every request."""
+def install(app: Flask, operations: Iterable[Operation]) -> None:
+    """Add the routes of the operations, and the functions that run before and after every request."""
+    facade: Facade = app.extensions["facade"]
+    by_endpoint = {operation.name: operation for operation in operations}
+    app.extensions["facade_operations"] = by_endpoint
+    for name, operation in by_endpoint.items():
+        rule = operation.under(facade.config.base_path) + operation.rule
+        app.add_url_rule(rule, name, _handler(operation), methods=[operation.method])
     app.before_request(_begin)
     app.after_request(_end)
 
 
+def this_facade() -> "Facade":
+    """Return the facade that the current application serves."""
+    return cast("Facade", current_app.extensions["facade"])
+
+
+def note(**facts: Any) -> None:
+    """Add facts to this request's line in the log: source, outcome, cause, version. Never content."""
+    g.facts.update(facts)
+
+
 def _begin() -> None:
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
+    sent_id = request.headers.get("X-Request-Id", "")
+    g.request_id = sent_id if _SANE_ID.fullmatch(sent_id) else str(uuid.uuid4())
     g.started = time.monotonic()
     g.facts = {}
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
-    facade = this_facade()
-    if facade.config.auth_mode == "none":
-        check_is_local(request, facade.config.allowed_origins)
+    authenticator = this_facade().authenticator
+    authenticator.check_request(request)
     error = request.routing_exception
-    other_method = error if isinstance(error, NoSuchMethod) else None
-    endpoint, arguments = _with_its_method(other_method) if other_method else (request.endpoint, {})
-    if endpoint not in OPEN_ENDPOINTS:
-        g.client = authenticate(request, facade.config.auth_mode, facade.config.clients)
+    wrong_method = error if isinstance(error, MethodNotRouted) else None
+    endpoint, arguments = _with_its_method(wrong_method) if wrong_method else (request.endpoint, {})
+    operation = current_app.extensions["facade_operations"].get(endpoint)
+    # A path without a route needs credentials too: without them, a client cannot find out which paths exist.
+    if operation is None or operation.credentials == "client":
+        g.client = authenticator.authenticate(request)
         note(client=g.client.name)
     _check_raw_path()
-    if other_method is not None:
-        # A source that this client may not know of is 404 as with any method; a webhook's tells no one.
-        if endpoint not in OPEN_ENDPOINTS and "source_system" in arguments:
+    if wrong_method is not None:
+        # 404 takes precedence: whether the source exists must not depend on the method. A webhook never shows it.
+        if operation is not None and operation.takes_source and "source_system" in arguments:
             reachable_source(arguments["source_system"])
-        raise another_method(other_method.valid_methods or ())
+        raise method_not_allowed(wrong_method.valid_methods or ())
 
 
 def _check_raw_path() -> None:
-    """404 for what only the raw path shows: the server has decoded slashes and dropped leading ones by now."""
+    """Raise NotFound for empty segments and encoded slashes: the server has decoded or dropped them in the path."""
     target = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or ""
     path = _ORIGIN.sub("", target.partition("?")[0])
     if "//" in path or "%2f" in path.lower():
         raise NotFound("No route has an empty segment or an encoded slash in its path.")
 
 
-def _with_its_method(error: NoSuchMethod) -> tuple[str | None, Mapping[str, Any]]:
-    """Endpoint and arguments of this path, if it were asked with a method that it has."""
+def _with_its_method(error: MethodNotRouted) -> tuple[str | None, Mapping[str, Any]]:
+    """Return the endpoint and the arguments of the path under one of the methods that it has."""
     urls = current_app.create_url_adapter(request)
     return urls.match(method=min(error.valid_methods or ["GET"])) if urls is not None else (None, {})
 
 
-def another_method(allowed: Iterable[str]) -> MethodNotAllowed:
-    """The 405 of a path that has these methods only."""
-    methods = sorted(allowed)
-    return MethodNotAllowed(f"Use {' or '.join(methods)}.", headers={"Allow": ", ".join(methods)})
+def _handler(operation: Operation) -> Callable[..., Any]:
+    """Return the view with the checks that its declaration asks for, in this order: the source, the permission."""
+
+    def handle(**arguments: Any) -> Any:
+        if operation.takes_source:
+            name = arguments.pop("source_system", None)
+            arguments["source"] = reachable_source(name) if name is not None else _single_source()
+        if operation.requires is not None:
+            check_permission(operation.requires)
+        return operation.view(**arguments)
+
+    return handle
 
 
-def reachable_source(name: str) -> Any:
-    """The configured source of this name. NotFound, in the same bytes, if unknown or out of this client's reach."""
+def reachable_source(name: str) -> ConfiguredSource:
+    """Return the configured source of this name.
+
+    Raises NotFound, with the same bytes, for an unknown source and for one that the client may not reach.
+    """
     source = this_facade().sources.get(name)
     if source is None or not g.client.reaches(name):
         raise NotFound("There is no such source system for this client; check the path.")
@@ -100,11 +110,30 @@ def reachable_source(name: str) -> Any:
     return source
 
 
+def _single_source() -> ConfiguredSource:
+    source = this_facade().single_source
+    if source is None:
+        raise NotFound("Several source systems are configured; name one: Appointment/{sourceSystem}/{id}.")
+    return reachable_source(source.name)
+
+
+def check_permission(operation: str) -> None:
+    """Raise Forbidden unless the client may use this client operation."""
+    if operation not in g.client.operations:
+        raise Forbidden(f"This client may not {operation} appointments here; ask the facade's operators.")
+
+
+def method_not_allowed(allowed: Iterable[str]) -> MethodNotAllowed:
+    """Return the 405 of a path that has only these methods."""
+    methods = sorted(allowed)
+    return MethodNotAllowed(f"Use {' or '.join(methods)}.", headers={"Allow": ", ".join(methods)})
+
+
 def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
-    correlation = request.headers.get("X-Correlation-Id", "")
-    if _SANE_ID.fullmatch(correlation):
-        response.headers["X-Correlation-Id"] = correlation
+    correlation_id = request.headers.get("X-Correlation-Id", "")
+    if _SANE_ID.fullmatch(correlation_id):
+        response.headers["X-Correlation-Id"] = correlation_id
     response.headers["Cache-Control"] = "no-store"
     log.info(
         "request",

@@ -626,7 +626,7 @@ def test_the_printed_curl_names_an_existing_appointment(tmp_path, capsys):
     with serve({"heim": Numbered()}) as host:
         config = configuration(tmp_path, host.source_url("heim"))
         facade_here = assemble(config)
-        explain_facade("http://facade", facade_here.config, host, {"desk": "heim"})
+        explain_facade("http://facade", facade_here, host, {"desk": "heim"})
     assert "/Appointment/desk/1839594 " in capsys.readouterr().out
 
 

@@ -23,7 +23,7 @@ def refuse_open_keys(facade: Facade) -> None:
     """Raise ConfigurationError for key files that every user of this machine can read; not in a sandbox."""
     if os.environ.get(SANDBOX) == "1":
         return
-    local = facade.config.auth_mode == "none"
+    local = facade.authenticator.loopback_only
     problems = [
         f"{name}: {path} is accessible to every user (mode {mode:04o}); run chmod 600 {shlex.quote(path)}"
         for source in facade.sources.values()

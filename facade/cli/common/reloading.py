@@ -4,7 +4,6 @@ from pathlib import Path
 
 import structlog
 
-from facade import loopback
 from facade.app import Facade, assemble
 from facade.cli.common.permissions import refuse_open_keys
 from facade.errors import ConfigurationError, Unavailable
@@ -55,11 +54,7 @@ class Served:
 
     def _checked(self) -> Facade:
         facade = assemble(self._path, store=self._store)
-        if facade.config.auth_mode == "none" and self._host not in loopback.HOSTS:
-            raise ConfigurationError(
-                f'auth.mode: "none" serves loopback only and --host is {self._host}; use mode = "api-key" or '
-                "--host 127.0.0.1"
-            )
+        facade.authenticator.check_host(self._host)
         refuse_open_keys(facade)
         _refuse_shared_connections(facade, self._workers)
         try:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from facade import config as configuration
+from facade.app import Facade
 from facade.cli.common.terminal import show
 from facade.testing.simulator.host import SimulatorHost
 
@@ -28,16 +28,16 @@ def explain(host: SimulatorHost) -> None:
     show(f"{'control':<12}{host.url}/_control")
 
 
-def explain_facade(url: str, config: configuration.Config, host: SimulatorHost, served: Mapping[str, str]) -> None:
+def explain_facade(url: str, facade: Facade, host: SimulatorHost, served: Mapping[str, str]) -> None:
     """Print a cancel to paste. ``served``: a configured source → the name of its simulator."""
     source, name = next(iter(served.items()))
     simulator = host.simulators[name]
     seeded = simulator.seeds(simulator.clock.now())
     appointment_id = next(one for one in (simulator.fault_id.format(1), *seeded) if one in seeded)
-    show(f"{'facade':<12}{url}{config.base_path}", "", "Cancel an appointment:", "")
-    show(f"curl -sS {url}{config.base_path}/Appointment/{source}/{appointment_id} \\")
-    if config.auth_mode == "api-key":
-        show('  -H "Authorization: Bearer $FACADE_CLIENT_KEY" \\')
+    show(f"{'facade':<12}{url}{facade.config.base_path}", "", "Cancel an appointment:", "")
+    show(f"curl -sS {url}{facade.config.base_path}/Appointment/{source}/{appointment_id} \\")
+    for header, value in facade.authenticator.example_headers.items():
+        show(f'  -H "{header}: {value}" \\')
     show("  -H 'Content-Type: application/fhir+json' \\")
     show(f"  -d '{json.dumps({**_BODY, 'id': appointment_id})}'", "")
 

@@ -80,7 +80,7 @@ def _serve_facade(facade: Facade, config: Path, port: int, host: SimulatorHost) 
     served = _served_sources(config, host)
     url = f"http://{_HOST}:{port}"
     with _facade_process(config, port, url) as (process, store):
-        explain_facade(url, facade.config, host, served)
+        explain_facade(url, facade, host, served)
         show(f"The facade's records: facade ledger list --store {store}", "")
         explain_faults(host, served, f"{url}{facade.config.base_path}")
         process.wait()

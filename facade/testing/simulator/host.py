@@ -129,7 +129,7 @@ class _OnlyLocal:
         self._allowed_origins = allowed_origins
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        why = loopback.refusal(
+        why = loopback.reject_reason(
             EnvironHeaders(environ).items(),
             target=environ["REQUEST_URI"],
             allowed_origins=self._allowed_origins,

@@ -1,1 +1,1 @@
-"""What the routes are, for machines (OpenAPI 3.1) and for people (Swagger UI)."""
+"""The OpenAPI 3.1 description of the HTTP operations, made from their declarations."""

@@ -1,7 +1,8 @@
-"""Examples for the description, each made by the code that makes the real thing."""
+"""Examples for the OpenAPI document. The code that serves requests makes each of them."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, g, request
 
@@ -9,7 +10,7 @@ from facade.cancellation.attempt import NOT_KNOWN, NOT_THIS_VERSION
 from facade.cancellation.results import cancellation_state
 from facade.cancellation.service import NOT_READABLE
 from facade.cancellation.states import State
-from facade.config import Client
+from facade.config import OPERATIONS, Client
 from facade.errors import (
     Cause,
     NotExecuted,
@@ -28,11 +29,14 @@ from facade.fhir.operation_outcome import of_source_error
 from facade.ledger.backend import NOT_NOW
 from facade.plugin.contract import Coding, NativeReason, NativeReasons
 from facade.web import preconditions
-from facade.web.auth import authenticate, check_is_local
-from facade.web.content_negotiation import answer_type, check_sent
-from facade.web.request_lifecycle import reachable_source
-from facade.web.routes import MAX_BODY, late, limited_body, parse, permit
-from facade.web.webhooks import not_signed
+from facade.web.auth.authenticator import Authenticator
+from facade.web.content_negotiation import check_content_type, response_type
+from facade.web.request_body import MAX_BODY, late, parse_json, read_body
+from facade.web.request_lifecycle import check_permission, reachable_source
+from facade.web.webhook_signatures import not_signed
+
+if TYPE_CHECKING:
+    from facade.app import Facade
 
 _SOURCE, _ID = "example", "apt_1"
 _MOVED = NativeReason("moved")
@@ -47,19 +51,19 @@ _NATIVE = {
 
 
 def requests() -> dict[str, Any]:
-    """Cancel requests by name: as schedulers send them, and with no more than is needed."""
+    """Return cancel requests by name: as schedulers send them, and with the required elements only."""
     reason = {"coding": [{"system": reasons.SYSTEM, "code": "pat-mv"}]}
     bare = {"resourceType": "Appointment", "status": "cancelled"}
     return {"withReason": {**bare, "id": _ID, "cancelationReason": reason}, "bare": bare}
 
 
 def concept_map() -> dict[str, Any]:
-    """A ConceptMap as a source has it in force."""
+    """Return a ConceptMap as a source may have it in force."""
     return {**_mapping().resource, "id": _SOURCE}
 
 
-def cancel_answers() -> dict[str, Any]:
-    """What a cancel is answered with, by name: proven, surely not done, in doubt."""
+def cancel_responses() -> dict[str, Any]:
+    """Return the responses to a cancel, by name: proven, not executed, in doubt."""
     reason = reasons.cancelation_reason((Coding(reasons.SYSTEM, "pat-mv"),), "", _MOVED, None, _mapping())
     refused = of_source_error(NotExecuted(Cause.REFUSED), known=True)
     in_doubt = of_source_error(OutcomeUnknown(Cause.TIMEOUT), known=False)
@@ -70,10 +74,10 @@ def cancel_answers() -> dict[str, Any]:
     }
 
 
-def read_answers() -> dict[str, Any]:
-    """What a read is answered with, by name: never asked to cancel, cancelled through this facade."""
-    told = {"coding": [_mapping().native_coding(_MOVED.code)]}
-    reason = reasons.cancelation_reason((), "", None, told, _mapping())
+def read_responses() -> dict[str, Any]:
+    """Return the responses to a read, by name: no cancel was requested, cancelled through this facade."""
+    native_reason = {"coding": [_mapping().native_coding(_MOVED.code)]}
+    reason = reasons.cancelation_reason((), "", None, native_reason, _mapping())
     native = {**_NATIVE, "extension": [cancellation_state(State.CANCELLED, _CHANGED_AT)]}
     return {
         "booked": _appointment(_NATIVE, status="booked"),
@@ -81,39 +85,39 @@ def read_answers() -> dict[str, Any]:
     }
 
 
-def refusals(app: Flask) -> dict[str, dict[str, RequestError]]:
-    """Every kind of refusal with its errors by name: each check is shown a request that is wrong in every respect."""
+def errors(app: Flask) -> dict[str, dict[str, RequestError]]:
+    """Return the errors of every error response, by name: each check gets a request that is wrong in every respect."""
     wrong = {"Host": "rebound.example", "Accept": "text/html", "Content-Type": "text/plain", "If-Match": "1"}
     appointment = {"resourceType": "Appointment"}
-    mode = app.extensions["facade"].config.auth_mode
+    facade: Facade = app.extensions["facade"]
     ledger = Unavailable(NOT_NOW)
     length = {"CONTENT_LENGTH": str(MAX_BODY + 1)}
     with app.test_request_context("/", method="POST", headers=wrong, environ_overrides=length):
         g.client = Client("", "", frozenset(), frozenset())
-        not_known = {"unknownSource": _raised(lambda: reachable_source(""))}
+        unknown_source = {"unknownSource": _raised(lambda: reachable_source(""))}
         return {
             "BadRequest": {
-                "notJson": _raised(lambda: parse(b"{")),
+                "notJson": _raised(lambda: parse_json(b"{")),
                 "notAnAppointment": _raised(lambda: cancel_request.parse({}, _ID)),
                 "anotherId": _raised(lambda: cancel_request.parse({**appointment, "id": "apt_2"}, _ID)),
                 "malformedIfMatch": _raised(lambda: preconditions.if_match(request)),
             },
-            "UnreadableWebhook": {"notJson": _raised(lambda: parse(b"{", "webhook"))},
-            "Unauthenticated": {"noKey": _raised(lambda: authenticate(request, mode, ()))},
+            "UnreadableWebhook": {"notJson": _raised(lambda: parse_json(b"{", "webhook"))},
+            "Unauthenticated": {"noKey": _raised(lambda: facade.authenticator.authenticate(request))},
             "UnsignedWebhook": {"notSigned": not_signed()},
-            "Forbidden": {"cancel": _raised(lambda: permit("cancel")), "read": _raised(lambda: permit("read"))},
-            "NotLocal": {"host": _raised(lambda: check_is_local(request, ()))},
-            "UnknownSource": not_known,
+            "Forbidden": {name: _raised(partial(check_permission, name)) for name in OPERATIONS},
+            **_forbidden_response(facade.authenticator),
+            "UnknownSource": unknown_source,
             "NotFound": {
-                **not_known,
+                **unknown_source,
                 "impossibleId": _raised(lambda: ids.resolve(".", ".*")),
                 "unknownAppointment": NotFound(NOT_KNOWN),
             },
-            "NotAcceptable": {"html": _raised(lambda: answer_type(request))},
+            "NotAcceptable": {"html": _raised(lambda: response_type(request))},
             "RequestTimeout": {"lateBody": late()},
             "PreconditionFailed": {"stale": PreconditionFailed(NOT_THIS_VERSION)},
-            "ContentTooLarge": {"tooLarge": _raised(limited_body)},
-            "UnsupportedMediaType": {"plainText": _raised(lambda: check_sent(request))},
+            "ContentTooLarge": {"tooLarge": _raised(read_body)},
+            "UnsupportedMediaType": {"plainText": _raised(lambda: check_content_type(request))},
             "UnprocessableContent": {
                 "noStatus": _raised(lambda: cancel_request.parse(appointment, _ID)),
                 "noSuchStatus": _raised(lambda: cancel_request.parse({**appointment, "status": "gone"}, _ID)),
@@ -128,12 +132,18 @@ def refusals(app: Flask) -> dict[str, dict[str, RequestError]]:
         }
 
 
+def _forbidden_response(authenticator: Authenticator) -> dict[str, dict[str, RequestError]]:
+    if authenticator.forbidden_response is None:
+        return {}
+    return {authenticator.forbidden_response[0]: {"host": _raised(lambda: authenticator.check_request(request))}}
+
+
 def _raised(check: Callable[[], object]) -> RequestError:
     try:
         check()
     except RequestError as error:
         return error
-    raise AssertionError("an example of a refusal is not refused")
+    raise AssertionError("the request of an example was not rejected")
 
 
 def _appointment(native: Mapping[str, Any] | None, **facts: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is sent and answered as JSON Schema: the cancel request by its marshmallow schema, answers by their promises."""
+"""JSON Schemas: the cancel request from its marshmallow schema, the responses from what the facade promises."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,10 +20,10 @@ def register(spec: APISpec, marshmallow: MarshmallowPlugin) -> None:
     marshmallow.converter.add_attribute_function(_json_type)  # type: ignore[no-untyped-call]  # apispec's own
     spec.components.schema("CancelRequest", schema=CancelRequestSchema)
     request = spec.components.schemas["CancelRequest"]
-    # What the schema leaves to the function that parses a request, which tells 400 from 422.
+    # The function that parses a request checks these, because they decide between 400 and 422.
     request["required"] = ["resourceType", "status"]
     request["properties"] |= {"resourceType": {"const": "Appointment"}, "status": {"enum": list(STATUSES)}}
-    spec.components.schema("CancelAnswer", _appointment(["cancelled", "proposed"]))
+    spec.components.schema("CancelResponse", _appointment(["cancelled", "proposed"]))
     spec.components.schema("Appointment", _appointment(STATUSES))
     spec.components.schema("OperationOutcome", _resource("OperationOutcome", {"issue": _listed(_ISSUE)}))
     spec.components.schema("ConceptMap", _resource("ConceptMap", {"id": _TEXT, "status": _TEXT, "group": _listed({})}))
@@ -31,19 +31,19 @@ def register(spec: APISpec, marshmallow: MarshmallowPlugin) -> None:
     spec.components.schema("CapabilityStatement", _resource("CapabilityStatement", capabilities))
     spec.components.schema("Health", {"type": "object", "required": ["status"], "properties": {"status": _TEXT}})
     spec.components.schema("OpenAPI", {"type": "object", "required": ["openapi", "info", "paths", "components"]})
-    spec.components.schema("Webhook", {"description": "Whatever JSON the source system sends."})
+    spec.components.schema("Webhook", {"description": "Any JSON that the source system sends."})
 
 
 def _json_type(_: Any, field: fields.Field[Any], **__: Any) -> dict[str, Any]:
-    """Of a field that takes one JSON type, or null."""
+    """Return the type of a field that accepts one JSON type, or null."""
     return {"type": [_JSON_TYPES[field.kind], "null"]} if isinstance(field, Exactly) else {}
 
 
 def _appointment(statuses: Iterable[str]) -> dict[str, Any]:
-    """The elements without which a scheduler cannot map an answer; R4's others may stand beside them."""
+    """Return the elements that a scheduler needs to map a response; every other R4 element may be present too."""
     version = {"type": "object", "required": ["versionId"], "properties": {"versionId": {"pattern": "^[0-9]+$"}}}
     identified = {"required": ["system", "value"], "properties": {"system": _TEXT, "value": _TEXT}}
-    # The source system's name and the native id; the source system may have given more.
+    # The source system's name and the native id; the source system may have given other identifiers.
     identifiers = {**_listed({}), "contains": identified, "minContains": 2}
     required = {name: {"type": "object"} if name == "appointmentType" else _listed({}) for name in REQUIRED_ELEMENTS}
     participant = {"type": "object", "required": ["status"], "anyOf": [{"required": ["actor"]}, {"required": ["type"]}]}

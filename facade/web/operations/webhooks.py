@@ -1,38 +1,50 @@
-"""``POST /webhooks/{sourceSystem}``: a hint that a source's appointment may have changed, and nothing more.
+"""Webhooks of source systems: hints that an appointment may have changed.
 
-A signed hint brings a read forward. What the hint claims is not believed, so a forged, replayed or
-reordered one does no harm.
+A signed hint makes the facade read the appointment earlier than planned. The facade believes nothing that the hint
+says, so a forged, replayed or reordered hint does no harm.
 """
 
 from collections.abc import Sequence
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 
-from facade.errors import NotFound, Unauthenticated
+from facade.errors import NotFound
 from facade.fhir import ids
 from facade.plugin.configured_source import ConfiguredSource
 from facade.setting_fields import Secret
+from facade.web.operation import POST, operation
+from facade.web.request_body import parse_json, read_body
 from facade.web.request_lifecycle import note, this_facade
-from facade.web.routes import limited_body, parse
-from facade.web.webhook_signatures import is_signed, may_be_signed
-
-blueprint = Blueprint("webhooks", __name__)
+from facade.web.webhook_signatures import is_signed, may_be_signed, not_signed
 
 
-@blueprint.post("/webhooks/<source_system>")
+@operation(
+    POST,
+    "/webhooks/{sourceSystem}",
+    credentials="signature",
+    under_base_path=False,
+    tag="Webhook",
+    response="Accepted",
+    status=202,
+    errors="UnreadableWebhook UnsignedWebhook RequestTimeout ContentTooLarge Unavailable",
+    body="Webhook",
+)
 def receive(source_system: str) -> Response:
-    """202 for a signed hint, whether or not its appointment was ever cancelled through this facade."""
+    """Accept a signed hint of a source system: the facade reads the appointment soon, and does nothing else.
+
+    Returns 202 whether or not the appointment was ever cancelled through this facade.
+    """
     facade = this_facade()
     source = facade.sources.get(source_system)
-    # An unknown source, one without a secret and a wrong signature are told the same. All but the last is known
-    # before the body is read.
+    # The responses to an unknown source, to a source without a secret and to a wrong signature are the same bytes.
+    # All but the last are known before the body is read.
     if source is None or source.plugin.webhook is None or not _may_be_signed(source):
         raise not_signed()
-    body = limited_body()
+    body = read_body()
     if not _is_signed(source, body):
         raise not_signed()
     note(source=source.name)
-    appointment_id = source.plugin.webhook(parse(body, "webhook"), source.settings)
+    appointment_id = source.plugin.webhook(parse_json(body, "webhook"), source.settings)
     if appointment_id is not None:
         try:
             facade.cancellations.hint(source, ids.resolve(appointment_id, source.plugin.id_pattern))
@@ -42,14 +54,8 @@ def receive(source_system: str) -> Response:
     return Response(status=202)
 
 
-def not_signed() -> Unauthenticated:
-    """The 401 of a webhook whose sender is not proven."""
-    text = "This webhook is not signed with the secret of its source system."
-    return Unauthenticated(text, headers={"WWW-Authenticate": "Signature"})
-
-
 def _may_be_signed(source: ConfiguredSource) -> bool:
-    """Whether the source has a secret, and the head a signature that could be made with it now."""
+    """Return whether the source has a secret and the headers hold a signature that it could have made now."""
     return bool(_secrets(source)) and may_be_signed(request.headers, **_scheme(source))
 
 
