@@ -5,15 +5,36 @@ VENV := .venv
 HINT = Name another: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12
 NPM_PACKAGES := tests/fhir_engine/node_modules/.package-lock.json
 
-.PHONY: help run test explore mutants clean
+.PHONY: help run test lint format typecheck bench dist explore mutants clean
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 run: $(VENV)/.run  ## a facade on 127.0.0.1:8080 in front of a sandbox; prints a curl to paste; Ctrl-C stops both
 	@$(VENV)/bin/facade sandbox --serve config/sandbox.toml
 
 test: $(VENV)/.test $(NPM_PACKAGES)  ## everything: tests, lint, types, import rules
 	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/.test  ## lint, format and import rules; changes nothing
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+
+format: $(VENV)/.test  ## format the code and apply the safe fixes of the linter
+	$(VENV)/bin/ruff check --fix --exit-zero .
+	$(VENV)/bin/ruff format .
+
+typecheck: $(VENV)/.test  ## mypy, strict
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/.test  ## measure the cost of the ledger, the send window, and slow clients; some minutes
+	$(VENV)/bin/python -m bench.ledger_share
+	$(VENV)/bin/python -m bench.send_window
+	$(VENV)/bin/python -m bench.slow_clients
+
+dist: $(VENV)/.test  ## the sdist, and the wheel built from it, in dist/
+	rm -rf dist
+	$(VENV)/bin/python -m build
 
 explore: $(VENV)/.test  ## every interleaving of cancels, kills and faults, 100,000 states of each configuration; some minutes
 	$(VENV)/bin/python -m tests.explorer

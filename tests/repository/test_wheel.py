@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 
 import pytest
@@ -33,6 +34,17 @@ def test_the_wheel_holds_every_module_and_its_data_and_no_tests(wheel):
     assert {"facade/fhir/cancellation_reasons.json", "facade_heim/conceptmap.json", "facade/py.typed"} <= held
 
 
+def test_the_sdist_holds_all_that_the_wheel_is_made_of(clone, wheel, tmp_path):
+    code = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    done = run(sys.executable, "-c", code, str(tmp_path), cwd=clone)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        held = {name.partition("/")[2].removeprefix("plugins/") for name in archive.getnames()}
+    assert {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name} <= held
+    assert {"LICENSE", "README.md", "pyproject.toml", "setup.cfg"} <= held
+
+
 def test_the_wheel_works_in_any_directory(wheel, tmp_path):
     site, anywhere = tmp_path / "site", tmp_path / "anywhere"
     zipfile.ZipFile(wheel).extractall(site)
@@ -47,7 +59,7 @@ def test_the_wheel_works_in_any_directory(wheel, tmp_path):
     where = run(sys.executable, "-c", "import facade, facade_heim; print(facade.__file__)", cwd=anywhere, env=env)
     assert where.stdout.startswith(str(site))
     assert "sandbox" in facade("--help")
-    assert "\nin order\n" in facade("check", "--config", "config/sandbox.toml")
+    assert "\nOK\n" in facade("check", "--config", "config/sandbox.toml")
     assert "from fhir-facade" in facade("sources", "--config", "config/sandbox.toml")
     assert "pip install -e" in facade("new-source", "paper", "facade-paper")
     assert (anywhere / "facade-paper" / ".gitignore").is_file()

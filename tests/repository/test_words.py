@@ -8,7 +8,7 @@ import pytest
 from tests.support.paths import ROOT
 from tests.support.project import tree
 
-# Each word as a regular expression, with what to write instead. A word ends where its letters end: ``is_judged`` has one.
+# Each word as a regular expression, with what to write instead. A word ends where its letters end, as in ``is_judged``.
 REFUSED = {
     r"mend(s|ed|ing)?": "fix",
     r"nobody": "no one, nothing",
