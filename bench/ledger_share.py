@@ -17,7 +17,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from facade.cancellation import results
-from facade.cancellation.attempt import AttemptContext
+from facade.cancellation.attempt_context import AttemptContext
 from facade.cancellation.budget import Budget
 from facade.cancellation.in_doubt import InDoubtResolver
 from facade.cancellation.repository import CancellationRepository

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facade import config as configuration
-from facade.cancellation.attempt import AttemptContext
+from facade.cancellation.attempt_context import AttemptContext
 from facade.cancellation.budget import Budget
 from facade.cancellation.in_doubt import InDoubtResolver
 from facade.cancellation.known_sources import check_sources

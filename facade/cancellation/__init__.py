@@ -1,1 +1,1 @@
-"""The use case: read, send at most once, believe only the source's own evidence, answer in time."""
+"""The use case: read, send at most once, accept only the source's own evidence, respond in time."""

@@ -1,18 +1,16 @@
-"""One claimed attempt by its owner: read, take the permit, write once, read after doubt, record, answer."""
+"""One attempt by its owner: read, take the write permit, write once, probe after doubt, record, return."""
 
-import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
 from facade.cancellation import native, results
-from facade.cancellation.budget import Budget
-from facade.cancellation.repository import CancellationRepository
-from facade.cancellation.results import CancelResult
+from facade.cancellation.attempt_context import AttemptContext
+from facade.cancellation.results import NOT_FOUND, STALE_IF_MATCH, CancelResult, Outcome
 from facade.cancellation.states import State
 from facade.cancellation.stored_request import Requester
-from facade.cancellation.timers import Timers
 from facade.cancellation.write_permit import LedgerWritePermit
 from facade.deadline import deadline, remaining
 from facade.errors import (
@@ -26,7 +24,6 @@ from facade.errors import (
     Unavailable,
     VersionConflict,
 )
-from facade.ledger.store import AuditRecord
 from facade.ledger.tables import Row
 from facade.observability.logs import where
 from facade.plugin.configured_source import ConfiguredSource
@@ -34,28 +31,16 @@ from facade.plugin.contract import Appointment, CancelRequest, Support
 
 log = structlog.get_logger()
 
-# Causes of the ledger's own: what the requester was told was an error, not an Appointment.
-NOT_FOUND, STALE = "not-found", "stale-if-match"
 NOT_KNOWN = "The source system does not know this appointment; check the id."
 NOT_THIS_VERSION = "If-Match names another version of this appointment; read it again."
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttemptContext:
-    """What every attempt works with."""
-
-    budget: Budget
-    timers: Timers
-    repository: CancellationRepository
-    explain: bool = True
-
-    def crash_point(self, name: str) -> None:
-        """Where a test may end the process."""
-        self.repository.ledger.crash_point(name)
+RETRY_NOT_RECORDED = (
+    "The source system refused the first write, since the appointment had changed, and the facade's ledger cannot be "
+    "used now for a second one. Nothing was cancelled. Send the request again."
+)
 
 
 class Attempt:
-    """The owner's way through one attempt_number, from the claimed row on. ``run`` is called once."""
+    """The owner's work from the claimed row on. ``run`` is called once."""
 
     def __init__(
         self,
@@ -63,20 +48,27 @@ class Attempt:
         request: CancelRequest,
         requester: Requester,
         claimed: Row,
-        context: "AttemptContext",
-        *,
-        again: bool = False,
+        context: AttemptContext,
     ) -> None:
-        self._again = again  # its first write was refused for a stale version
         self._source = source
         self._request = request
         self._requester = requester
         self._row = claimed
         self._context = context
+        self._repository = context.repository
+        self._is_retry = False  # the source refused the first write because of a version conflict
 
     def run(self) -> CancelResult:
-        """The answer, recorded. Raises NotFound, PreconditionFailed, Unavailable."""
-        self._context.crash_point("after-claim")
+        """Return the recorded result. Raises NotFound, PreconditionFailed, Unavailable."""
+        while True:
+            result = self._read_and_send()
+            if result is not None:
+                return result
+            self._is_retry = True
+
+    def _read_and_send(self) -> CancelResult | None:
+        """Return the result, or None for one retry after a version conflict."""
+        self._repository.crash_point("after-claim")
         current: Appointment | None = None
         if self._source.readable:
             try:
@@ -84,78 +76,91 @@ class Attempt:
             except AppointmentNotFound as error:
                 return self._not_found(error)
             except SourceError as error:
-                # What was not read is not known to be cancellable: nothing is sent.
+                # An appointment that was not read is not known to be cancellable, so nothing is sent.
                 return self._not_executed(native.not_sent(error), None)
             if native.is_cancelled(current):
-                return self._prove(current, by_us=False)
+                return self._cancelled(current, by_us=False)
         if self._request.if_match is not None and not self._request.if_match & {"*", "0"}:
-            given = self._not_executed(NotExecuted(Cause.CONFLICT), current, cause=STALE)
-            if given.outcome == "cancelled":
-                return given
+            result = self._not_executed(NotExecuted(Cause.CONFLICT), current, cause=STALE_IF_MATCH)
+            if result.outcome == Outcome.CANCELLED:
+                return result
             raise PreconditionFailed(NOT_THIS_VERSION)
-        self._context.crash_point("after-read")
-        return self._send_once(current)
+        self._repository.crash_point("after-read")
+        return self._send(current)
 
-    def _send_once(self, current: Appointment | None) -> CancelResult:
-        guard, clock = self._context.timers.send_guard, self._context.repository.ledger.clock
-        permit = LedgerWritePermit(lambda: self._record_sending(current), guard, clock)
+    def _send(self, current: Appointment | None) -> CancelResult | None:
+        """Make the native write at most once, and classify what it proves."""
+        guard = self._context.timers.send_guard
+        permit = LedgerWritePermit(lambda: self._record_sending(current), guard, self._repository.clock)
         budget = self._context.budget
         try:
             if self._source.mapping is not None and self._request.native_reason is None:
                 raise NotExecuted(Cause.NO_REASON, "no reason maps to a native code, and fallback_reason is refuse")
             if remaining() < budget.write + budget.probe:
-                raise NotExecuted(Cause.TIMEOUT, "too little time left to send and to read afterwards")
+                raise NotExecuted(Cause.TIMEOUT, "too little time left to write and to probe afterwards")
             with deadline(budget.write):
-                given = self._source.adapter.cancel(self._request, current, permit)
-                evidence = native.checked(given, self._row.appointment_id, self._source.canonical)
+                returned = self._source.adapter.cancel(self._request, current, permit)
+                evidence = native.checked(returned, self._row.appointment_id, self._source.canonical)
             if not native.is_cancelled(evidence):
-                raise OutcomeUnknown(Cause.UNPROVEN, "the answer does not say cancelled")
-        except Unavailable:
-            if permit.granted:  # an adapter's own: of the store's it would be a lie
+                raise OutcomeUnknown(Cause.UNPROVEN, "the response does not say cancelled")
+        except Unavailable as error:
+            if permit.granted:  # raised by the adapter itself: the ledger had recorded the permit
                 return self._in_doubt(OutcomeUnknown(Cause.INTERNAL, "the adapter raised Unavailable"), current)
-            raise  # the permit could not be recorded: nothing was sent, and 503 says so
+            if self._is_retry:
+                raise Unavailable(RETRY_NOT_RECORDED) from error
+            raise  # the permit could not be recorded, so nothing was sent; 503 says so
         except VersionConflict as error:
-            return self._stale(error, current) if permit.taken else self._not_executed(error, current)
+            return self._after_version_conflict(error, current) if permit.taken else self._not_executed(error, current)
         except NotExecuted as error:
-            return self._refused(error, current) if permit.taken else self._not_executed(error, current)
+            return self._after_refusal(error, current) if permit.taken else self._not_executed(error, current)
         except (AppointmentNotFound, OutcomeUnknown) as error:
             if not permit.taken:
                 return self._not_executed(native.not_sent(error), current)
             if isinstance(error, AppointmentNotFound) and current is None:
-                return self._not_found(error)  # a source without a read, and this its own word for it
-            # Unknown to the write although a read found it: proves nothing either way.
+                return self._not_found(error)  # of a source that cannot be read, this is definite
+            # The write found no appointment although a read did: this proves nothing either way.
             doubt = error if isinstance(error, OutcomeUnknown) else OutcomeUnknown(Cause.UNPROVEN, error.detail)
             return self._in_doubt(doubt, current)
-        except Exception as error:  # noqa: BLE001 - a plugin may fail in any way, its requester must not
+        except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; its client gets a typed outcome
             log.error("adapter-failed", source=self._source.name, error=type(error).__name__, where=where(error))
             if not permit.taken:
                 return self._not_executed(NotExecuted(Cause.INTERNAL, type(error).__name__), current)
             return self._in_doubt(OutcomeUnknown(Cause.INTERNAL, type(error).__name__), current)
-        return self._prove(native.overlay(current, evidence), by_us=permit.taken)
+        return self._cancelled(native.merge(current, evidence), by_us=permit.taken)
 
-    def _refused(self, error: NotExecuted, current: Appointment | None) -> CancelResult:
-        """The write was surely not executed; another's may have been, which is why it was refused."""
+    def _record_sending(self, current: Appointment | None) -> bool:
+        self._repository.crash_point("before-sending")
+        facts = {**native.times(current), "read_before": self._row.read_before or current is not None}
+        sending = self._repository.record_sending(self._row, facts)
+        if sending is None:
+            return False
+        self._row = sending
+        self._repository.crash_point("after-sending")
+        return True
+
+    def _after_refusal(self, error: NotExecuted, current: Appointment | None) -> CancelResult:
+        """Probe once: the source may have refused because another client had cancelled."""
         seen = self._probe(current)
         if seen is not None and native.is_cancelled(seen):
-            return self._prove(seen, by_us=False)
+            return self._cancelled(seen, by_us=False)
         return self._not_executed(error, seen)
 
-    def _stale(self, error: VersionConflict, current: Appointment | None) -> CancelResult:
-        """The appointment has changed since it was read: a fresh read, and if it still says so, once more."""
+    def _after_version_conflict(self, error: VersionConflict, current: Appointment | None) -> CancelResult | None:
+        """Return None for one retry with a fresh read, if the attempt still owns the row."""
         if self._source.plugin.capabilities.versioned_writes is not Support.FULL:
-            return self._in_doubt(
-                OutcomeUnknown(error.cause, "a source without versioned writes refused a version"), current
-            )
-        begun = None
-        if not self._again:
-            with contextlib.suppress(Unavailable):  # then it is recorded as refused, if that can be
-                begun = self._context.repository.again(self._row)
-        if begun is None:
-            return self._refused(error, current)
-        return Attempt(self._source, self._request, self._requester, begun, self._context, again=True).run()
+            detail = "a source without versioned writes reported a version conflict"
+            return self._in_doubt(OutcomeUnknown(error.cause, detail), current)
+        claimed = None
+        if not self._is_retry:
+            with suppress(Unavailable):  # then the refusal is recorded, if that is possible
+                claimed = self._repository.record_version_conflict(self._row)
+        if claimed is None:
+            return self._after_refusal(error, current)
+        self._row = claimed
+        return None
 
     def _probe(self, current: Appointment | None) -> Appointment | None:
-        """What one short read adds to what was known."""
+        """Return what was known, with what one short read adds."""
         if not self._source.readable:
             return current
         try:
@@ -163,100 +168,84 @@ class Attempt:
         except SourceError as error:
             log.warning("probe-failed", source=self._source.name, cause=error.cause.word, detail=error.detail)
             return current
-        return native.overlay(current, found)
+        return native.merge(current, found)
 
-    def _record_sending(self, current: Appointment | None) -> bool:
-        self._context.crash_point("before-sending")
-        facts = {**native.times(current), "read_before": self._row.read_before or current is not None}
-        sending = self._context.repository.sending(self._row, facts)
-        if sending is None:
-            return False
-        self._row = sending
-        self._context.crash_point("after-sending")
-        return True
+    # Results, each recorded before it is returned
+
+    def _cancelled(self, evidence: Appointment, *, by_us: bool) -> CancelResult:
+        """Record the cancellation before reporting it: once reported, it must stay true."""
+        self._repository.crash_point("before-record")
+        result = results.cancelled(self._source, self._request, evidence, by_us=by_us, version=results.FIRST_VERSION)
+        reported, by = native.reported(evidence), "us" if by_us else "another"
+        return self._record(
+            result,
+            lambda: self._repository.record_evidence(self._row, result, reported, self._requester, by),
+            lambda: self._proposed(OutcomeUnknown(Cause.UNPROVEN, "the evidence could not be recorded"), evidence),
+        )
 
     def _in_doubt(self, doubt: OutcomeUnknown, current: Appointment | None) -> CancelResult:
-        """After a write that proved nothing: one read, and belief in what it says."""
+        """Probe once after a write that proved nothing. Without evidence, record the doubt."""
         native.alarm(self._source, doubt)
-        self._context.crash_point("after-send")
-        if doubt.retry_after is None:  # else the source is left alone now, and read once the time is over
+        self._repository.crash_point("after-send")
+        if doubt.retry_after is None:  # otherwise the source is not probed before that time is over
             current = self._probe(current)
         if current is not None and native.is_cancelled(current):
-            return self._prove(current, by_us=True)
-        given = self._proposed(doubt, current)
-        return self._recorded(
-            given,
-            lambda: self._context.repository.doubt(
+            return self._cancelled(current, by_us=True)
+        result = self._proposed(doubt, current)
+        return self._record(
+            result,
+            lambda: self._repository.record_doubt(
                 self._row,
-                given.cause,
-                given,
-                self._audit(given),
+                result.cause,
+                result,
+                self._requester,
                 readable=self._source.readable,
                 retry_after=doubt.retry_after,
             ),
         )
 
-    def _prove(self, evidence: Appointment, *, by_us: bool) -> CancelResult:
-        """Cancelled is said once it is recorded, and not before: said once, it must stay said."""
-        self._context.crash_point("before-record")
-        given = results.cancelled(self._source, self._request, evidence, by_us=by_us, version=1)
-        reported, by = native.reported(evidence), "us" if by_us else "another"
-        return self._recorded(
-            given,
-            lambda: self._context.repository.proof(self._row, given, reported, self._audit(given), by),
-            lambda: self._proposed(OutcomeUnknown(Cause.UNPROVEN, "the evidence could not be recorded"), evidence),
-        )
-
     def _not_executed(self, error: NotExecuted, current: Appointment | None, *, cause: str = "") -> CancelResult:
         native.alarm(self._source, error)
-        given = self._proposed(error, current)
-        given = replace(given, cause=cause) if cause else given
+        result = self._proposed(error, current)
+        result = replace(result, cause=cause) if cause else result
         read_before = self._row.read_before or current is not None
-        return self._recorded(
-            given,
-            lambda: self._context.repository.not_executed(
-                self._row, given, self._audit(given), read_before=read_before
-            ),
+        return self._record(
+            result,
+            lambda: self._repository.record_not_executed(self._row, result, self._requester, read_before=read_before),
         )
 
     def _not_found(self, error: AppointmentNotFound) -> CancelResult:
-        """404, unless the source has known the appointment before: then its word proves nothing."""
-        given = self._not_executed(
+        """Raise NotFound, unless the source has known the appointment before: then "not found" proves nothing."""
+        result = self._not_executed(
             NotExecuted(Cause.CONFLICT, error.detail), None, cause="" if self._row.read_before else NOT_FOUND
         )
-        if self._row.read_before or given.outcome == "cancelled":
-            return given
+        if self._row.read_before or result.outcome == Outcome.CANCELLED:
+            return result
         raise NotFound(NOT_KNOWN)
-
-    def _recorded(
-        self, given: CancelResult, transition: Callable[[], bool], unrecorded: Callable[[], CancelResult] | None = None
-    ) -> CancelResult:
-        """``given`` if the transition is made; what is recorded if another was first.
-
-        Where neither can be: ``unrecorded``, or ``given``.
-        """
-        try:
-            if transition():
-                self._context.crash_point("after-record")
-                return given
-            row = self._context.repository.ledger.find(self._row.key)
-            if row is not None and row.state == State.CANCELLED:
-                given = self._context.repository.recorded(row)
-            self._context.repository.ledger.note(self._row.key, done=self._audit(given))
-            return given
-        except Unavailable:
-            # The row stays as it is and is settled by reading, once the ledger is back.
-            log.error("outcome-not-recorded", source=self._source.name, outcome=given.outcome)
-        return unrecorded() if unrecorded is not None else given
 
     def _proposed(self, error: SourceError, known: Appointment | None) -> CancelResult:
         return results.proposed(self._source, self._row.appointment_id, error, known, explain=self._context.explain)
 
-    def _audit(self, given: CancelResult) -> AuditRecord:
-        return AuditRecord(
-            who=self._requester.name,
-            action="cancel",
-            outcome=given.outcome,
-            cause=given.cause,
-            request_id=self._requester.request_id,
-        )
+    def _record(
+        self,
+        result: CancelResult,
+        transition: Callable[[], bool],
+        unrecorded: Callable[[], CancelResult] | None = None,
+    ) -> CancelResult:
+        """Return ``result`` if its transition is made, or the recorded result if another process was faster.
+
+        If the ledger cannot be used: what ``unrecorded`` returns, else ``result``.
+        """
+        try:
+            if transition():
+                self._repository.crash_point("after-record")
+                return result
+            row = self._repository.find(self._row.key)
+            if row is not None and row.state == State.CANCELLED:
+                result = self._repository.recorded_result(row)
+            self._repository.record_reply(self._row, self._requester, result.outcome, result.cause)
+            return result
+        except Unavailable:
+            # The row stays as it is. The reconciler resolves it once the ledger can be used.
+            log.error("outcome-not-recorded", source=self._source.name, outcome=result.outcome)
+        return unrecorded() if unrecorded is not None else result

@@ -1,17 +1,17 @@
-"""How the time to answer is shared out."""
+"""How the time to respond is divided among the steps of one cancel."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Seconds for each part of one cancel, all scaled from ``answer_within``.
+    """Seconds for each step of one cancel, all scaled from ``answer_within``.
 
-    Of 8 s, 7 are for all that talks to the source, the time that the request took to arrive included: the read before
-    1.5, the write 4, the read after 1. The 0.5 that these leave, and the last second, are for the ledger and for the
-    answer; a ledger that answers at once needs a few milliseconds of them. One that is locked may take longer
-    (``LOCK_WAIT`` of facade/ledger/engine.py): then the write is not begun once less of the 7 is left than it and the
-    read after need.
+    Of 8 s, 7 are for everything that talks to the source, including the time in which the request arrived: 1.5 for the
+    read before the write, 4 for the write, 1 for the probe after it. The remaining 0.5 and the last second are for the
+    ledger and for sending the response. A ledger that responds at once needs a few milliseconds. One that is locked
+    may need longer (``LOCK_WAIT`` in facade/ledger/engine.py): then no write starts once less of the 7 s is left than
+    the write and its probe need.
     """
 
     answer_within: float
@@ -23,17 +23,17 @@ class Budget:
 
     @property
     def read(self) -> float:
-        """The read before."""
+        """The read before the write."""
         return self._share(1.5)
 
     @property
     def write(self) -> float:
-        """The one native write, from name resolution to the last byte of its answer."""
+        """The one native write, from name resolution to the last byte of its response."""
         return self._share(4.0)
 
     @property
     def probe(self) -> float:
-        """The read after a write that proved nothing."""
+        """The probe after a write that proved nothing."""
         return self._share(1.0)
 
     def _share(self, seconds: float) -> float:

@@ -1,149 +1,206 @@
-"""Settles doubt by reading, and by nothing else: inline for a requester, in the background for everybody.
+"""Resolve doubt: by probing, inline for a client or in the background, or by an operator.
 
-"Not cancelled" in one read proves nothing, since the source may apply a late write. A row is judged not
-applied after three negative reads, the last begun after the settle window. The window is measured by the
-monotonic clock of the process that judges, which must have watched the row for all of it, and so begins no
-earlier than the write was recorded. A clock that jumps neither settles anything nor keeps it from settling.
+One probe that does not show "cancelled" proves nothing, since the source may still apply a late write. A row is
+resolved as not applied after three negative probes, of which the last began after the settle window. The resolving
+process measures the window with its own monotonic clock while it observes the row, so the window starts no earlier
+than the write was recorded. A clock that jumps neither resolves a row nor keeps it from being resolved.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
 from facade.cancellation import native, results, stored_request
 from facade.cancellation.repository import NOT_SCHEDULED, CancellationRepository
-from facade.cancellation.results import CancelResult
-from facade.cancellation.states import DOUBTFUL, Event, State
+from facade.cancellation.results import FIRST_VERSION, CancelResult, Outcome
+from facade.cancellation.states import UNRESOLVED, Event, State
+from facade.cancellation.stored_request import Requester
 from facade.cancellation.timers import Timers
 from facade.clock import Clock
-from facade.errors import SourceError, Unavailable
+from facade.errors import Cause, NotExecuted, SourceError, Unavailable
 from facade.fhir import chargeability
-from facade.ledger.store import AuditRecord
+from facade.fhir.operation_outcome import of_source_error
 from facade.ledger.tables import Row
 from facade.plugin.configured_source import ConfiguredSource
 from facade.plugin.contract import Appointment
 
 log = structlog.get_logger()
 
-NEGATIVE_READS_TO_SETTLE = 3
+NEGATIVE_PROBES_TO_SETTLE = 3
+DELETED = "The record of this appointment was deleted just now. Send the request again."
+_RESOLUTIONS = (Event.RESOLVED_CANCELLED, Event.RESOLVED_NOT_APPLIED)
 
 
 class InDoubtResolver:
-    """Looks into rows whose outcome is not known, or about which there is a hint."""
+    """Probes rows whose outcome is unknown, or for which a hint came."""
 
     def __init__(self, repository: CancellationRepository, timers: Timers, clock: Clock) -> None:
         self._repository = repository
         self._timers = timers
         self._clock = clock
 
-    def look(
-        self, source: ConfiguredSource, row: Row, seconds: float, who: str, *, scheduled: bool = False
+    def probe(
+        self, source: ConfiguredSource, row: Row, seconds: float, requester: Requester, *, scheduled: bool = False
     ) -> CancelResult | None:
-        """Read once. The answer if the read proves the cancellation (recorded by now), else None.
+        """Read once. Return the recorded result if the read shows the cancellation, else None.
 
-        A source that cannot be read is not asked: its row goes to an operator, with nothing scheduled. A read that was
-        ``scheduled`` schedules the next one; any other leaves the schedule alone. Raises Unavailable when the ledger
-        cannot be used.
+        A source that cannot be read is not probed: its row is escalated. A ``scheduled`` probe schedules the next one;
+        any other leaves the schedule as it is. Raises Unavailable if the ledger cannot be used.
         """
         if not source.readable:
-            self._repository.never_read(row)
+            self._repository.escalate_unreadable(row)
             return None
-        watched = self._repository.observed.in_state(row)
+        observed = self._repository.observed.in_state(row)
         found: Appointment | None = None
         error: SourceError | None = None
         try:
             found = native.read(source, row.appointment_id, seconds)
         except SourceError as failed:
-            # Not even "not found" is a negative read: what was known once cannot become unknown.
+            # Not even "not found" is a negative probe: the source has known this appointment before.
             error = failed
-        self._repository.ledger.crash_point("after-look")
+        self._repository.crash_point("after-probe")
         if found is None or not native.is_cancelled(found):
-            self._after_no_proof(source, row, error=error, watched=watched, scheduled=scheduled)
+            self._record_negative_probe(source, row, error=error, observed=observed, scheduled=scheduled)
             return None
         if row.state == State.CANCELLED:
-            return self._revised(source, row, found)
-        return self.prove(source, row, found, who)
+            return self._revise(source, row, found)
+        return self.record_evidence(source, row, found, requester)
 
-    def prove(self, source: ConfiguredSource, row: Row, evidence: Appointment, who: str) -> CancelResult:
-        """Record evidence that was read; the recorded answer, which may be somebody's before us."""
+    def record_evidence(
+        self, source: ConfiguredSource, row: Row, evidence: Appointment, requester: Requester
+    ) -> CancelResult:
+        """Record evidence that a read showed; return the recorded result, which may be another process's."""
         sent = row.sending_at is not None and row.state != State.REFUSED
         request = stored_request.from_json(row.appointment_id, row.cancel_request)
-        proven = results.cancelled(source, request, evidence, by_us=sent, version=1)
-        audit = AuditRecord(who=who, action="cancel", outcome=proven.outcome, cause=proven.cause)
-        # By whom, no one can tell: our write may have been applied, or another's.
+        result = results.cancelled(source, request, evidence, by_us=sent, version=FIRST_VERSION)
+        # Nothing shows who cancelled: our write may have been applied, or another client's.
         by = "unknown" if sent else "another"
-        if self._repository.proof(row, proven, native.reported(evidence), audit, by):
-            return proven
-        current = self._repository.ledger.find(row.key)
+        if self._repository.record_evidence(row, result, native.reported(evidence), requester, by):
+            return result
+        current = self._repository.find(row.key)
         if current is None or current.state != State.CANCELLED:
-            raise Unavailable("The record of this appointment was deleted meanwhile. Try again.")
-        return self._repository.recorded(current)
+            raise Unavailable(DELETED)
+        return self._repository.recorded_result(current)
 
-    def _revised(self, source: ConfiguredSource, row: Row, found: Appointment) -> CancelResult:
-        """The recorded answer, in a new version if the source tells another story of the cancellation now."""
-        now_reported = native.reported(found)
-        if now_reported != row.reported:
+    def _revise(self, source: ConfiguredSource, row: Row, found: Appointment) -> CancelResult:
+        """Return the recorded result, in a new version if the source reports the cancellation differently now."""
+        reported = native.reported(found)
+        if reported != row.reported:
             before = results.recorded(row).appointment
             kept = {"extension": [e for e in before.get("extension", []) if e["url"] == chargeability.EXTENSION]}
             request = stored_request.from_json(row.appointment_id, row.cancel_request)
-            content = native.overlay(kept, found)
             revised = results.cancelled(
                 source,
                 request,
-                content,
-                by_us=results.was_ours(row),
+                native.merge(kept, found),
+                by_us=results.may_be_ours(row),
                 version=row.version + 1,
             )
-            if self._repository.revise(row, revised, now_reported):
+            if self._repository.record_revision(row, revised, reported):
                 return revised
         else:
-            self._repository.looked(row, NOT_SCHEDULED, None, {})
-        return self._repository.recorded(row)
+            self._repository.record_probe(row, NOT_SCHEDULED, None, {})
+        return self._repository.recorded_result(row)
 
-    def _after_no_proof(
-        self, source: ConfiguredSource, row: Row, *, error: SourceError | None, watched: float, scheduled: bool
+    def _record_negative_probe(
+        self, source: ConfiguredSource, row: Row, *, error: SourceError | None, observed: float, scheduled: bool
     ) -> None:
+        """Record a probe without evidence. Only a probe without an ``error`` is negative."""
         negative = error is None
         detail: dict[str, Any] = {
             "read": "negative" if negative else "failed",
             "cause": error.cause.word if error is not None else "",
         }
-        if row.state not in DOUBTFUL:
-            self._repository.looked(row, NOT_SCHEDULED, None, detail)
+        if row.state not in UNRESOLVED:
+            self._repository.record_probe(row, NOT_SCHEDULED, None, detail)
             return
         negative_reads = row.negative_reads + negative
-        settled = negative and negative_reads >= NEGATIVE_READS_TO_SETTLE and watched >= source.settle_window
-        event = self._verdict(source, row, settled=settled, watched=watched)
+        settled = negative and negative_reads >= NEGATIVE_PROBES_TO_SETTLE and observed >= source.settle_window
+        event = self._next_event(source, row, settled=settled, observed=observed)
         if event is not None:
-            log.info("doubt-settled", source=source.name, verdict=event)
+            log.info("doubt-resolved", source=source.name, resolution=event)
         values: dict[str, Any] = {"negative_reads": negative_reads}
         if event is Event.SETTLE:
             values |= NOT_SCHEDULED
         elif scheduled:
             retry_after = error.retry_after if error is not None else None
-            values |= self._repository.scheduled(self._next_read(source, row, watched, retry_after))
-        self._repository.looked(row, values, event, detail)
+            values |= self._repository.schedule(self._next_probe(source, row, observed, retry_after))
+        self._repository.record_probe(row, values, event, detail)
 
-    def _verdict(self, source: ConfiguredSource, row: Row, *, settled: bool, watched: float) -> Event | None:
+    def _next_event(self, source: ConfiguredSource, row: Row, *, settled: bool, observed: float) -> Event | None:
+        """Return SETTLE, ESCALATE or None: whether doubt ends, or is escalated to an operator."""
         if row.state == State.OPERATOR:
-            return None  # only evidence or a person moves it
+            return None  # only evidence or an operator changes it
         if settled:
             return Event.ESCALATE if source.plugin.repeat == "harmful" else Event.SETTLE
         if self._repository.observed.steady() < self._timers.steady:
-            return None  # a clock that was just set must not send every row to an operator
+            return None  # a clock that was just set must not escalate every row
         now = self._clock.now()
-        # Another host may have written since when: nothing is old that this process has only just seen.
+        # Another host may have written doubt_since: no row is old that this process has only just seen.
         is_old = now - (row.doubt_since or now) >= self._timers.operator_after
-        too_old = is_old and watched >= source.settle_window
+        too_old = is_old and observed >= source.settle_window
         near = row.charge_limit is not None and row.charge_limit - now < self._timers.charge_margin
         return Event.ESCALATE if too_old or near or self._has_begun(row) else None
 
     def _has_begun(self, row: Row) -> bool:
         return row.starts_at is not None and row.starts_at <= self._clock.now()
 
-    def _next_read(self, source: ConfiguredSource, row: Row, watched: float, retry_after: float | None) -> float:
-        """In how many seconds."""
+    def _next_probe(self, source: ConfiguredSource, row: Row, observed: float, retry_after: float | None) -> float:
+        """Return in how many seconds the next probe is due."""
         after = self._timers.daily if self._has_begun(row) else self._timers.read_after(row.read_step, retry_after)
-        left = source.settle_window - watched
-        # One read right after the settle window, not up to an hour later.
+        left = source.settle_window - observed
+        # One probe right after the settle window, not up to an hour later.
         return min(after, left + self._timers.tick) if left > 0 and retry_after is None else after
+
+
+def resolve_by_operator(
+    repository: CancellationRepository,
+    row: Row,
+    resolution: Literal["cancelled", "not-applied"] | str,
+    because: str,
+    operator: str,
+) -> bool:
+    """Record an operator's resolution, with its reason in the journal. Return False if the row is not in doubt.
+
+    It needs the ledger only, neither the source nor its plugin. ``cancelled`` records a result as evidence would;
+    ``not-applied`` lets the next request retry.
+    """
+    if row.state not in UNRESOLVED:
+        return False
+    requester = Requester(f"operator {operator}")
+    if resolution == "cancelled":
+        appointment = results.resolved(row, "cancelled")
+        result = CancelResult(appointment, Outcome.CANCELLED, "", FIRST_VERSION)
+        event = Event.RESOLVED_CANCELLED
+    else:
+        error = NotExecuted(Cause.UNPROVEN)
+        appointment = results.resolved(row, "proposed", of_source_error(error, known=False))
+        result = CancelResult(appointment, Outcome.NOT_EXECUTED, error.cause.word)
+        event = Event.RESOLVED_NOT_APPLIED
+    return repository.record_resolution(row, event, result, requester, resolution, because)
+
+
+def undo_resolution(
+    repository: CancellationRepository, row: Row, because: str, operator: str, *, readable: bool
+) -> bool:
+    """Take an operator's resolution back; the row is escalated again. ``readable``: whether the source can be read.
+
+    Return False once the resolution had consequences: a client received "cancelled", or a new request has claimed.
+    """
+    return repository.undo_resolution(row, Requester(f"operator {operator}"), because, readable=readable)
+
+
+def why_not_undone(repository: CancellationRepository, row: Row) -> str:
+    """Return why ``undo_resolution`` refuses this row, as a clause for the operator who asked."""
+    events = repository.events(row.key)
+    last = max((place for place, event in enumerate(events) if event in _RESOLUTIONS), default=None)
+    since = events[last + 1 :] if last is not None else []
+    if last is None or Event.UNDO in since:
+        return f"it is {row.state}, and there is no operator's resolution to undo"
+    if Event.CLAIM in since:
+        return f"a new request has started since the resolution; it is {row.state}"
+    if Event.PROOF in since:
+        return "the source system itself has shown since the resolution that it is cancelled"
+    if row.state == State.CANCELLED:
+        return 'a client has received "cancelled" since the resolution, and cancelled is final'
+    return f"it is {row.state} now"

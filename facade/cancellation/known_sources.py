@@ -1,10 +1,13 @@
-"""The ledger's keys and the configuration: that they fit each other at a start, and how keys are changed."""
+"""Check at start that the ledger's keys fit the configured sources, and move keys: rename and rekey.
+
+This is maintenance while no service runs, so it works on the ledger itself and not through the repository.
+"""
 
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from facade.cancellation.states import DOUBTFUL, IN_FLIGHT, State
+from facade.cancellation.states import IN_FLIGHT, UNRESOLVED, Event, State
 from facade.errors import ConfigurationError
 from facade.ledger.maintenance import KnownSource, Maintenance, Presence
 from facade.ledger.statements import UNFINISHED
@@ -12,13 +15,13 @@ from facade.ledger.store import JournalEntry, Key, Ledger
 from facade.ledger.tables import Row
 from facade.plugin.configured_source import ConfiguredSource, DeclaredSource
 
-# Of two rows about one appointment, the one that knows most is kept, and of equals the one that changed last.
-_KNOWS = [State.REFUSED, State.NOT_APPLIED, State.IN_DOUBT, State.OPERATOR, State.CANCELLED]
-_UNSETTLED = (*IN_FLIGHT, *DOUBTFUL)
+# When two rows are about one appointment, the one with the later state in this list is kept, of equals the newer one.
+_PRECEDENCE = [State.REFUSED, State.NOT_APPLIED, State.IN_DOUBT, State.OPERATOR, State.CANCELLED]
+_UNSETTLED = (*IN_FLIGHT, *UNRESOLVED)
 
 
 def command(option: str, name: str, *arguments: str, options: tuple[str, ...] = ()) -> str:
-    """A ``facade ledger`` command for a shell; ``option`` names the ledger. An argument may begin with ``-``."""
+    """Return a ``facade ledger`` command for a shell. ``option`` names the ledger. An argument may begin with ``-``."""
     words, chosen = shlex.join(arguments), " ".join(filter(None, (shlex.join(options), option)))
     if any(argument.startswith("-") for argument in arguments):
         return f"facade ledger {name} {chosen} -- {words}"
@@ -26,27 +29,27 @@ def command(option: str, name: str, *arguments: str, options: tuple[str, ...] = 
 
 
 def check_sources(ledger: Ledger, sources: Iterable[ConfiguredSource]) -> None:
-    """Make sure that the ledger's records are those of the configured sources; remember what is new.
+    """Check that the ledger's records belong to the configured sources, and remember new sources.
 
     Raises ConfigurationError with every problem and its next step.
     """
-    problems, new = look_at_sources(ledger, sources)
+    problems, new = compare_sources(ledger, sources)
     for name, declared in new.items():
         Maintenance(ledger).remember(name, declared)
     if problems:
         raise ConfigurationError(*problems)
 
 
-def look_at_sources(ledger: Ledger, sources: Iterable[ConfiguredSource]) -> tuple[list[str], dict[str, KnownSource]]:
-    """The problems that a start would be refused for, and what it would remember, by source. Changes nothing.
+def compare_sources(ledger: Ledger, sources: Iterable[ConfiguredSource]) -> tuple[list[str], dict[str, KnownSource]]:
+    """Return the problems that refuse a start, and what a start would remember, by source. Change nothing.
 
-    A source under another name would begin afresh, and cancel what is in doubt again. Each problem names a command
-    that needs neither secrets nor plugins, but for ``rekey``, which needs the one plugin.
+    A source under another name would have no records, and would send a cancel that is in doubt once more. Each problem
+    names a command that needs neither secrets nor plugins, except ``rekey``, which needs the one plugin.
     """
     configured = {source.name: source for source in sources}
     maintenance = Maintenance(ledger)
     known, rows = maintenance.sources(), maintenance.count(list(State))
-    problems = [*_strangers(configured.keys(), known, rows, maintenance.count(_UNSETTLED), ledger.option)]
+    problems = [*_unconfigured(configured.keys(), known, rows, maintenance.count(_UNSETTLED), ledger.option)]
     to_remember: dict[str, KnownSource] = {}
     for name, source in configured.items():
         declared = KnownSource(source.id_form, source.readable, None)
@@ -74,43 +77,44 @@ def _has_keys(remembered: KnownSource, rows: int | None) -> bool:
     return bool(rows) or remembered.id_form == UNFINISHED
 
 
-def _strangers(
+def _unconfigured(
     configured: Iterable[str],
     known: dict[str, KnownSource],
     rows: dict[str, int],
     unsettled: dict[str, int],
     option: str,
 ) -> Iterator[str]:
-    """The sources that have records which matter and are not configured."""
+    """Yield a problem for each source that is not configured and has records that matter."""
     for name in sorted(rows.keys() - set(configured)):
-        blind = name in known and not known[name].readable
-        # A source that cannot be read does not show what was cancelled: under another name it would be sent again.
-        matter = rows[name] if blind else unsettled.get(name, 0)
+        unreadable = name in known and not known[name].readable
+        # A source that cannot be read does not show what is cancelled: under another name, it would be cancelled again.
+        matter = rows[name] if unreadable else unsettled.get(name, 0)
         if matter:
-            what = "records of cancellations" if blind else "unsettled cancellations"
+            what = "records of cancellations" if unreadable else "unsettled cancellations"
             yield (
                 f"sources.{name}: is not configured, and the ledger has {matter} {what} of it; configure it, or, "
                 f"if it has another name now, move them: {command(option, 'rename', name, 'NEW')}"
                 + (
                     f"; or, if it is retired, delete them: "
                     f"{command(option, 'purge', options=('--older-than', '1d', '--source', name))}"
-                    if blind
+                    if unreadable
                     else f"; or settle each: {command(option, 'list', options=('--source', name))}"
                 )
             )
 
 
 def rekey(ledger: Ledger, source: DeclaredSource) -> tuple[int, int]:
-    """Give every row of a source the canonical form of its id; how many were moved, and how many were merged.
+    """Give every row of a source the canonical form of its id. Return how many were moved, and how many were merged.
 
-    It can be run again after it was broken off. Raises ConfigurationError while a facade is running or a cancellation
-    is under way.
+    It can be repeated after an interruption. Raises ConfigurationError while a facade is running or a cancellation is
+    under way.
     """
     maintenance = Maintenance(ledger)
     _refuse_while_running(ledger)
     if maintenance.count(IN_FLIGHT).get(source.name):
         raise ConfigurationError(
-            f"{source.name}: a cancellation is under way; let facade reconcile run for a minute, stop it, and try again"
+            f"{source.name}: a cancellation is under way; let facade reconcile run for a minute, stop it, then repeat "
+            "the command"
         )
     maintenance.remember(source.name, KnownSource(UNFINISHED, source.readable, None))
     moved = merged = 0
@@ -118,17 +122,17 @@ def rekey(ledger: Ledger, source: DeclaredSource) -> tuple[int, int]:
         try:
             canonical = source.canonical(appointment_id)
         except ValueError:
-            continue  # an id that the source no longer has: no request can ask for it either
+            continue  # an id that the source no longer has; no request can name it either
         row = ledger.find((source.name, appointment_id))
         if canonical == appointment_id or row is None:
             continue
-        entry = _entry("rekeyed", row, appointment_id)
+        entry = _entry(Event.REKEYED, row, appointment_id)
         other = ledger.find((source.name, canonical))
         if other is None:
             maintenance.move(row.key, (source.name, canonical), entry)
             moved += 1
         else:
-            kept, lost = sorted((row, other), key=_knowledge, reverse=True)
+            kept, lost = sorted((row, other), key=_precedence, reverse=True)
             maintenance.merge(kept.key, lost.key, (source.name, canonical), replace(entry, state=kept.state))
             merged += 1
     maintenance.remember(source.name, KnownSource(source.id_form, source.readable, None))
@@ -136,10 +140,10 @@ def rekey(ledger: Ledger, source: DeclaredSource) -> tuple[int, int]:
 
 
 def rename(ledger: Ledger, old: str, new: str) -> int:
-    """Give every row of a source another source's name; how many were moved.
+    """Move every row of a source to another source name. Return how many were moved.
 
-    From its beginning no claim is made under the old name any more. It can be run again after it was broken off.
-    Raises ConfigurationError while a facade is running, or where the new name has a record of the same appointment.
+    From its start, no claim is made under the old name any more. It can be repeated after an interruption. Raises
+    ConfigurationError while a facade is running, or if the new name has a record of the same appointment.
     """
     if old == new:
         raise ConfigurationError(f"{old} has that name already")
@@ -153,7 +157,7 @@ def rename(ledger: Ledger, old: str, new: str) -> int:
     if taken:
         raise ConfigurationError(
             f"{new} has records of {len(taken)} appointments that {old} has records of too, {taken[0]} for example; "
-            "they are not the same source, or it was cancelled under both names: look at each: "
+            "they are not the same source, or it was cancelled under both names: compare each: "
             + command(ledger.option, "show", new, taken[0])
         )
     before = known.get(old, KnownSource(0, True, None))
@@ -170,26 +174,26 @@ def rename(ledger: Ledger, old: str, new: str) -> int:
         for appointment_id in ids:
             row = ledger.find((old, appointment_id))
             if row is not None and not _renamed(maintenance, row, (new, appointment_id)):
-                raise ConfigurationError(f"{new} {appointment_id}: has come into being meanwhile; stop every facade")
+                raise ConfigurationError(f"{new} {appointment_id}: was created meanwhile; stop every facade")
             moved += row is not None
     return moved
 
 
 def _renamed(maintenance: Maintenance, row: Row, key: Key) -> bool:
-    return maintenance.move(row.key, key, _entry("renamed", row, row.source))
+    return maintenance.move(row.key, key, _entry(Event.RENAMED, row, row.source))
 
 
 def _refuse_while_running(ledger: Ledger) -> None:
     others = Presence(ledger).others()
     if others:
         raise ConfigurationError(
-            f"a facade is at work on this ledger ({', '.join(others)}); stop it, and try again after a minute"
+            f"a facade uses this ledger ({', '.join(others)}); stop it, and repeat the command after a minute"
         )
 
 
-def _knowledge(row: Row) -> tuple[int, float]:
-    return _KNOWS.index(State(row.state)), row.changed_at
+def _precedence(row: Row) -> tuple[int, float]:
+    return _PRECEDENCE.index(State(row.state)), row.changed_at
 
 
-def _entry(event: str, row: Row, was: str) -> JournalEntry:
+def _entry(event: Event, row: Row, was: str) -> JournalEntry:
     return JournalEntry(event=event, state=row.state, attempt_number=row.attempt_number, detail={"from": was})

@@ -1,4 +1,4 @@
-"""Asks an adapter, believes nothing it gives back unchecked, and lets only typed outcomes through."""
+"""Call an adapter, check everything that it returns, and raise nothing but typed outcomes."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,20 +17,20 @@ from facade.plugin.contract import Appointment
 
 log = structlog.get_logger()
 
-# Of one appointment: what is checked in some tenths of a second.
+# The limits of one appointment. One within them is checked in some tenths of a second.
 MAX_SIZE = 128 * 1024  # bytes, as JSON
 MAX_MEMBERS = 1000  # of one array
 MAX_VALUES = 10_000  # in all
-ETA_OVER = 0.0  # an ETA, in seconds since 1970, that was over before any appointment here
+ETA_OVER = 0.0  # an ETA in seconds since 1970 that is over for every appointment
 
 
 def read(source: ConfiguredSource, appointment_id: str, seconds: float) -> Appointment:
-    """The appointment as the source has it, within ``seconds``. Raises SourceError and nothing else."""
+    """Return the appointment as the source has it, within ``seconds``. Raises SourceError and nothing else."""
     try:
         with deadline(seconds):
             return checked(source.adapter.read(appointment_id), appointment_id, source.canonical)
     except NotExecuted as error:
-        # Of a write that is a refusal to cancel, of a read it is one to show.
+        # The source refuses to show the appointment, not to cancel it.
         if error.cause is Cause.REFUSED:
             raise NotExecuted(Cause.NOT_SHOWN, error.detail, retry_after=error.retry_after) from None
         raise
@@ -42,34 +42,34 @@ def read(source: ConfiguredSource, appointment_id: str, seconds: float) -> Appoi
 
 
 def not_sent(error: SourceError) -> NotExecuted:
-    """The same before the write, when nothing of it can have been executed."""
+    """Return the same error as NotExecuted, for use before the write, when nothing can have been executed."""
     return NotExecuted(error.cause, error.detail, retry_after=error.retry_after)
 
 
 def alarm(source: ConfiguredSource, error: SourceError) -> None:
-    """What an operator must hear of although the requester is told something gentler."""
+    """Log what an operator must act on, although the client receives a milder text."""
     if error.cause is Cause.CREDENTIALS:
         log.error("source-refuses-credentials", source=source.name, detail=error.detail)
 
 
 def checked(native: Any, appointment_id: str, canonical: Callable[[str], str] = str) -> Appointment:
-    """An Appointment of this id, as JSON and nothing else. Raises OutcomeUnknown for anything else.
+    """Return an Appointment of this id that is plain JSON. Raises OutcomeUnknown for anything else.
 
-    ``appointment_id`` is in the form that ``canonical`` gives every spelling of it.
+    ``appointment_id`` is in the form that ``canonical`` returns for every spelling of it.
 
-    Members that are not JSON are left out, and so are a reason and extensions that are not R4: the rest is
-    checked when the answer is completed, and none of it may cost the evidence. So are the largest members
-    of an Appointment over MAX_SIZE, MAX_MEMBERS or MAX_VALUES: to check them would take longer than a client waits.
+    Members that are not JSON are left out, and so are a reason and extensions that are not R4. The rest is checked when
+    the response is completed, so that a malformed member never costs the evidence. Of an Appointment over MAX_SIZE,
+    MAX_MEMBERS or MAX_VALUES, the largest members are left out: checking them would take longer than a client waits.
     """
     if not isinstance(native, dict):
         raise OutcomeUnknown(Cause.INTERNAL, "the adapter returned no Appointment; fix its return statement")
     if not _is_spelling(native.get("id"), appointment_id, canonical):
-        raise OutcomeUnknown(Cause.UNREADABLE, "the source answered with another appointment's id")
+        raise OutcomeUnknown(Cause.UNREADABLE, "the source returned another appointment's id")
     if _is_modified(native):
         raise OutcomeUnknown(Cause.UNREADABLE, "the appointment holds a modifier that this facade does not understand")
     kept = _bounded(native)
-    looked_into: Appointment = {name: kept.pop(name) for name in ("cancelationReason", "extension") if name in kept}
-    usable, _ = sanitize.usable_elements(looked_into)
+    to_sanitize: Appointment = {name: kept.pop(name) for name in ("cancelationReason", "extension") if name in kept}
+    usable, _ = sanitize.usable_elements(to_sanitize)
     return kept | usable
 
 
@@ -81,7 +81,7 @@ def _is_spelling(found: Any, appointment_id: str, canonical: Callable[[str], str
 
 
 def _is_modified(native: Mapping[Any, Any]) -> bool:
-    """Whether anything in it may turn its meaning round.
+    """Return whether it contains a modifier, which may negate its meaning.
 
     http://hl7.org/fhir/R4/extensibility.html#modifierExtension, resource.html#implicitRules
     """
@@ -92,9 +92,9 @@ def _is_modified(native: Mapping[Any, Any]) -> bool:
 
 
 def _bounded(native: Mapping[Any, Any]) -> Appointment:
-    """The members that together stay within the limits, the smallest first.
+    """Return the members that together stay within the limits, the smallest first.
 
-    Security labels say who may see the rest, so without them the rest is left out too.
+    Security labels say who may see the rest. If they do not fit, everything but id and status is left out.
     """
     sizes = [(size, name) for name, value in native.items() if isinstance(name, str) and (size := _size(value))]
     left, values_left = MAX_SIZE, MAX_VALUES
@@ -110,7 +110,7 @@ def _bounded(native: Mapping[Any, Any]) -> Appointment:
 
 
 def _size(value: Any) -> tuple[int, int] | None:
-    """Bytes as JSON, and values; None for what is no JSON or too large by itself."""
+    """Return the size in bytes as JSON and the number of values; None if it is no JSON, or too large by itself."""
     try:
         values = strict_json.bound(value, members=MAX_MEMBERS, values=MAX_VALUES)
         # Half a surrogate pair is no text.
@@ -120,37 +120,37 @@ def _size(value: Any) -> tuple[int, int] | None:
 
 
 def is_cancelled(native: Appointment) -> bool:
-    """Whether this is the source's evidence of a cancellation."""
+    """Return whether this is the source's evidence of a cancellation."""
     return native.get("status") == "cancelled"
 
 
-def overlay(before: Appointment | None, after: Appointment) -> Appointment:
-    """What the source says now over what it said before: a sparse answer loses nothing that was read.
+def merge(before: Appointment | None, after: Appointment) -> Appointment:
+    """Return what the source says now, completed by what it said before, so that a sparse response loses nothing.
 
-    But for a narrative: the one that was there before the status changed does not tell of the change.
+    The narrative is the exception: one from before a change of status does not describe the change.
     """
     merged = {**(before or {}), **after}
     if "meta" in merged:
         merged["meta"] = labels.over((before or {}).get("meta"), after.get("meta"))
     if before is not None and before.get("status") != merged.get("status") and merged.get("text") == before.get("text"):
         merged.pop("text", None)
-    told_anew = {extension["url"] for extension in after.get("extension", [])}
-    kept = [extension for extension in (before or {}).get("extension", []) if extension["url"] not in told_anew]
+    newer = {extension["url"] for extension in after.get("extension", [])}
+    kept = [extension for extension in (before or {}).get("extension", []) if extension["url"] not in newer]
     extensions = [*kept, *after.get("extension", [])]
     return {**merged, "extension": extensions} if extensions else merged
 
 
 def reported(native: Appointment) -> dict[str, Any]:
-    """What the source says of the cancellation itself; a change of it is a new version of the answer."""
+    """Return what the source says about the cancellation itself. If it changes, the response has a new version."""
     extensions = [e for e in native.get("extension", []) if e.get("url") != chargeability.EXTENSION]
     found = {"cancelationReason": native.get("cancelationReason"), "extension": extensions}
     return {name: value for name, value in found.items() if value}
 
 
 def times(native: Appointment | None) -> dict[str, float | None]:
-    """The ledger's ``charge_limit`` (the ETA) and ``starts_at``, as far as the source tells.
+    """Return the ledger's ``charge_limit`` (the ETA) and ``starts_at``, as far as the source reports them.
 
-    A cancel that may be chargeable by an ETA that cannot be used counts as one whose ETA is over.
+    A cancel that may be charged, with an ETA that is unusable, counts as one whose ETA is over.
     """
     limit = _seconds(chargeability.eta(native or {}))
     if limit is None and _may_be_chargeable(native or {}):

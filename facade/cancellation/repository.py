@@ -1,5 +1,8 @@
-"""Every transition of a cancellation, as a compare-and-set on its row; the only writer of states."""
-# Why this long: whoever checks that no transition is missing its condition needs all of them side by side.
+"""Record every transition of a cancellation; the only module that writes states and that reaches the ledger.
+
+Each transition is a compare-and-set on the row, with its journal line and its audit record in one transaction.
+"""
+# Why this long: a reader who checks that no transition misses its condition needs all of them side by side.
 
 import json
 from collections.abc import Mapping
@@ -8,8 +11,8 @@ from typing import Any
 
 from facade.cancellation import results
 from facade.cancellation.observed_times import ObservedTimes
-from facade.cancellation.results import CancelResult
-from facade.cancellation.states import TRANSITIONS, Event, State
+from facade.cancellation.results import CancelResult, Outcome
+from facade.cancellation.states import IN_FLIGHT, Event, State, next_state
 from facade.cancellation.stored_request import Requester
 from facade.cancellation.timers import Timers
 from facade.clock import Clock
@@ -18,26 +21,64 @@ from facade.ledger.store import AuditRecord, JournalEntry, Key, Ledger
 from facade.ledger.tables import Row
 
 NOT_SCHEDULED: dict[str, Any] = {"read_due": None, "read_in": None}
+CHANGED_BY_OPERATOR = "An operator has just changed the record of this appointment. Send the request again."
 
 
 class CancellationRepository:
-    """Moves rows from state to state. Methods raise Unavailable when the ledger cannot be used."""
+    """Reads rows and moves them from state to state. Every method raises Unavailable if the ledger cannot be used."""
 
     def __init__(self, ledger: Ledger, timers: Timers, clock: Clock) -> None:
-        self.ledger = ledger
+        self._ledger = ledger
         self.observed = ObservedTimes(clock)
         self._timers = timers
-        self._clock = clock
+        self.clock = clock
+
+    # Reading
+
+    def find(self, key: Key) -> Row | None:
+        """Return the row of this key, None if there is none."""
+        return self._ledger.find(key)
+
+    def in_flight(self) -> list[Row]:
+        """Return the rows that an attempt owns now, of all sources, longest unchanged first."""
+        return self._ledger.in_flight(IN_FLIGHT)
+
+    def due(self) -> list[Row]:
+        """Return the rows whose next probe is due by this process's clock, some of each source."""
+        return self._ledger.due()
+
+    def scheduled(self, after: Key) -> list[Row]:
+        """Return rows that have a next probe, due or not: those after this key, without their recorded responses."""
+        return self._ledger.scheduled(after)
+
+    def events(self, key: Key) -> list[str]:
+        """Return the events in the journal of one key, oldest first."""
+        return [line["event"] for line in self._ledger.timeline(key)]
+
+    def crash_point(self, name: str) -> None:
+        """Mark a place between two steps; a test may end the process here."""
+        self._ledger.crash_point(name)
+
+    def lease_expired(self, row: Row) -> bool:
+        """Return whether a claim may be taken over: this process has seen its owner silent for a whole lease."""
+        return self.observed.in_state(row) >= self._timers.lease
+
+    def owner_is_silent(self, row: Row) -> bool:
+        """Return whether a write is in doubt: its owner was observed silent for as long as a write may take."""
+        return self.observed.in_state(row) >= self._timers.sending
+
+    # One attempt
 
     def claim(
-        self, key: Key, seen: Row | None, cancel_request: Mapping[str, Any], requester: Requester, detail: Any
+        self, key: Key, seen: Row | None, cancel_request: Mapping[str, Any], requester: Requester, codes: Any
     ) -> Row | None:
-        """Take the appointment for one attempt: the claimed row, or None when somebody else was faster.
+        """Start an attempt: return the claimed row, None if another request was faster.
 
-        ``seen`` is the row that made it claimable.
+        ``seen`` is the row that made the appointment claimable, None where there was none.
         """
+        state = next_state(seen.state if seen is not None else None, Event.CLAIM)
         values: dict[str, Any] = {
-            "state": TRANSITIONS[State(seen.state) if seen else None, Event.CLAIM],
+            "state": state,
             "cancel_request": dict(cancel_request),
             "sending_at": None,
             "doubt_since": None,
@@ -48,243 +89,264 @@ class CancellationRepository:
         }
         if seen is None:
             values |= {"read_before": False}
-        entry = JournalEntry(
-            event=Event.CLAIM, state=State.CLAIMED, request_id=requester.request_id, detail={"codes": detail}
-        )
-        return self.ledger.claim(key, seen, values, entry)
+        entry = JournalEntry(event=Event.CLAIM, state=state, request_id=requester.request_id, detail={"codes": codes})
+        return self._ledger.claim(key, seen, values, entry)
 
-    def sending(self, claimed: Row, facts: Mapping[str, Any]) -> Row | None:
-        """Record, durably, that the write may leave from now on. None: the claim was lost, do not write."""
-        values = {"state": TRANSITIONS[State.CLAIMED, Event.SEND], "sending_at": self._clock.now(), **facts}
-        entry = JournalEntry(event=Event.SEND, state=State.SENDING, attempt_number=claimed.attempt_number)
-        expected = {"state": State.CLAIMED, "attempt_number": claimed.attempt_number}
-        done = self.ledger.change(claimed.key, expected, values, entry)
-        return replace(claimed, **values) if done else None
+    def record_sending(self, claimed: Row, facts: Mapping[str, Any]) -> Row | None:
+        """Record, durably, that the native write may leave from now on. None: the claim was lost, so do not write."""
+        values = {"sending_at": self.clock.now(), **facts}
+        return self._owner_moves(claimed, Event.SEND, values)
 
-    def again(self, refused: Row) -> Row | None:
-        """Begin again after a refusal for a stale version; None where others took the silence for doubt.
+    def record_version_conflict(self, sending: Row) -> Row | None:
+        """Let the same attempt retry after a version conflict; None if others recorded its silence as doubt.
 
-        The attempt_number stays: it is the same cancel_request and owner, and whoever waits for it goes on waiting.
+        The attempt number stays, so requests that wait for this attempt continue to wait.
         """
-        values: dict[str, Any] = {
-            "state": TRANSITIONS[State.SENDING, Event.VERSION_CONFLICT],
-            "sending_at": None,
-        }
-        entry = JournalEntry(event=Event.VERSION_CONFLICT, state=State.CLAIMED, attempt_number=refused.attempt_number)
-        expected = {"state": State.SENDING, "attempt_number": refused.attempt_number}
-        done = self.ledger.change(refused.key, expected, values, entry)
-        return replace(refused, **values) if done else None
+        return self._owner_moves(sending, Event.VERSION_CONFLICT, {"sending_at": None})
 
-    def proof(self, seen: Row, given: CancelResult, reported: Mapping[str, Any], audit: AuditRecord, by: str) -> bool:
-        """Record native evidence and the answer that states it, whatever the state and whoever claims now.
+    def record_evidence(
+        self, seen: Row, result: CancelResult, reported: Mapping[str, Any], requester: Requester, by: str
+    ) -> bool:
+        """Record native evidence and the response that states it, whatever the state and whoever owns the row now.
 
-        False if the row is cancelled already.
+        ``by`` is who cancelled, as far as it is known: ``us``, ``another`` or ``unknown``. Returns False if the row is
+        cancelled already.
         """
         values = {
-            "response": json.dumps(given.appointment, ensure_ascii=False),
-            "version": given.version,
-            "outcome": given.outcome,
-            "cause": given.cause,
+            "response": _as_text(result),
+            "version": result.version,
+            "outcome": result.outcome,
+            "cause": result.cause,
             "reported": dict(reported),
             "read_before": True,
-            "by_operator": False,  # evidence, which no one takes back
+            "by_operator": False,  # evidence, which no operator takes back
         }
-        return self._apply(seen, Event.PROOF, values, audit=audit, detail={"by": by}, fenced=False)
+        audit = _audit(requester, result.outcome, result.cause)
+        return self._move(seen, Event.PROOF, values, audit=audit, detail={"by": by}, fenced=False)
 
-    def revise(self, seen: Row, given: CancelResult, reported: Mapping[str, Any]) -> bool:
-        """A new version of the recorded answer of a cancelled appointment."""
+    def record_not_executed(self, seen: Row, result: CancelResult, requester: Requester, *, read_before: bool) -> bool:
+        """Record that the native write of this attempt was surely not executed."""
         values = {
-            "response": json.dumps(given.appointment, ensure_ascii=False),
-            "version": given.version,
-            "reported": dict(reported),
-            "by_operator": False,
-            **NOT_SCHEDULED,
-        }
-        entry = JournalEntry(
-            event="revised",
-            state=State.CANCELLED,
-            attempt_number=seen.attempt_number,
-            detail={"version": given.version},
-        )
-        expected = {"state": State.CANCELLED, "version": seen.version, "read_due": seen.read_due}
-        return self.ledger.change(seen.key, expected, values, entry)
-
-    def not_executed(self, seen: Row, given: CancelResult, audit: AuditRecord, *, read_before: bool) -> bool:
-        """Record that the write of this attempt_number was surely not executed."""
-        values = {
-            "response": json.dumps(given.appointment, ensure_ascii=False),
-            "outcome": given.outcome,
-            "cause": given.cause,
+            "response": _as_text(result),
+            "outcome": result.outcome,
+            "cause": result.cause,
             "read_before": read_before,
             **NOT_SCHEDULED,
         }
-        return self._apply(seen, Event.NOT_EXECUTED, values, audit=audit, detail={"cause": given.cause})
+        audit = _audit(requester, result.outcome, result.cause)
+        return self._move(seen, Event.NOT_EXECUTED, values, audit=audit, detail={"cause": result.cause})
 
-    def doubt(
+    def record_doubt(
         self,
         seen: Row,
         cause: str,
-        given: CancelResult | None = None,
-        audit: AuditRecord | None = None,
+        result: CancelResult | None = None,
+        requester: Requester | None = None,
         *,
         readable: bool,
         retry_after: float | None = None,
     ) -> bool:
-        """Record that no one knows whether the write was executed, and schedule the first read.
+        """Record that the outcome of the native write is unknown, and schedule the first probe.
 
-        Doubt about a source that cannot be read goes to an operator at once. ``retry_after`` is how many seconds the
-        source asked to be left alone.
+        Doubt about a source that cannot be read is escalated at once. ``retry_after`` is how many seconds the source
+        asked to be left alone. ``result`` and ``requester`` are given if a client receives the result.
         """
-        now = self._clock.now()
         values: dict[str, Any] = {
-            "doubt_since": now,
-            **(self.scheduled(self._timers.read_after(0, retry_after)) if readable else NOT_SCHEDULED),
+            "doubt_since": self.clock.now(),
+            **(self.schedule(self._timers.read_after(0, retry_after)) if readable else NOT_SCHEDULED),
             "read_step": 0,
             "negative_reads": 0,
-            "outcome": "in-doubt",
+            "outcome": Outcome.IN_DOUBT,
             "cause": cause,
         }
-        if given is not None:
-            values["response"] = json.dumps(given.appointment, ensure_ascii=False)
+        if result is not None:
+            values["response"] = _as_text(result)
+        audit = None
+        if result is not None and requester is not None:
+            audit = _audit(requester, result.outcome, result.cause)
         event = Event.DOUBT if readable else Event.ESCALATE
-        return self._apply(seen, event, values, audit=audit, detail={"cause": cause})
+        return self._move(seen, event, values, audit=audit, detail={"cause": cause})
+
+    def record_abandoned(self, seen: Row) -> bool:
+        """Record that the owner of a claim is gone. It had sent nothing."""
+        values = {"outcome": Outcome.NOT_EXECUTED, "cause": results.OWNER_LOST, "response": None}
+        # The row must be unchanged since it was seen: after a version conflict, its owner may have claimed it again.
+        expected = {"state": State.CLAIMED, "attempt_number": seen.attempt_number, "changed_at": seen.changed_at}
+        detail = {"cause": results.OWNER_LOST}
+        return self._change(seen, Event.NOT_EXECUTED, values, expected, detail)
+
+    # Clients that ask again
+
+    def record_repeat(self, row: Row, codes: Any, requester: Requester) -> None:
+        """Record in the journal that another request came for this appointment."""
+        self._ledger.note(row.key, self._repeat(row, codes, requester))
+
+    def record_reply(
+        self, row: Row, requester: Requester, outcome: str, cause: str = "", *, repeat: Any | None = None
+    ) -> None:
+        """Record in the audit what a request received, where no transition records it.
+
+        ``repeat`` are the reason codes of a repeated request that the journal does not have yet.
+        """
+        entry = self._repeat(row, repeat, requester) if repeat is not None else None
+        self._ledger.note(row.key, entry, _audit(requester, outcome, cause))
+
+    def _repeat(self, row: Row, codes: Any, requester: Requester) -> JournalEntry:
+        return JournalEntry(
+            event=Event.REPEAT,
+            state=row.state,
+            attempt_number=row.attempt_number,
+            request_id=requester.request_id,
+            detail={"codes": codes},
+        )
+
+    def recorded_result(self, row: Row, cause: str = "repeat") -> CancelResult:
+        """Return the recorded result for a client. From then on, an operator's resolution can no longer be undone.
+
+        Raises Unavailable if an operator has just undone it.
+        """
+        if row.by_operator and row.state == State.CANCELLED:
+            expected = {"state": row.state, "attempt_number": row.attempt_number, "by_operator": True}
+            if not self._change(row, Event.REPORTED, {"by_operator": False}, expected, {}):
+                now = self.find(row.key)
+                if now is None or now.state != State.CANCELLED or now.by_operator:
+                    raise Unavailable(CHANGED_BY_OPERATOR)
+                row = now
+        return results.recorded(row, cause)
+
+    # Probes
+
+    def schedule(self, seconds: float) -> dict[str, Any]:
+        """Return the values of a row whose next probe is in so many seconds.
+
+        ``read_due`` is for a process that sees the row for the first time, ``read_in`` for one that has observed the
+        row and need not trust another host's clock.
+        """
+        return {"read_due": self.clock.now() + seconds, "read_in": seconds}
 
     def take_due(self, seen: Row) -> Row | None:
-        """Take the read that is due, as the only one; None if somebody else has taken it.
+        """Take the probe that is due, as the only one; None if another process has taken it.
 
-        The next read is scheduled before this one is made: a row whose read ends the process that makes it backs off.
+        The next probe is scheduled before this one is made, so a row whose probe ends the process backs off.
         """
         step = seen.read_step + 1
-        later = self.scheduled(max(self._timers.hold, self._timers.read_after(step)))
-        return self.ledger.take_due(seen, {"read_step": step, **later})
+        later = self.schedule(max(self._timers.hold, self._timers.read_after(step)))
+        return self._ledger.take_due(seen, {"read_step": step, **later})
 
-    def scheduled(self, seconds: float) -> dict[str, Any]:
-        """The values of a row whose next read is in so many seconds.
-
-        ``read_due`` is for a process that sees the row for the first time, ``read_in`` for one that has watched it and
-        need not believe another host's clock.
-        """
-        return {"read_due": self._clock.now() + seconds, "read_in": seconds}
-
-    def abandoned(self, seen: Row) -> bool:
-        """Record that a claim's owner is gone; it had sent nothing."""
-        values = {"outcome": "not-executed", "cause": "owner-lost", "response": None}
-        entry = JournalEntry(
-            event=Event.NOT_EXECUTED,
-            state=State.REFUSED,
-            attempt_number=seen.attempt_number,
-            detail={"cause": "owner-lost"},
-        )
-        # Unchanged since it was seen, too: its owner may have claimed it again, after a stale version.
-        expected = {"state": State.CLAIMED, "attempt_number": seen.attempt_number, "changed_at": seen.changed_at}
-        return self.ledger.change(seen.key, expected, {"state": State.REFUSED, **values}, entry)
-
-    def looked(self, seen: Row, values: Mapping[str, Any], event: Event | None, detail: Mapping[str, Any]) -> bool:
-        """Record a read that gave no proof, and what follows from it (``event``), if anything."""
-        state = State(seen.state) if event is None else TRANSITIONS[State(seen.state), event]
-        entry = JournalEntry(event=event or "read", state=state, attempt_number=seen.attempt_number, detail=detail)
-        # A hint that came during the read has changed read_due; it must not be overwritten.
+    def record_probe(
+        self, seen: Row, values: Mapping[str, Any], event: Event | None, detail: Mapping[str, Any]
+    ) -> bool:
+        """Record a probe that showed no evidence, and the transition that follows from it (``event``), if any."""
+        # A hint that came during the probe has changed read_due. It must not be overwritten.
         unchanged = ("state", "attempt_number", "negative_reads", "read_due")
         expected = {name: getattr(seen, name) for name in unchanged}
-        return self.ledger.change(seen.key, expected, {**values, "state": state}, entry)
+        return self._change(seen, event or Event.PROBE, values, expected, detail)
 
-    def never_read(self, seen: Row) -> bool:
-        """Take a row in doubt off the schedule, and to an operator: its source cannot be read.
-
-        Such a row is from before its source, or this version, knew that. False if there was nothing to do.
-        """
-        event = Event.ESCALATE if seen.state == State.IN_DOUBT else None
-        if event is None and seen.read_due is None:
-            return False
-        state = State(seen.state) if event is None else TRANSITIONS[State(seen.state), event]
-        entry = JournalEntry(
-            event=event or "unscheduled",
-            state=state,
-            attempt_number=seen.attempt_number,
-            detail={"cause": "not-readable"},
-        )
-        expected = {name: getattr(seen, name) for name in ("state", "attempt_number", "read_due")}
-        return self.ledger.change(seen.key, expected, {"state": state, **NOT_SCHEDULED}, entry)
-
-    def hint(self, seen: Row) -> bool:
-        """Bring the next read forward. Hints that come while one is due are one."""
-        due = self._clock.now() + self._timers.hint
-        if seen.state in {State.CLAIMED, State.SENDING} or (seen.read_due is not None and seen.read_due <= due):
-            return False
-        entry = JournalEntry(event="hint", state=seen.state, attempt_number=seen.attempt_number)
-        expected = {"state": seen.state, "attempt_number": seen.attempt_number, "read_due": seen.read_due}
-        return self.ledger.change(seen.key, expected, self.scheduled(self._timers.hint), entry)
-
-    def judged(self, seen: Row, event: Event, given: CancelResult, audit: AuditRecord, because: str) -> bool:
-        """Record a person's verdict on the write that was seen in doubt; False once more is known, or it is retried."""
+    def record_revision(self, seen: Row, result: CancelResult, reported: Mapping[str, Any]) -> bool:
+        """Record a new version of the response of a cancelled appointment."""
         values = {
-            "response": json.dumps(given.appointment, ensure_ascii=False),
-            "version": given.version,
-            "outcome": given.outcome,
-            "cause": given.cause,
+            "response": _as_text(result),
+            "version": result.version,
+            "reported": dict(reported),
+            "by_operator": False,
+            **NOT_SCHEDULED,
+        }
+        expected = {"state": State.CANCELLED, "version": seen.version, "read_due": seen.read_due}
+        return self._change(seen, Event.REVISED, values, expected, {"version": result.version})
+
+    def escalate_unreadable(self, seen: Row) -> bool:
+        """Escalate a row in doubt whose source cannot be read, and schedule no further probe.
+
+        Such a row was written before the source, or this version, declared that it cannot be read. Returns False if
+        there is nothing to do.
+        """
+        event = Event.ESCALATE if seen.state == State.IN_DOUBT else Event.UNSCHEDULED
+        if event is Event.UNSCHEDULED and seen.read_due is None:
+            return False
+        expected = {name: getattr(seen, name) for name in ("state", "attempt_number", "read_due")}
+        return self._change(seen, event, NOT_SCHEDULED, expected, {"cause": "not-readable"})
+
+    def record_hint(self, seen: Row) -> bool:
+        """Move the next probe forward. Hints that come while one is due count as one."""
+        due = self.clock.now() + self._timers.hint
+        if seen.state in IN_FLIGHT or (seen.read_due is not None and seen.read_due <= due):
+            return False
+        expected = {"state": seen.state, "attempt_number": seen.attempt_number, "read_due": seen.read_due}
+        return self._change(seen, Event.HINT, self.schedule(self._timers.hint), expected, {})
+
+    # Operators
+
+    def record_resolution(
+        self, seen: Row, event: Event, result: CancelResult, operator: Requester, resolution: str, because: str
+    ) -> bool:
+        """Record an operator's resolution of the write that was seen in doubt.
+
+        Returns False if more is known by now, or if a new request has retried.
+        """
+        values = {
+            "response": _as_text(result),
+            "version": result.version,
+            "outcome": result.outcome,
+            "cause": result.cause,
             "reported": {},
             "by_operator": True,
             **NOT_SCHEDULED,
         }
+        audit = AuditRecord(who=operator.name, action="resolve", outcome=resolution)
         row: Row | None = seen
         while row is not None and (row.attempt_number, row.sending_at) == (seen.attempt_number, seen.sending_at):
-            to = TRANSITIONS.get((State(row.state), event))
-            if to is None:
-                return False
             expected = {"state": row.state, "attempt_number": row.attempt_number, "sending_at": row.sending_at}
-            entry = JournalEntry(event=event, state=to, attempt_number=row.attempt_number, detail={"because": because})
-            if self.ledger.change(row.key, expected, {**values, "state": to}, entry, audit):
+            if next_state(row.state, event) is None:
+                return False
+            if self._change(row, event, values, expected, {"because": because}, audit):
                 return True
-            row = self.ledger.find(row.key)
+            row = self.find(row.key)
         return False
 
-    def undone(self, seen: Row, audit: AuditRecord, because: str, *, readable: bool) -> bool:
-        """Take a person's verdict back; False where there is none, or it had consequences."""
-        to = TRANSITIONS.get((State(seen.state), Event.UNDO))
-        if to is None or not seen.by_operator:
+    def undo_resolution(self, seen: Row, operator: Requester, because: str, *, readable: bool) -> bool:
+        """Take an operator's resolution back; False if there is none, or if it had consequences."""
+        if next_state(seen.state, Event.UNDO) is None or not seen.by_operator:
             return False
         values = {
-            "state": to,
             "by_operator": False,
             "version": 0,
             "response": None,
             "reported": None,
-            "outcome": "in-doubt",
+            "outcome": Outcome.IN_DOUBT,
             "cause": Cause.UNPROVEN.word,
             "negative_reads": 0,
-            **(self.scheduled(self._timers.read_after(0)) if readable else NOT_SCHEDULED),
+            **(self.schedule(self._timers.read_after(0)) if readable else NOT_SCHEDULED),
             "read_step": 0,
         }
-        entry = JournalEntry(
-            event=Event.UNDO, state=to, attempt_number=seen.attempt_number, detail={"because": because}
-        )
+        audit = AuditRecord(who=operator.name, action="resolve", outcome="undone")
         expected = {"state": seen.state, "attempt_number": seen.attempt_number, "by_operator": True}
-        return self.ledger.change(seen.key, expected, values, entry, audit)
+        return self._change(seen, Event.UNDO, values, expected, {"because": because}, audit)
 
-    def recorded(self, row: Row, cause: str = "repeat") -> CancelResult:
-        """The answer that the ledger has, for a client: from then on, a person's verdict can no longer be undone.
+    # Compare-and-set
 
-        Raises Unavailable where it was undone just now.
-        """
-        if row.by_operator and row.state == State.CANCELLED:
-            entry = JournalEntry(event="reported", state=row.state, attempt_number=row.attempt_number)
-            expected = {"state": row.state, "attempt_number": row.attempt_number, "by_operator": True}
-            if not self.ledger.change(row.key, expected, {"by_operator": False}, entry):
-                now = self.ledger.find(row.key)
-                if now is None or now.state != State.CANCELLED or now.by_operator:
-                    raise Unavailable("The record of this appointment has just been changed by a person. Try again.")
-                row = now
-        return results.recorded(row, cause)
+    def _change(
+        self,
+        seen: Row,
+        event: Event,
+        values: Mapping[str, Any],
+        expected: Mapping[str, Any],
+        detail: Mapping[str, Any],
+        audit: AuditRecord | None = None,
+    ) -> bool:
+        """Change the row if it is as ``expected``, and journal the event. The state changes if the table says so."""
+        state = next_state(seen.state, event) or seen.state
+        entry = JournalEntry(event=event, state=state, attempt_number=seen.attempt_number, detail=detail)
+        return self._ledger.change(seen.key, expected, {**values, "state": state}, entry, audit)
 
-    def lease_is_over(self, row: Row) -> bool:
-        """Whether a claim may be taken over: this process has seen its owner do nothing for the length of a lease."""
-        return self.observed.in_state(row) >= self._timers.lease
+    def _owner_moves(self, owned: Row, event: Event, values: Mapping[str, Any]) -> Row | None:
+        """Make the owner's own transition from the state that it knows; None if the row is no longer its own."""
+        changed = {**values, "state": next_state(owned.state, event)}
+        entry = JournalEntry(event=event, state=changed["state"], attempt_number=owned.attempt_number)
+        expected = {"state": owned.state, "attempt_number": owned.attempt_number}
+        done = self._ledger.change(owned.key, expected, changed, entry)
+        return replace(owned, **changed) if done else None
 
-    def silence_is_doubt(self, row: Row) -> bool:
-        """Whether a write is in doubt: this process has seen its owner say nothing for as long as a write may take."""
-        return self.observed.in_state(row) >= self._timers.sending
-
-    def _apply(
+    def _move(
         self,
         seen: Row,
         event: Event,
@@ -294,17 +356,27 @@ class CancellationRepository:
         detail: Mapping[str, Any],
         fenced: bool = True,
     ) -> bool:
-        """The transition from the state the row is in, if there is one; False if not, or if the attempt_number has
-        passed.
+        """Make the transition from the state that the row has now.
+
+        Returns False if the table has none, or if the row belongs to another attempt and the transition is ``fenced``.
         """
         row: Row | None = seen
         while row is not None and (row.attempt_number == seen.attempt_number or not fenced):
-            to = TRANSITIONS.get((State(row.state), event))
-            if to is None:
-                return False
-            entry = JournalEntry(event=event, state=to, attempt_number=row.attempt_number, detail=detail)
             expected = {"state": row.state, "attempt_number": row.attempt_number}
-            if self.ledger.change(row.key, expected, {**values, "state": to}, entry, audit):
+            if next_state(row.state, event) is None:
+                return False
+            if self._change(row, event, values, expected, detail, audit):
                 return True
-            row = self.ledger.find(row.key)
+            row = self.find(row.key)
         return False
+
+
+def _audit(requester: Requester, outcome: str, cause: str) -> AuditRecord:
+    """Build the audit record of a cancel, or of what a reader or a probe found."""
+    return AuditRecord(
+        who=requester.name, action="cancel", outcome=outcome, cause=cause, request_id=requester.request_id or None
+    )
+
+
+def _as_text(result: CancelResult) -> str:
+    return json.dumps(result.appointment, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""One cancel from the first look into the ledger to the answer: at most one native write an attempt."""
+"""Cancel and read appointments: the use case, from the first lookup in the ledger to the result."""
 
 import time
 from dataclasses import replace
@@ -6,10 +6,11 @@ from dataclasses import replace
 import structlog
 
 from facade.cancellation import native, results, stored_request
-from facade.cancellation.attempt import NOT_FOUND, NOT_KNOWN, STALE, Attempt, AttemptContext
+from facade.cancellation.attempt import NOT_KNOWN, Attempt
+from facade.cancellation.attempt_context import AttemptContext
 from facade.cancellation.in_doubt import InDoubtResolver
-from facade.cancellation.results import CancelResult
-from facade.cancellation.states import CLAIMABLE, DOUBTFUL, IN_FLIGHT, State
+from facade.cancellation.results import NOT_FOUND, OWNER_LOST, STALE_IF_MATCH, CancelResult
+from facade.cancellation.states import CLAIMABLE, IN_FLIGHT, UNRESOLVED, State
 from facade.cancellation.stored_request import Requester
 from facade.deadline import deadline, remaining
 from facade.errors import (
@@ -22,7 +23,6 @@ from facade.errors import (
     SourceError,
     Unavailable,
 )
-from facade.ledger.store import AuditRecord, JournalEntry
 from facade.ledger.tables import Row
 from facade.plugin.configured_source import ConfiguredSource
 from facade.plugin.contract import Appointment, CancelRequest
@@ -35,86 +35,87 @@ NOT_READABLE = (
 )
 NOT_RECORDED = (
     "The record of this appointment was deleted or moved just now, so this request sent nothing to the source system. "
-    "Try again."
+    "Send the request again."
 )
+_READER = Requester("reader")
 
 
 class CancellationService:
-    """Cancels and reads appointments of configured sources, inside the budget."""
+    """Cancels and reads appointments of configured sources, within the time budget."""
 
-    def __init__(self, context: AttemptContext, doubt: InDoubtResolver) -> None:
+    def __init__(self, context: AttemptContext, resolver: InDoubtResolver) -> None:
         self._context = context
         self._budget = context.budget
         self._timers = context.timers
         self._repository = context.repository
-        self._ledger = context.repository.ledger
-        self._doubt = doubt
+        self._resolver = resolver
 
     def cancel(
         self, source: ConfiguredSource, request: CancelRequest, requester: Requester, *, spent: float = 0.0
     ) -> CancelResult:
-        """Cancel, with at most one native write for as many requests as come for this appointment.
+        """Cancel, with at most one native write however many requests come for this appointment.
 
-        ``spent`` is how many seconds of the budget went by while the request arrived.
-        Raises NotFound when the source definitely does not know the appointment, PreconditionFailed for a
-        stale ``If-Match``, Unavailable when the ledger cannot be used. Every other failure is a proposed answer.
+        ``spent`` is how many seconds of the budget passed while the request arrived. Raises NotFound if the source
+        definitely does not know the appointment, PreconditionFailed for a stale ``If-Match``, Unavailable if the
+        ledger cannot be used. Every other failure is a proposed result.
         """
         request = replace(request, appointment_id=source.canonical(request.appointment_id))
         key = (source.name, request.appointment_id)
+        codes = stored_request.codes(request)
         with deadline(max(0.0, self._budget.work - spent)):
-            row = self._ledger.find(key)
+            row = self._repository.find(key)
             if request.unsupported and (row is None or row.state != State.CANCELLED):
                 return self._proposed(source, request, NotExecuted(Cause.UNSUPPORTED), text=request.unsupported)
-            joined: int | None = None
+            joined: int | None = None  # the number of the attempt that this request waits for
             while True:
                 if self._may_claim(row, joined):
                     attempt = self._claim(source, request, requester, row)
                     if attempt is not None:
                         return attempt.run()
-                    row = self._ledger.find(key)
-                    if row is None:
-                        # Deleted just now, or its source was given another name.
+                    row = self._repository.find(key)
+                    if row is None:  # deleted just now, or its source was renamed
                         raise Unavailable(NOT_RECORDED)
                     continue
                 if row is not None and row.state not in IN_FLIGHT:
-                    entry = self._repeat(row, request, requester) if joined is None else None
-                    return self._settled(source, request, row, requester, entry)
+                    return self._repeat(source, request, row, requester, codes if joined is None else None)
                 if row is not None:
                     if joined is None:
-                        self._ledger.note(row.key, self._repeat(row, request, requester))
+                        self._repository.record_repeat(row, codes, requester)
                     joined = row.attempt_number
-                    if row.state == State.SENDING and self._repository.silence_is_doubt(row):
-                        self._repository.doubt(row, "owner-lost", readable=source.readable)
+                    if row.state == State.SENDING and self._repository.owner_is_silent(row):
+                        self._repository.record_doubt(row, OWNER_LOST, readable=source.readable)
                     elif remaining() <= self._timers.poll:
-                        waited = self._proposed(
-                            source, request, OutcomeUnknown(Cause.TIMEOUT, "the first request goes on")
-                        )
-                        self._ledger.note(row.key, done=_audit(requester, waited.outcome, waited.cause))
-                        return waited
+                        error = OutcomeUnknown(Cause.TIMEOUT, "the first request is still under way")
+                        result = self._proposed(source, request, error)
+                        self._repository.record_reply(row, requester, result.outcome, result.cause)
+                        return result
                     else:
                         time.sleep(self._timers.poll)
-                row = self._ledger.find(key)
+                row = self._repository.find(key)
 
     def read(self, source: ConfiguredSource, appointment_id: str) -> CancelResult:
-        """The appointment as the source has it now, with the recorded state.
+        """Return the appointment as the source has it now, with the recorded cancellation state.
 
-        A source that does not answer: the recorded answer if cancelled. A source that cannot be read: what is recorded.
-        Raises NotFound, Unavailable, and NotSupported for a source that cannot be read where nothing is recorded.
+        If the source does not respond and the appointment is cancelled: the recorded result. For a source that cannot
+        be read: what is recorded. Raises NotFound, Unavailable, and NotSupported for a source that cannot be read if
+        nothing is recorded.
         """
         appointment_id = source.canonical(appointment_id)
-        row = self._ledger.find((source.name, appointment_id))
+        row = self._repository.find((source.name, appointment_id))
         if not source.readable:
             if row is None:
                 raise NotSupported(NOT_READABLE)
             if row.state == State.CANCELLED:
-                self._repository.recorded(row)  # whoever reads is told, too
+                self._repository.recorded_result(row)  # a reader is a client too: the resolution is final now
             return results.as_recorded(source, row)
-        recorded = self._repository.recorded(row) if row is not None and row.state == State.CANCELLED else None
+        recorded = None
+        if row is not None and row.state == State.CANCELLED:
+            recorded = self._repository.recorded_result(row)
         try:
             with deadline(self._budget.work):
                 found = native.read(source, appointment_id, self._budget.write)
                 if recorded is None and native.is_cancelled(found):
-                    # Said once, it must stay said: also to a request whose own read fails.
+                    # Once reported it must stay true, also for a request whose own read fails.
                     row = self._record_seen(source, appointment_id, found)
             return results.as_read(source, appointment_id, found, row)
         except AppointmentNotFound:
@@ -127,24 +128,24 @@ class CancellationService:
                 raise Unavailable(error.cause.text, cause=error.cause, retry_after=error.retry_after) from error
             return recorded
 
-    def _record_seen(self, source: ConfiguredSource, appointment_id: str, evidence: Appointment) -> Row | None:
-        """Record a cancellation that a reader is about to be told of; its row, whoever has made it."""
-        key = (source.name, appointment_id)
-        # Whoever reads wishes nothing; should a claim be under way, the evidence goes over it.
-        row = self._ledger.find(key) or self._repository.claim(key, None, {}, Requester("reader"), [])
-        row = row or self._ledger.find(key)
-        if row is not None and row.state != State.CANCELLED:
-            self._doubt.prove(source, row, evidence, who="reader")
-        row = self._ledger.find(key)
-        if row is not None and row.state == State.CANCELLED:
-            self._repository.recorded(row)  # a person's verdict that came meanwhile can no longer be undone either
-        return row
-
     def hint(self, source: ConfiguredSource, appointment_id: str) -> None:
-        """Something may have happened to this appointment: bring its next read forward. Unknown ones are ignored."""
-        row = self._ledger.find((source.name, source.canonical(appointment_id)))
+        """Move the next probe of this appointment forward. An appointment without a record is ignored."""
+        row = self._repository.find((source.name, source.canonical(appointment_id)))
         if row is not None and source.readable:
-            self._repository.hint(row)
+            self._repository.record_hint(row)
+
+    def _record_seen(self, source: ConfiguredSource, appointment_id: str, evidence: Appointment) -> Row | None:
+        """Record a cancellation that a reader is about to receive; return its row, whoever made it."""
+        key = (source.name, appointment_id)
+        # A reader requests nothing. If an attempt has the row, the evidence is recorded over its claim.
+        row = self._repository.find(key) or self._repository.claim(key, None, {}, _READER, [])
+        row = row or self._repository.find(key)
+        if row is not None and row.state != State.CANCELLED:
+            self._resolver.record_evidence(source, row, evidence, _READER)
+        row = self._repository.find(key)
+        if row is not None and row.state == State.CANCELLED:
+            self._repository.recorded_result(row)  # an operator's resolution that came meanwhile is final now
+        return row
 
     def _may_claim(self, row: Row | None, joined: int | None) -> bool:
         if row is None:
@@ -152,10 +153,10 @@ class CancellationService:
         if row.state not in CLAIMABLE:
             return False
         if row.state == State.CLAIMED:
-            return self._repository.lease_is_over(row)
-        # A duplicate that waited for this attempt gets its answer, not an attempt of its own: unless the attempt
-        # ended over a condition that only its requester made.
-        return row.attempt_number != joined or row.cause == STALE
+            return self._repository.lease_expired(row)
+        # A repeated request that waited for this attempt receives its result and starts no attempt of its own, unless
+        # the attempt ended because of a condition that only its own client had set.
+        return row.attempt_number != joined or row.cause == STALE_IF_MATCH
 
     def _claim(
         self, source: ConfiguredSource, request: CancelRequest, requester: Requester, row: Row | None
@@ -163,57 +164,45 @@ class CancellationService:
         mapped = source.mapping.choose(request.codings) if source.mapping is not None else None
         request = replace(request, native_reason=mapped)
         key = (source.name, request.appointment_id)
-        remembered = stored_request.to_json(request, results.stated(source, request))
-        claimed = self._repository.claim(key, row, remembered, requester, stored_request.codes(request))
+        stored = stored_request.to_json(request, results.expected_elements(source, request))
+        claimed = self._repository.claim(key, row, stored, requester, stored_request.codes(request))
         return None if claimed is None else Attempt(source, request, requester, claimed, self._context)
 
-    def _settled(
+    def _repeat(
         self,
         source: ConfiguredSource,
         request: CancelRequest,
         row: Row,
         requester: Requester,
-        entry: JournalEntry | None,
+        codes: list[list[str]] | None,
     ) -> CancelResult:
-        """The answer to a repeat, given once its audit is durable, and its journal ``entry`` where there is one."""
-        if row.cause == NOT_FOUND and row.state not in DOUBTFUL:
-            self._ledger.note(row.key, entry, _audit(requester, NOT_FOUND))
+        """Return the result of a repeated request once its audit record is durable.
+
+        ``codes`` are for the journal; None if the journal has this request already.
+        """
+        if row.cause == NOT_FOUND and row.state not in UNRESOLVED:
+            self._repository.record_reply(row, requester, NOT_FOUND, repeat=codes)
             raise NotFound(NOT_KNOWN)
-        given = self._of_settled(source, request, row, requester)
-        self._ledger.note(row.key, entry, _audit(requester, given.outcome, given.cause))
-        return given
+        result = self._of_settled(source, request, row, requester)
+        self._repository.record_reply(row, requester, result.outcome, result.cause, repeat=codes)
+        return result
 
     def _of_settled(
         self, source: ConfiguredSource, request: CancelRequest, row: Row, requester: Requester
     ) -> CancelResult:
-        """What is recorded, or what one read says while there is doubt."""
-        if row.state in DOUBTFUL:
-            found = self._doubt.look(source, row, self._budget.read, who=requester.name)
+        """Return what is recorded or, for a row in doubt, what one probe shows."""
+        if row.state in UNRESOLVED:
+            found = self._resolver.probe(source, row, self._budget.read, Requester(requester.name))
             return found or self._proposed(source, request, OutcomeUnknown(_cause(row), "still in doubt"))
         if row.response is not None:
-            return self._repository.recorded(row, row.cause or "" if row.state != State.CANCELLED else "repeat")
-        return self._proposed(source, request, NotExecuted(_cause(row), "as the first request"))
-
-    def _repeat(self, row: Row, request: CancelRequest, requester: Requester) -> JournalEntry:
-        detail = {"codes": stored_request.codes(request)}
-        return JournalEntry(
-            event="repeat",
-            state=row.state,
-            attempt_number=row.attempt_number,
-            request_id=requester.request_id,
-            detail=detail,
-        )
+            cause = row.cause or "" if row.state != State.CANCELLED else "repeat"
+            return self._repository.recorded_result(row, cause)
+        return self._proposed(source, request, NotExecuted(_cause(row), "as for the first request"))
 
     def _proposed(
         self, source: ConfiguredSource, request: CancelRequest, error: SourceError, *, text: str = ""
     ) -> CancelResult:
         return results.proposed(source, request.appointment_id, error, None, explain=self._context.explain, text=text)
-
-
-def _audit(requester: Requester, outcome: str, cause: str = "") -> AuditRecord:
-    return AuditRecord(
-        who=requester.name, action="cancel", outcome=outcome, cause=cause, request_id=requester.request_id
-    )
 
 
 def _cause(row: Row) -> Cause:

@@ -1,39 +1,51 @@
-"""The states of one cancellation and every transition there is; what is not in the table does not happen."""
+"""The states of a cancellation, the events of its journal, and the one table of transitions.
+
+Everything else about states is derived from ``TRANSITIONS``. A pair that is not in the table cannot happen.
+"""
 
 from enum import StrEnum
 
 
 class State(StrEnum):
-    """What is known of one cancellation. There is no state for "never asked": there is no row."""
+    """What is known about one cancellation. An appointment that no one asked to cancel has no row."""
 
-    CLAIMED = "claimed"  # one owner, only reads so far; expires
-    SENDING = "sending"  # the write may have left; never taken over
-    IN_DOUBT = "in-doubt"  # outcome unknown
-    CANCELLED = "cancelled"  # native evidence seen, or a person's word; absorbing once it was told
-    REFUSED = "refused"  # surely not executed
-    NOT_APPLIED = "not-applied"  # judged not executed, after the settle window
-    OPERATOR = "operator"  # a person must look
+    CLAIMED = "claimed"  # an attempt owns the row and has only read so far; the claim is a lease and expires
+    SENDING = "sending"  # the native write may have left; no one takes the row over
+    IN_DOUBT = "in-doubt"  # the outcome of the native write is unknown
+    CANCELLED = "cancelled"  # the source showed evidence, or an operator resolved it; final once it was reported
+    REFUSED = "refused"  # the native write was surely not executed
+    NOT_APPLIED = "not-applied"  # in doubt before; resolved as not executed
+    OPERATOR = "operator"  # in doubt, and escalated to an operator
 
 
 class Event(StrEnum):
-    """What can happen to a cancellation."""
+    """Every event that the journal knows. The first group changes the state, the second does not."""
 
-    CLAIM = "claim"  # a request takes it
-    SEND = "send"  # its owner takes the permit
-    PROOF = "proof"  # native evidence that it is cancelled
-    NOT_EXECUTED = "not-executed"  # surely not executed
-    VERSION_CONFLICT = "version-conflict"  # surely not executed, and worth another look by the same owner
-    DOUBT = "doubt"  # the outcome is unknown, or the owner fell silent
-    SETTLE = "settle"  # reads say long enough that it was not applied
-    ESCALATE = "escalate"  # doubt that a person must settle
-    RESOLVED_CANCELLED = "resolved-cancelled"  # a person settles it
-    RESOLVED_NOT_APPLIED = "resolved-not-applied"
-    UNDO = "undo"  # a person takes that back, before it had consequences
+    CLAIM = "claim"  # a request starts an attempt
+    SEND = "send"  # the attempt takes its write permit
+    PROOF = "proof"  # the source shows that the appointment is cancelled
+    NOT_EXECUTED = "not-executed"  # the native write was surely not executed, or never sent
+    VERSION_CONFLICT = "version-conflict"  # surely not executed, and the same attempt retries once
+    DOUBT = "doubt"  # the outcome became unknown, or the owner of the attempt is silent
+    SETTLE = "settle"  # probes showed for long enough that the write was not applied
+    ESCALATE = "escalate"  # only an operator can resolve it
+    RESOLVED_CANCELLED = "resolved-cancelled"  # an operator resolved it as cancelled
+    RESOLVED_NOT_APPLIED = "resolved-not-applied"  # an operator resolved it as not applied
+    UNDO = "undo"  # an operator took a resolution back before it had consequences
+
+    REPEAT = "repeat"  # another request for the same appointment
+    PROBE = "read"  # a probe without evidence of a cancellation
+    HINT = "hint"  # a webhook announced a change; the next probe moves forward
+    REVISED = "revised"  # the source reports the cancellation differently; the recorded response has a new version
+    REPORTED = "reported"  # a client received an operator's resolution, which is final from then on
+    UNSCHEDULED = "unscheduled"  # no further probe, since the source cannot be read
+    RENAMED = "renamed"  # the row moved to a new source name
+    REKEYED = "rekeyed"  # the row moved to the canonical form of its id
 
 
 TRANSITIONS: dict[tuple[State | None, Event], State] = {
     (None, Event.CLAIM): State.CLAIMED,
-    # Only once the lease is over; the former owner is fenced off by the attempt_number.
+    # Only after the lease expired. The attempt number fences the former owner off.
     (State.CLAIMED, Event.CLAIM): State.CLAIMED,
     (State.REFUSED, Event.CLAIM): State.CLAIMED,
     (State.NOT_APPLIED, Event.CLAIM): State.CLAIMED,
@@ -41,11 +53,11 @@ TRANSITIONS: dict[tuple[State | None, Event], State] = {
     (State.CLAIMED, Event.NOT_EXECUTED): State.REFUSED,
     (State.SENDING, Event.NOT_EXECUTED): State.REFUSED,
     (State.SENDING, Event.VERSION_CONFLICT): State.CLAIMED,
-    # By the owner, whose silence others took for doubt.
+    # The owner reports late, after its silence was recorded as doubt.
     (State.IN_DOUBT, Event.NOT_EXECUTED): State.REFUSED,
     (State.OPERATOR, Event.NOT_EXECUTED): State.REFUSED,
     (State.SENDING, Event.DOUBT): State.IN_DOUBT,
-    # A source that cannot be read: nothing but a person can settle it.
+    # The source cannot be read, so only an operator can resolve the doubt.
     (State.SENDING, Event.ESCALATE): State.OPERATOR,
     (State.IN_DOUBT, Event.SETTLE): State.NOT_APPLIED,
     (State.IN_DOUBT, Event.ESCALATE): State.OPERATOR,
@@ -53,10 +65,10 @@ TRANSITIONS: dict[tuple[State | None, Event], State] = {
     (State.OPERATOR, Event.RESOLVED_CANCELLED): State.CANCELLED,
     (State.IN_DOUBT, Event.RESOLVED_NOT_APPLIED): State.NOT_APPLIED,
     (State.OPERATOR, Event.RESOLVED_NOT_APPLIED): State.NOT_APPLIED,
-    # Only what a person said, and only until a client is told "cancelled", or a new request claims.
+    # Only an operator's resolution, and only until a client received "cancelled" or a new request claimed the row.
     (State.CANCELLED, Event.UNDO): State.OPERATOR,
     (State.NOT_APPLIED, Event.UNDO): State.OPERATOR,
-    # Evidence is believed whenever it comes, and never unsaid.
+    # Evidence is accepted in every state and never withdrawn.
     (State.CLAIMED, Event.PROOF): State.CANCELLED,
     (State.SENDING, Event.PROOF): State.CANCELLED,
     (State.IN_DOUBT, Event.PROOF): State.CANCELLED,
@@ -66,6 +78,11 @@ TRANSITIONS: dict[tuple[State | None, Event], State] = {
 }
 
 IN_FLIGHT = (State.CLAIMED, State.SENDING)
-DOUBTFUL = (State.IN_DOUBT, State.OPERATOR)
+UNRESOLVED = (State.IN_DOUBT, State.OPERATOR)
 SETTLED = (State.CANCELLED, State.REFUSED, State.NOT_APPLIED)
 CLAIMABLE = tuple(state for state, event in TRANSITIONS if event is Event.CLAIM)
+
+
+def next_state(state: str | None, event: Event) -> State | None:
+    """Return the state that ``event`` leads to, None if it cannot happen. ``state`` is None where there is no row."""
+    return TRANSITIONS.get((State(state) if state is not None else None, event))

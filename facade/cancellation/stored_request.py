@@ -1,4 +1,4 @@
-"""What a request wished, as the ledger keeps it: enough to complete its answer later, and no more."""
+"""What the ledger stores of a cancel request: enough to complete its response later, and no more."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,45 +9,44 @@ from facade.plugin.contract import Appointment, CancelRequest, Coding, NativeRea
 
 @dataclass(frozen=True)
 class Requester:
-    """Who asks: the client's name, and the request's id for the logs."""
+    """Who asks: the client's name, or a component's own, and the id of the HTTP request for the logs."""
 
     name: str
     request_id: str = ""
 
 
-def to_json(request: CancelRequest, stated: Appointment) -> dict[str, Any]:
-    """The reason in the requester's and the source's words; no comment and no note, which are not answered.
+def to_json(request: CancelRequest, expected: Appointment) -> dict[str, Any]:
+    """Return the reason in the client's and in the source's codes. Comment and note are not stored.
 
-    ``stated`` are the elements that a cancelled answer has whatever the source says: identifiers and reason. With them
-    a person can settle doubt without the source's plugin.
+    ``expected`` are the elements of a cancelled response that do not depend on the source: identifiers and reason.
     """
-    cancel_request: dict[str, Any] = {
+    stored: dict[str, Any] = {
         "codings": [[coding.system, coding.code, coding.display] for coding in request.codings],
         "text": request.text,
-        "stated": stated,
+        "expected": expected,
     }
     if request.native_reason is not None:
-        cancel_request["native"] = [request.native_reason.code, dict(request.native_reason.properties)]
-    return cancel_request
+        stored["native"] = [request.native_reason.code, dict(request.native_reason.properties)]
+    return stored
 
 
-def from_json(appointment_id: str, cancel_request: dict[str, Any]) -> CancelRequest:
-    """The request as far as its answer depends on it."""
-    native = cancel_request.get("native")
+def from_json(appointment_id: str, stored: Mapping[str, Any]) -> CancelRequest:
+    """Return the request as far as its response depends on it."""
+    native = stored.get("native")
     return CancelRequest(
         appointment_id=appointment_id,
-        codings=tuple(Coding(*coding) for coding in cancel_request.get("codings", [])),
-        text=cancel_request.get("text", ""),
+        codings=tuple(Coding(*coding) for coding in stored.get("codings", [])),
+        text=stored.get("text", ""),
         native_reason=NativeReason(*native) if native else None,
     )
 
 
-def stated(cancel_request: Mapping[str, Any]) -> Appointment:
-    """The elements that a cancelled answer has whatever the source says; none in a row of an older version."""
-    found: Appointment = cancel_request.get("stated", {})
+def expected_elements(stored: Mapping[str, Any]) -> Appointment:
+    """Return the elements of a cancelled response that do not depend on the source."""
+    found: Appointment = stored.get("expected", {})
     return found
 
 
 def codes(request: CancelRequest) -> list[list[str]]:
-    """The codes only, for the journal: a repeat's free text is no one's business later."""
+    """Return the codes for the journal. It never holds the free text of a repeated request."""
     return [[coding.system, coding.code] for coding in request.codings]

@@ -1,4 +1,4 @@
-"""How long things may last between the requests: leases, silences, the schedule that looks into doubt."""
+"""How long leases and silences last, and when probes of rows in doubt are due."""
 
 import random
 from dataclasses import dataclass
@@ -8,18 +8,21 @@ MINUTE, HOUR = 60.0, 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Timers:
-    """Seconds. ``settle_window`` is each source's own setting and not among them.
+    """All in seconds. ``settle_window`` is a setting of each source and not among them.
 
-    ``lease``: a claim whose owner says nothing may be taken over. ``sending``: a write whose owner says
-    nothing is in doubt. ``send_guard``: an owner that was frozen for longer between recording the write
-    and making it does not make it. ``reads``: when doubt is looked into, the last one for ever after.
-    ``operator_after``: doubt that old is a person's. ``charge_margin``: so is doubt that near to the ETA,
-    while it can still be cancelled without charge. ``hold``: how long a due row stays with who took it.
-    ``hint``: how long hints for one appointment are gathered into one read. ``poll``: how often a
-    duplicate looks whether the first has ended. ``tick``: how often the reconciler looks for work. ``steady``: how
-    long a wall clock must have gone on unset before it sends doubt to a person. ``sweep``: how often the reconciler
-    goes through every scheduled read, whatever the time that another host wrote. ``daily``: how often doubt is looked
-    into once the appointment has begun.
+    - ``lease``: after this silence, another request may take a claim over.
+    - ``sending``: after this silence, a native write is in doubt.
+    - ``send_guard``: an owner that was frozen for longer between recording the write and making it does not make it.
+    - ``reads``: the delays between probes of a row in doubt; the last one repeats.
+    - ``operator_after``: older doubt is escalated to an operator.
+    - ``charge_margin``: so is doubt this near to the ETA, while a cancel is still free of charge.
+    - ``hold``: how long a due row stays with the process that took it.
+    - ``hint``: how long hints for one appointment are collected into one probe.
+    - ``poll``: how often a repeated request checks whether the first has ended.
+    - ``tick``: how often the reconciler checks for work.
+    - ``steady``: how long the wall clock must run without being set before it may escalate doubt.
+    - ``sweep``: how often the reconciler goes through every scheduled probe, whatever time another host wrote.
+    - ``daily``: the delay between probes once the appointment has begun.
     """
 
     lease: float = 10.0
@@ -38,19 +41,19 @@ class Timers:
 
     @classmethod
     def for_answers_within(cls, seconds: float) -> "Timers":
-        """The default ones, with room for a write that may take longer."""
+        """Return the default timers, with room for a write that may take this long."""
         return cls(lease=seconds + 2.0, sending=seconds)
 
     def read_after(self, step: int, retry_after: float | None = None) -> float:
-        """How long after the read before the read of this step (from 0) comes, with jitter of a tenth.
+        """Return the delay before the probe of this step, counted from 0, with a jitter of one tenth.
 
-        ``retry_after`` is how long the source asked to be left alone: the read comes no earlier, but for the length of
-        the longest step at most.
+        ``retry_after`` is how many seconds the source asked to be left alone. The probe comes no earlier, up to the
+        longest step of the schedule.
         """
         least = min(retry_after or 0.0, self.reads[-1])
         return max(self.reads[min(step, len(self.reads) - 1)] * _jitter(0.9), least * _jitter(1.0))
 
 
 def _jitter(least: float) -> float:
-    """Up to a tenth more, and no less than ``least``."""
+    """Return a factor of up to 1.1, and no less than ``least``."""
     return random.uniform(least, 1.1)  # noqa: S311 - spreads load, guards nothing

@@ -24,7 +24,7 @@ def reconcile(path: Path) -> None:
     facade = assemble(path)
     refuse_open_keys(facade)
     facade.open_store()
-    facade.reconciler.tell()
+    facade.reconciler.announce()
     try:
         facade.check_sources()
         _refuse_shared_connections(facade)

@@ -122,7 +122,7 @@ def _worker(served: Served) -> Flask:
     """Create a worker's application, after the fork: no thread and no connection is shared with the master."""
     facade = served.facade.renewed()
     # In this order: a rename or rekey in another process either sees this worker, or this worker sees its effect.
-    facade.reconciler.tell()
+    facade.reconciler.announce()
     try:
         facade.check_sources()
     except ConfigurationError as error:

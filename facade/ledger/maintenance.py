@@ -16,8 +16,8 @@ from facade.ledger.store import JournalEntry, Key, Ledger
 from facade.ledger.tables import ROW_FORMAT, Row, audit, cancellations, journal, processes, sources
 
 _BATCH = 500  # rows that one transaction purges
-TOLD_EVERY = 15.0  # seconds
-SILENT = 4 * TOLD_EVERY  # seconds after which a process that says nothing is taken for gone
+ANNOUNCED_EVERY = 15.0  # seconds
+SILENT = 4 * ANNOUNCED_EVERY  # seconds after which a process that says nothing is taken for gone
 _FORGET = 86_400.0
 
 
@@ -133,7 +133,7 @@ class Presence:
         self._ledger = ledger
         self._id = str(uuid.uuid4())
 
-    def tell(self) -> None:
+    def announce(self) -> None:
         """Say that this process is there. Raises Unavailable."""
         now = _now(self._ledger)
         values = {"host": socket.gethostname()[:255], "pid": os.getpid(), "seen_at": now}

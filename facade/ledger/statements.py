@@ -24,10 +24,6 @@ _KEY = "source = :source AND appointment_id = :appointment_id"
 _KNOWN = f"format <= {ROW_FORMAT}"
 
 FIND = f"SELECT {_ALL} FROM cancellations WHERE {_KEY}"  # noqa: S608 - column names of our own, here and below
-IN_FLIGHT = (
-    f"SELECT {_ALL} FROM cancellations WHERE state IN ('claimed', 'sending') AND {_KNOWN} "  # noqa: S608
-    f"ORDER BY changed_at LIMIT :limit {SKIP_LOCKED}"
-)
 # From source to source along the index, so that a source with many due rows hides no other's.
 _SOURCES_WITH_ROWS = """
     WITH RECURSIVE with_rows(source) AS (
@@ -56,6 +52,16 @@ SCHEDULED = (
     f"WHERE read_due IS NOT NULL AND {_KNOWN} AND (source, appointment_id) > (:source, :appointment_id) "
     "ORDER BY source, appointment_id LIMIT :limit"
 )
+
+
+@cache
+def in_flight(states: tuple[str, ...]) -> str:
+    """Select the rows in these states, as literals: only then does the store use the partial index."""
+    literals = ", ".join(f"'{state}'" for state in states)
+    return (
+        f"SELECT {_ALL} FROM cancellations WHERE state IN ({literals}) AND {_KNOWN} "  # noqa: S608
+        f"ORDER BY changed_at LIMIT :limit {SKIP_LOCKED}"
+    )
 
 
 def _parameter(name: str, prefix: str = "") -> str:

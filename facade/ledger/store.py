@@ -127,9 +127,9 @@ class Ledger:
         parameters = _plain({**self._entry(key, entry), **self._audit(key, done)})
         self._backend.append(parameters, journalled=entry is not None, audited=done is not None)
 
-    def in_flight(self, limit: int = 10_000) -> list[Row]:
-        """The rows that an owner is at work on, of all sources, longest unchanged first."""
-        return self._backend.read(statements.IN_FLIGHT, {"limit": limit})
+    def in_flight(self, states: tuple[str, ...], limit: int = 10_000) -> list[Row]:
+        """Return the rows in these states that no transaction holds, of all sources, longest unchanged first."""
+        return self._backend.read(statements.in_flight(states), {"limit": limit})
 
     def due(self) -> list[Row]:
         """Of each source, the rows whose read has been due longest, by this process's clock; some at a time."""

@@ -142,8 +142,8 @@ class MemoryLedger:
 
         self._write("note", apply, flushed=True)
 
-    def in_flight(self, limit: int = 10_000) -> list[Row]:
-        return self._read("in flight", lambda: [row for row in self._rows() if row.state in {"claimed", "sending"}])
+    def in_flight(self, states: tuple[str, ...], limit: int = 10_000) -> list[Row]:
+        return self._read("in flight", lambda: [row for row in self._rows() if row.state in states])
 
     def due(self) -> list[Row]:
         now = self.clock.now()

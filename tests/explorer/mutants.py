@@ -45,10 +45,14 @@ class Mutant:
 
 MUTANTS = {
     "sending is not flushed": Mutant(
-        CancellationRepository, "sending", "values, entry)", "values, entry, flushed=False)", "a power cut of the store"
+        CancellationRepository,
+        "_owner_moves",
+        "changed, entry)",
+        "changed, entry, flushed=False)",
+        "a power cut of the store",
     ),
     "outcomes are not flushed": Mutant(
-        CancellationRepository, "_apply", "entry, audit)", "entry, audit, flushed=False)", "a power cut of the store"
+        CancellationRepository, "_change", "entry, audit)", "entry, audit, flushed=False)", "a power cut of the store"
     ),
     "a repeat's audit is not flushed": Mutant(
         MemoryLedger, "note", "flushed=True", "flushed=False", "a power cut of the store"
@@ -63,54 +67,59 @@ MUTANTS = {
     ),
     "sending ignores the state": Mutant(
         CancellationRepository,
-        "sending",
-        '{"state": State.CLAIMED, "attempt_number": claimed.attempt_number}',
-        '{"attempt_number": claimed.attempt_number}',
+        "_owner_moves",
+        '{"state": owned.state, "attempt_number": owned.attempt_number}',
+        '{"attempt_number": owned.attempt_number}',
         "a reader is first",
         runs=10_000,
     ),
     "a retry ignores the state": Mutant(
         CancellationRepository,
-        "again",
-        '"state": State.SENDING, "attempt_number"',
-        '"attempt_number"',
+        "_owner_moves",
+        '{"state": owned.state, "attempt_number": owned.attempt_number}',
+        '{"attempt_number": owned.attempt_number}',
         "a stale version and a reader",
     ),
     "an outcome ignores the state": Mutant(
         CancellationRepository,
-        "_apply",
+        "_move",
         '{"state": row.state, "attempt_number": row.attempt_number}',
         '{"attempt_number": row.attempt_number}',
         "a reader is first",
     ),
     "an outcome ignores the attempt": Mutant(
         CancellationRepository,
-        "_apply",
+        "_move",
         "row.attempt_number == seen.attempt_number or not fenced",
         "True",
         "a frozen owner",
     ),
     "a failed read counts as a negative one": Mutant(
-        InDoubtResolver, "_after_no_proof", "negative = error is None", "negative = True", "reads that fail"
+        InDoubtResolver, "_record_negative_probe", "negative = error is None", "negative = True", "reads that fail"
     ),
     "the settle window is not waited for": Mutant(
-        InDoubtResolver, "_after_no_proof", " and watched >= source.settle_window", "", "a late write", runs=10_000
+        InDoubtResolver,
+        "_record_negative_probe",
+        " and observed >= source.settle_window",
+        "",
+        "a late write",
+        runs=10_000,
     ),
     "a 404 to the write counts as not executed": Mutant(
-        Attempt, "_send_once", "isinstance(error, AppointmentNotFound) and current is None", "True", "doubt"
+        Attempt, "_send", "isinstance(error, AppointmentNotFound) and current is None", "True", "doubt"
     ),
     "an unanswered write counts as not executed": Mutant(
-        Attempt, "_send_once", "return self._in_doubt(doubt, current)", "return self._refused(doubt, current)", "doubt"
+        Attempt, "_send", "return self._in_doubt(doubt, current)", "return self._after_refusal(doubt, current)", "doubt"
     ),
     "a claim is abandoned at once": Mutant(
         Reconciler,
-        "_end_silences",
-        "row.state == State.CLAIMED and self._repository.lease_is_over(row)",
+        "_end_silent_attempts",
+        "row.state == State.CLAIMED and self._repository.lease_expired(row)",
         "row.state == State.CLAIMED",
         "nothing goes wrong",
     ),
     "a claim is taken over at once": Mutant(
-        CancellationService, "_may_claim", "self._repository.lease_is_over(row)", "True", "nothing goes wrong"
+        CancellationService, "_may_claim", "self._repository.lease_expired(row)", "True", "nothing goes wrong"
     ),
     "an owner that was frozen writes": Mutant(
         LedgerWritePermit, "__call__", "> self._guard", "> 1e9", "an owner frozen for long", runs=10_000
@@ -123,33 +132,33 @@ MUTANTS = {
     ),
     "a verdict is for whatever attempt there is": Mutant(
         CancellationRepository,
-        "by_operator",
+        "record_resolution",
         "(row.attempt_number, row.sending_at) == (seen.attempt_number, seen.sending_at)",
         "True",
         "two verdicts",
         runs=10_000,
     ),
     "a verdict is undone though it was told": Mutant(
-        CancellationRepository, "undone", ', "by_operator": True}', "}", "a verdict and its undoing"
+        CancellationRepository, "undo_resolution", ', "by_operator": True}', "}", "a verdict and its undoing"
     ),
     "a verdict is told and can be undone": Mutant(
         CancellationRepository,
-        "recorded",
+        "recorded_result",
         "row.by_operator and row.state == State.CANCELLED",
         "False",
         "a source without reads",
     ),
     "a repeat is answered without an audit": Mutant(
         CancellationService,
-        "_settled",
-        "self._ledger.note(row.key, entry, _audit(requester, given.outcome, given.cause))",
+        "_repeat",
+        "self._repository.record_reply(row, requester, result.outcome, result.cause, repeat=codes)",
         "pass",
         "doubt",
     ),
     "whoever was outrun is answered without an audit": Mutant(
         Attempt,
-        "_recorded",
-        "self._context.repository.ledger.note(self._row.key, done=self._audit(given))",
+        "_record",
+        "self._repository.record_reply(self._row, self._requester, result.outcome, result.cause)",
         "pass",
         "doubt",
     ),

@@ -15,11 +15,12 @@ from unittest import mock
 
 import greenlet
 
-from facade.cancellation import attempt, in_doubt, native, operator_resolution, reconciler, results, service, timers
+from facade.cancellation import attempt, in_doubt, native, reconciler, results, service, timers
+from facade.cancellation.attempt_context import AttemptContext
 from facade.cancellation.budget import Budget
-from facade.cancellation.operator_resolution import judge, undo
+from facade.cancellation.in_doubt import resolve_by_operator, undo_resolution
 from facade.cancellation.repository import CancellationRepository
-from facade.cancellation.states import DOUBTFUL, SETTLED, State
+from facade.cancellation.states import SETTLED, UNRESOLVED, State
 from facade.cancellation.stored_request import Requester
 from facade.clock import Clock
 from facade.errors import RequestError
@@ -139,10 +140,10 @@ class Process:
         clock = _Clock(world, skew)
         self.ledger: Any = MemoryLedger(world.store, clock, world.step, world.saw)
         self.repository = CancellationRepository(self.ledger, TIMERS, clock)
-        context = attempt.AttemptContext(budget=BUDGET, timers=TIMERS, repository=self.repository, explain=False)
-        looking = in_doubt.InDoubtResolver(self.repository, TIMERS, clock)
-        self.cancellations = service.CancellationService(context, looking)
-        self.reconciler = reconciler.Reconciler([world.configured], self.repository, looking, TIMERS, BUDGET)
+        context = AttemptContext(budget=BUDGET, timers=TIMERS, repository=self.repository, explain=False)
+        resolver = in_doubt.InDoubtResolver(self.repository, TIMERS, clock)
+        self.cancellations = service.CancellationService(context, resolver)
+        self.reconciler = reconciler.Reconciler([world.configured], self.repository, resolver, TIMERS, BUDGET)
 
     def key(self) -> Any:
         watch = self.repository.observed
@@ -281,7 +282,7 @@ class World:
     def _before_write(self) -> None:
         """A native write leaves now."""
         durable = self.store.durable[0].get(KEY)
-        if durable is None or durable.state not in {State.SENDING, *DOUBTFUL, State.CANCELLED}:
+        if durable is None or durable.state not in {State.SENDING, *UNRESOLVED, State.CANCELLED}:
             raise Violation(f"a write left and would be forgotten: {durable and durable.state}")
         if self.source.may_be_executed():
             raise Violation("a second write left, and the first was executed or may yet be")
@@ -377,19 +378,19 @@ class World:
         """A person who looks at the row, and then at the source, and is right."""
         try:
             row = actor.process.ledger.find(KEY)
-            if row is not None and row.state in DOUBTFUL and not self.source.pending():
+            if row is not None and row.state in UNRESOLVED and not self.source.pending():
                 verdict = "cancelled" if self.source.cancelled else "not-applied"
-                judge(actor.process.repository, row, verdict, "because", "me")
+                resolve_by_operator(actor.process.repository, row, verdict, "because", "me")
         except RequestError:
             pass
-        return "by_operator"
+        return "resolved"
 
     def _undo(self, actor: Actor) -> str:
         try:
             row = actor.process.ledger.find(KEY)
             if row is not None:
                 readable = self.configured.readable
-                undo(actor.process.repository, row, "because", "me", readable=readable)
+                undo_resolution(actor.process.repository, row, "because", "me", readable=readable)
         except RequestError:
             pass
         return "undone"
@@ -430,7 +431,7 @@ def _complete(source: Any, appointment_id: str, found: Any, **facts: Any) -> dic
     return {"resourceType": "Appointment", "status": facts["status"]}
 
 
-def _stated(*_: Any) -> dict[str, Any]:  # no Mock: it would keep what it was called with, and so every world
+def _no_elements(*_: Any) -> dict[str, Any]:  # no Mock: it would keep what it was called with, and so every world
     return {}
 
 
@@ -438,7 +439,7 @@ def _no_reason(*_: Any, **__: Any) -> None:
     return None
 
 
-def _of_row(_: Any, status: str, why: Any = None) -> dict[str, Any]:
+def _resolved(_: Any, status: str, why: Any = None) -> dict[str, Any]:
     return {"resourceType": "Appointment", "status": status}
 
 
@@ -460,8 +461,8 @@ def in_the_model() -> Iterator[Callable[[Setup], World]]:
         patched.enter_context(mock.patch.object(service, "time", SimpleNamespace(sleep=_sleep)))
         patched.enter_context(mock.patch.object(timers, "random", SimpleNamespace(uniform=lambda _, __: 1.0)))
         patched.enter_context(mock.patch.object(results, "_complete", _complete))
-        patched.enter_context(mock.patch.object(results, "stated", _stated))
-        patched.enter_context(mock.patch.object(operator_resolution, "_of_row", _of_row))
+        patched.enter_context(mock.patch.object(results, "expected_elements", _no_elements))
+        patched.enter_context(mock.patch.object(results, "resolved", _resolved))
         patched.enter_context(mock.patch.object(results.reasons, "cancelation_reason", _no_reason))
         patched.enter_context(mock.patch.object(native.sanitize, "usable_elements", lambda found: (found, [])))
         yield make

@@ -15,7 +15,7 @@ from typing import Any
 from facade_heim.adapter import HeimAdapter
 from sqlalchemy import Engine, event, make_url
 
-from facade.cancellation.attempt import AttemptContext
+from facade.cancellation.attempt_context import AttemptContext
 from facade.cancellation.budget import Budget
 from facade.cancellation.in_doubt import InDoubtResolver
 from facade.cancellation.reconciler import Reconciler
@@ -117,11 +117,11 @@ class Node:
         ledger = Ledger(engine, clock=clock, crash_point=self._crash_point)
         repository = CancellationRepository(ledger, TIMERS, clock)
         budget = Patient() if order["patient"] else IMPATIENT
-        looking = InDoubtResolver(repository, TIMERS, clock)
+        resolver = InDoubtResolver(repository, TIMERS, clock)
         self._cancellations = CancellationService(
-            AttemptContext(budget=budget, timers=TIMERS, repository=repository), looking
+            AttemptContext(budget=budget, timers=TIMERS, repository=repository), resolver
         )
-        Reconciler([self._source], repository, looking, TIMERS, budget).start()
+        Reconciler([self._source], repository, resolver, TIMERS, budget).start()
 
     def serve(self) -> None:
         """Until the channel ends."""
@@ -196,16 +196,16 @@ def _warm_up(source: ConfiguredSource, url: str) -> Engine:
     engine = store.connect(url, pool_size=2, max_overflow=4)
     clock = Clock()
     repository = CancellationRepository(Ledger(engine), TIMERS, clock)
-    looking = InDoubtResolver(repository, TIMERS, clock)
+    resolver = InDoubtResolver(repository, TIMERS, clock)
     cancellations = CancellationService(
-        AttemptContext(budget=Budget(8.0), timers=TIMERS, repository=repository), looking
+        AttemptContext(budget=Budget(8.0), timers=TIMERS, repository=repository), resolver
     )
     calm = replace(source, name="warm-up", adapter=_Calm())
     for _ in range(2):
         cancellations.cancel(
             calm, CancelRequest(appointment_id="apt_1", codings=(Coding(SYSTEM, "pat"),)), Requester("x")
         )
-    Reconciler([calm], repository, looking, TIMERS, Budget(8.0)).tick(calm)
+    Reconciler([calm], repository, resolver, TIMERS, Budget(8.0)).tick(calm)
     engine.dispose()
     return engine
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from facade.cancellation.in_doubt import resolve_by_operator, undo_resolution
 from facade.cancellation.known_sources import rename
-from facade.cancellation.operator_resolution import judge, undo
 from facade.cancellation.repository import CancellationRepository
-from facade.cancellation.states import DOUBTFUL, SETTLED, State
+from facade.cancellation.states import SETTLED, UNRESOLVED, State
 from facade.clock import Clock
 from facade.errors import Unavailable
 from facade.ledger.maintenance import Maintenance
@@ -217,16 +217,16 @@ class Play:
     def _judge(self) -> None:
         """A person looks at the row and then at the source, and is right about what has become of the write."""
         row = self._ledger().find(self._key)
-        if row is None or row.state not in DOUBTFUL or self._missing() or self._may_come_late():
+        if row is None or row.state not in UNRESOLVED or self._missing() or self._may_come_late():
             return
         verdict = "cancelled" if self._is_cancelled() else "not-applied"
-        if judge(self._repository(), row, verdict, "looked at it", "anyone"):
+        if resolve_by_operator(self._repository(), row, verdict, "looked at it", "anyone"):
             self._verdicts.append(time.time())
 
     def _undo(self) -> None:
         row = self._ledger().find(self._key)
         if row is not None:
-            undo(self._repository(), row, "looked again", "anyone", readable=True)
+            undo_resolution(self._repository(), row, "looked again", "anyone", readable=True)
 
     def _rename(self) -> None:
         """Every facade is stopped, the source gets another name, and every facade is started with it."""

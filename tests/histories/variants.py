@@ -12,18 +12,18 @@ from facade.http_client import HttpClient
 
 def no_claim() -> None:
     """Every request believes that the appointment is its own."""
-    claim, sending = repository.Records.claim, repository.Records.sending
+    claim, sending = repository.CancellationRepository.claim, repository.CancellationRepository.record_sending
 
     def careless_claim(self, key, seen, *rest):
         claimable = seen is None or (seen.state, Event.CLAIM) in states.TRANSITIONS
         claimed = claim(self, key, seen, *rest) if claimable else None
-        return claimed or replace(self.ledger.find(key), state=State.CLAIMED)
+        return claimed or replace(self.find(key), state=State.CLAIMED)
 
     def careless_sending(self, claimed, facts):
-        return sending(self, claimed, facts) or replace(claimed, sending_at=self._clock.now())
+        return sending(self, claimed, facts) or replace(claimed, sending_at=self.clock.now())
 
-    repository.Records.claim = careless_claim
-    repository.Records.sending = careless_sending
+    repository.CancellationRepository.claim = careless_claim
+    repository.CancellationRepository.record_sending = careless_sending
     service.CancellationService._may_claim = lambda self, row, joined: row is None or row.state != State.CANCELLED
 
 
@@ -35,7 +35,7 @@ def lease_on_sending() -> None:
 
     def taken_over(self, row, joined):
         if row is not None and row.state == State.SENDING:
-            return self._repository.lease_is_over(row)
+            return self._repository.lease_expired(row)
         return may_claim(self, row, joined)
 
     service.CancellationService._may_claim = taken_over
@@ -56,28 +56,32 @@ def retry_on_timeout() -> None:
 
 def no_record_before_send() -> None:
     """The write leaves although nothing says that it may have."""
-    repository.Records.sending = lambda self, claimed, facts: replace(claimed, sending_at=self._clock.now())
+    repository.CancellationRepository.record_sending = lambda self, claimed, facts: replace(
+        claimed, sending_at=self.clock.now()
+    )
 
 
 def negative_read_trusted() -> None:
     """One "not cancelled" is taken for a proof that the write was not applied."""
-    in_doubt.NEGATIVE_READS_TO_SETTLE = 1
-    in_state = observed_times.Watch.in_state
-    observed_times.Watch.in_state = lambda self, row: 1e9 if row.state in states.DOUBTFUL else in_state(self, row)
+    in_doubt.NEGATIVE_PROBES_TO_SETTLE = 1
+    in_state = observed_times.ObservedTimes.in_state
+    observed_times.ObservedTimes.in_state = lambda self, row: (
+        1e9 if row.state in states.UNRESOLVED else in_state(self, row)
+    )
 
 
 def reconciler_posts() -> None:
     """The background sends what its reads say is missing."""
-    after_no_proof = in_doubt.Doubt._after_no_proof
+    after_no_proof = in_doubt.InDoubtResolver._record_negative_probe
 
     def post(self, source, row, **facts):
         if row.state == State.IN_DOUBT and facts["error"] is None:
-            request = in_doubt.wish.from_json(row.appointment_id, row.cancel_request)
+            request = in_doubt.stored_request.from_json(row.appointment_id, row.cancel_request)
             with contextlib.suppress(SourceError):
                 source.adapter.cancel(request, None, lambda: None)
         after_no_proof(self, source, row, **facts)
 
-    in_doubt.Doubt._after_no_proof = post
+    in_doubt.InDoubtResolver._record_negative_probe = post
 
 
 VARIANTS: dict[str, Callable[[], None]] = {

@@ -268,7 +268,7 @@ def test_a_store_that_fails_before_the_write_stops_the_write(client, simulator, 
     def gone(*_, **__):
         raise Unavailable("gone")
 
-    monkeypatch.setattr(client.facade.repository, "sending", gone)
+    monkeypatch.setattr(client.facade.repository, "record_sending", gone)
     assert client.cancel("apt_1").status_code == 503
     assert simulator.log.count("cancel") == 0
 
@@ -278,7 +278,7 @@ def test_a_store_that_fails_after_the_write_means_proposed(client, simulator, mo
         raise Unavailable("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(client.facade.repository, "proof", gone)
+        patch.setattr(client.facade.repository, "record_evidence", gone)
         assert client.cancel("apt_1").json["status"] == "proposed"
     assert simulator.get("apt_1")["status"] == "cancelled"
     assert row(client).state == "sending"

@@ -161,13 +161,13 @@ def test_a_connection_limit_refuses_a_second_reconciler(path, monkeypatch):
         return CliRunner().invoke(main, ["reconcile", "--config", str(path)])
 
     assert run().exit_code == 0
-    other.tell()
+    other.announce()
     done = run()
     assert done.exit_code == 2
     assert "facade: sources.his: takes 1 connection at once in all, and another process is at work" in done.stderr
     other.leave()
     assert run().exit_code == 0
-    other.tell()
+    other.announce()
     path.write_text(path.read_text().replace('"line-one"', '"line"').replace(":9", ":10", 1))
     assert run().exit_code == 0
     facade.ledger.engine.dispose()

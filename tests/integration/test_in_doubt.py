@@ -9,7 +9,7 @@ import pytest
 
 from facade.app import compose
 from facade.cancellation import native
-from facade.cancellation.operator_resolution import judge, undo
+from facade.cancellation.in_doubt import resolve_by_operator, undo_resolution
 from facade.cancellation.stored_request import Requester as Who
 from facade.cancellation.timers import HOUR, MINUTE, Timers
 from facade.clock import Clock
@@ -207,9 +207,9 @@ def test_a_source_is_read_after_a_thread_could_not_start(client, simulator, time
     monkeypatch.setattr(threading.Thread, "start", once)
     time.passed += 2.0
     (row,) = client.facade.ledger.due()
-    reconciler._begin("heim", [row])
+    reconciler._start_probes("heim", [row])
     assert failed == ["reconcile-heim"]
-    reconciler._begin("heim", [row])
+    reconciler._start_probes("heim", [row])
     eventually(lambda: doubt().read_step == 1 and "heim" not in reconciler._busy)
 
 
@@ -222,12 +222,12 @@ def test_cancelled_that_a_reader_was_told_can_not_be_undone(client, simulator, d
     def judged_meanwhile(appointment_id):
         found = read(appointment_id)
         if doubt().state == "in-doubt":
-            assert judge(facade.repository, doubt(), "cancelled", "by phone", "ann")
+            assert resolve_by_operator(facade.repository, doubt(), "cancelled", "by phone", "ann")
         return found
 
     monkeypatch.setattr(adapter, "read", judged_meanwhile)
     assert client.read("apt_1").json["status"] == "cancelled"
-    assert not undo(facade.repository, doubt(), "wrong", "ann", readable=True)
+    assert not undo_resolution(facade.repository, doubt(), "wrong", "ann", readable=True)
     assert client.cancel("apt_1").json["status"] == "cancelled"
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import inspect, text
 
+from facade.cancellation.states import IN_FLIGHT
 from facade.clock import Clock
 from facade.errors import ConfigurationError, Unavailable
 from facade.ledger import engine as engines
@@ -193,7 +194,7 @@ def test_of_over_ten_thousand_rows_in_doubt_none_is_left_out(ledger):
 def test_in_flight_rows_are_found_and_no_others(ledger):
     for state in ("claimed", "sending", "in-doubt", "cancelled", "refused"):
         ledger.claim(("heim", state), None, {**FIRST, "state": state}, CLAIM)
-    assert {row.state for row in ledger.in_flight()} == {"claimed", "sending"}
+    assert {row.state for row in ledger.in_flight(IN_FLIGHT)} == {"claimed", "sending"}
 
 
 def test_an_orphaned_lock_on_a_row_hides_no_other_row(tmp_path):
@@ -217,7 +218,7 @@ def test_a_row_of_a_newer_version_is_left_untouched(ledger):
     with pytest.raises(Unavailable, match="newer version"):
         ledger.find(KEY)
     assert not ledger.change(KEY, {"state": "claimed"}, {"state": "sending"}, CLAIM)
-    assert ledger.due() == ledger.in_flight() == ledger.scheduled(("", "")) == []
+    assert ledger.due() == ledger.in_flight(IN_FLIGHT) == ledger.scheduled(("", "")) == []
     assert ledger.in_states(["claimed"]) == []
     assert Maintenance(ledger).purge(["claimed"], before=1e12) == 0
 

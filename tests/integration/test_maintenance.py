@@ -180,7 +180,7 @@ class Moved(Clock):
 def test_nothing_is_renamed_while_a_facade_is_at_work(ledger, another):
     add(ledger, KEY, "in-doubt")
     there = Presence(another)
-    there.tell()
+    there.announce()
     assert there.others() == []
     with pytest.raises(ConfigurationError, match=r"a facade is at work on this ledger \(.*process [0-9]+\)"):
         rename(ledger, "heim", "other")
@@ -190,7 +190,7 @@ def test_nothing_is_renamed_while_a_facade_is_at_work(ledger, another):
 
 def test_a_silent_process_is_gone_by_the_stores_clock_alone(ledger, another):
     another.clock = Moved()
-    Presence(another).tell()
+    Presence(another).announce()
     assert len(Presence(ledger).others()) == 1
     with ledger.engine.begin() as connection:
         connection.execute(text("UPDATE processes SET seen_at = seen_at - :silent"), {"silent": SILENT - 10})
@@ -247,12 +247,12 @@ def test_a_rename_needs_another_name_and_the_same_id_form(ledger):
 def test_a_locked_row_of_the_list_keeps_no_process_off_it(ledger, another):
     if ledger.engine.dialect.name == "sqlite":
         pytest.skip("SQLite locks no rows")
-    Presence(another).tell()
+    Presence(another).announce()
     with ledger.engine.begin() as connection:
         connection.execute(text("UPDATE processes SET seen_at = 0"))
     with another.engine.begin() as holding, pytest.MonkeyPatch.context() as patched:
         holding.execute(text("SELECT * FROM processes FOR UPDATE"))
         patched.setattr(engines, "LOCK_WAIT", 0.1)
         mine = Presence(ledger)
-        mine.tell()
+        mine.announce()
         assert len(Presence(another).others()) == 1

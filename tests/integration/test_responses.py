@@ -3,7 +3,7 @@
 import pytest
 from facade_heim import codes
 
-from facade.cancellation.native import checked, overlay
+from facade.cancellation.native import checked, merge
 from facade.fhir import check, data_absent, reasons
 from facade.fhir.appointment import Identity, complete
 from facade.plugin.contract import Coding, NativeReason
@@ -303,11 +303,11 @@ def test_a_sparse_response_keeps_what_was_read_before():
     }
     after = {"status": "cancelled", "meta": {"versionId": "2"}}
     expected = {"status": "cancelled", "meta": {"security": ["R"], "versionId": "2"}, "slot": ["s"]}
-    assert overlay(before, after) == expected
-    assert overlay(before, {**after, "text": before["text"]}) == expected
-    assert overlay(before, {**after, "text": {"div": "new"}}) == {**expected, "text": {"div": "new"}}
-    assert overlay(before, {"status": "booked"})["text"] == before["text"]
-    assert overlay(None, {"status": "booked"}) == {"status": "booked"}
+    assert merge(before, after) == expected
+    assert merge(before, {**after, "text": before["text"]}) == expected
+    assert merge(before, {**after, "text": {"div": "new"}}) == {**expected, "text": {"div": "new"}}
+    assert merge(before, {"status": "booked"})["text"] == before["text"]
+    assert merge(None, {"status": "booked"}) == {"status": "booked"}
 
 
 def test_an_element_that_the_source_lacks_is_unsupported():

@@ -155,7 +155,7 @@ def test_a_ledger_that_fails_in_between_stops_the_second_write(before, monkeypat
     def fail(*_):
         raise Unavailable("gone")
 
-    monkeypatch.setattr(client.facade.repository, "again", fail)
+    monkeypatch.setattr(client.facade.repository, "record_version_conflict", fail)
     assert client.cancel("apt_1").json["status"] == "proposed"
     assert adapter.writes == ["1"]
 

@@ -44,7 +44,7 @@ ATTEMPTS = [
         "facade/cancellation/attempt.py",
         (
             "what is cancelled already is cancelled again",
-            "            if native.is_cancelled(current):\n                return self._prove(current, by_us=False)\n",
+            "            if native.is_cancelled(current):\n                return self._cancelled(current, by_us=False)\n",
             "",
             ATTEMPT,
         ),
@@ -87,8 +87,8 @@ ATTEMPTS = [
         ),
         (
             "a refusal before the permit is looked behind",
-            "return self._refused(error, current) if permit.taken else self._not_executed(error, current)",
-            "return self._refused(error, current)",
+            "return self._after_refusal(error, current) if permit.taken else self._not_executed(error, current)",
+            "return self._after_refusal(error, current)",
             ATTEMPT,
         ),
         (
@@ -106,7 +106,7 @@ ATTEMPTS = [
         (
             "an unanswered write counts as not executed",
             "return self._in_doubt(doubt, current)",
-            "return self._refused(NotExecuted(doubt.cause), current)",
+            "return self._after_refusal(NotExecuted(doubt.cause), current)",
             ATTEMPT,
         ),
         (
@@ -124,7 +124,7 @@ ATTEMPTS = [
         ),
         (
             "a stale version is written a third time",
-            "        if not self._again:\n",
+            "        if not self._is_retry:\n",
             "        if True:\n",
             f"{VERSIONED}::test_there_is_no_third_write",
         ),
@@ -143,8 +143,8 @@ ATTEMPTS = [
         ),
         (
             "cancelled is said though it could not be recorded",
-            "return unrecorded() if unrecorded is not None else given",
-            "return given",
+            "return unrecorded() if unrecorded is not None else result",
+            "return result",
             f"{AT_MOST_ONCE}::test_a_store_that_fails_after_the_write_means_proposed",
         ),
         (
@@ -155,7 +155,7 @@ ATTEMPTS = [
         ),
         (
             "whoever was outrun is answered without an audit",
-            "            self._context.repository.ledger.note(self._row.key, done=self._audit(given))\n",
+            "            self._repository.record_reply(self._row, self._requester, result.outcome, result.cause)\n",
             "",
             ATTEMPT,
         ),
@@ -170,7 +170,7 @@ ATTEMPTS = [
         "facade/cancellation/service.py",
         (
             "a claim is taken over at once",
-            "return self._repository.lease_is_over(row)",
+            "return self._repository.lease_expired(row)",
             "return True",
             f"{AT_MOST_ONCE}::test_many_at_once_share_one_native_call_and_its_answer",
         ),
@@ -182,13 +182,13 @@ ATTEMPTS = [
         ),
         (
             "whoever waited for a refusal begins an attempt",
-            "return row.attempt_number != joined or row.cause == STALE",
+            "return row.attempt_number != joined or row.cause == STALE_IF_MATCH",
             "return True",
             f"{AT_MOST_ONCE}::test_many_at_once_share_one_native_call_and_its_answer",
         ),
         (
             "a write is in doubt for whoever waits",
-            "if row.state == State.SENDING and self._repository.silence_is_doubt(row):",
+            "if row.state == State.SENDING and self._repository.owner_is_silent(row):",
             "if row.state == State.SENDING:",
             "tests/unit/test_attempt.py::test_a_waiting_client_leaves_the_owners_row_alone",
         ),
@@ -206,8 +206,8 @@ ATTEMPTS = [
         ),
         (
             "a repeat is answered without an audit",
-            "        given = self._of_settled(source, request, row, requester)\n        self._ledger.note(row.key, entry, _audit(requester, given.outcome, given.cause))\n",
-            "        given = self._of_settled(source, request, row, requester)\n",
+            "        result = self._of_settled(source, request, row, requester)\n        self._repository.record_reply(row, requester, result.outcome, result.cause, repeat=codes)\n",
+            "        result = self._of_settled(source, request, row, requester)\n",
             ATTEMPT,
         ),
         ("a request that waits waits for ever", "elif remaining() <= self._timers.poll:", "elif False:", ATTEMPT),

@@ -55,8 +55,8 @@ LEDGER_MUTANTS = [
         ),
         (
             "what is in doubt is in flight",
-            "state IN ('claimed', 'sending') AND {_KNOWN} \"",
-            "state IN ('claimed', 'sending', 'in-doubt') AND {_KNOWN} \"",
+            'literals = ", ".join(f"\'{state}\'" for state in states)',
+            "literals = \", \".join(f\"'{state}'\" for state in (*states, 'in-doubt'))",
             f"{LEDGER}::test_in_flight_rows_are_found_and_no_others",
         ),
     ),

@@ -111,19 +111,19 @@ MAINTENANCE_MUTANTS = [
         "facade/cancellation/known_sources.py",
         (
             "a source under another name starts afresh",
-            "matter = rows[name] if blind else unsettled.get(name, 0)",
+            "matter = rows[name] if unreadable else unsettled.get(name, 0)",
             "matter = 0",
             KNOWN,
         ),
         (
             "what cannot be read need not be known",
-            "matter = rows[name] if blind else unsettled.get(name, 0)",
+            "matter = rows[name] if unreadable else unsettled.get(name, 0)",
             "matter = unsettled.get(name, 0)",
             f"{MAINTENANCE}::test_of_a_source_without_reads_every_record_counts",
         ),
         (
             "what is settled keeps a source from going",
-            "matter = rows[name] if blind else unsettled.get(name, 0)",
+            "matter = rows[name] if unreadable else unsettled.get(name, 0)",
             "matter = rows[name]",
             f"{MAINTENANCE}::test_settled_rows_do_not_stop_a_renamed_readable_source",
         ),
@@ -171,8 +171,8 @@ MAINTENANCE_MUTANTS = [
         ),
         (
             "of two rows the one that knows less is kept",
-            "sorted((row, other), key=_knowledge, reverse=True)",
-            "sorted((row, other), key=_knowledge)",
+            "sorted((row, other), key=_precedence, reverse=True)",
+            "sorted((row, other), key=_precedence)",
             f"{CANONICAL}::test_of_two_rows_the_fuller_is_kept_with_both_histories",
         ),
     ),

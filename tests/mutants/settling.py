@@ -10,7 +10,7 @@ SETTLING_MUTANTS = [
     *of(
         "facade/cancellation/in_doubt.py",
         ("a failed read counts as a negative one", "negative = error is None", "negative = True", SETTLING),
-        ("two negative reads settle", "NEGATIVE_READS_TO_SETTLE = 3", "NEGATIVE_READS_TO_SETTLE = 2", SETTLING),
+        ("two negative reads settle", "NEGATIVE_PROBES_TO_SETTLE = 3", "NEGATIVE_PROBES_TO_SETTLE = 2", SETTLING),
         (
             "a failed read after the window settles",
             "settled = negative and negative_reads",
@@ -19,20 +19,20 @@ SETTLING_MUTANTS = [
         ),
         (
             "the settle window is not waited for",
-            "NEGATIVE_READS_TO_SETTLE and watched >= source.settle_window",
-            "NEGATIVE_READS_TO_SETTLE",
+            "NEGATIVE_PROBES_TO_SETTLE and observed >= source.settle_window",
+            "NEGATIVE_PROBES_TO_SETTLE",
             SETTLING,
         ),
         (
             "what another host calls old is old",
-            "too_old = is_old and watched >= source.settle_window",
+            "too_old = is_old and observed >= source.settle_window",
             "too_old = is_old",
             "tests/integration/test_in_doubt.py::test_a_clock_that_is_days_ahead_escalates_nothing",
         ),
         (
             "the settle window may end during the read",
-            "error=error, watched=watched, scheduled=scheduled)",
-            "error=error, watched=self._repository.observed.in_state(row), scheduled=scheduled)",
+            "error=error, observed=observed, scheduled=scheduled)",
+            "error=error, observed=self._repository.observed.in_state(row), scheduled=scheduled)",
             SETTLING,
         ),
         (
@@ -50,7 +50,7 @@ SETTLING_MUTANTS = [
         ),
         (
             "old doubt is no one's",
-            "too_old = is_old and watched >= source.settle_window",
+            "too_old = is_old and observed >= source.settle_window",
             "too_old = False",
             SETTLING,
         ),
@@ -88,7 +88,7 @@ SETTLING_MUTANTS = [
         ),
         (
             "a read that is not cancelled settles what is no doubt",
-            "        if row.state not in DOUBTFUL:\n            self._repository.looked(row, NOT_SCHEDULED, None, detail)\n            return\n",
+            "        if row.state not in UNRESOLVED:\n            self._repository.record_probe(row, NOT_SCHEDULED, None, detail)\n            return\n",
             "",
             SETTLING,
         ),
@@ -100,13 +100,13 @@ SETTLING_MUTANTS = [
         ),
         (
             "a source that cannot be read is read",
-            "        if not source.readable:\n            self._repository.never_read(row)\n            return None\n",
+            "        if not source.readable:\n            self._repository.escalate_unreadable(row)\n            return None\n",
             "",
             SETTLING,
         ),
         (
             "another story of the cancellation is not recorded",
-            "if now_reported != row.reported:",
+            "if reported != row.reported:",
             "if False:",
             SETTLING,
         ),
@@ -115,20 +115,20 @@ SETTLING_MUTANTS = [
         "facade/cancellation/reconciler.py",
         (
             "a claim is abandoned at once",
-            "row.state == State.CLAIMED and self._repository.lease_is_over(row)",
+            "row.state == State.CLAIMED and self._repository.lease_expired(row)",
             "row.state == State.CLAIMED",
             SETTLING,
         ),
         (
             "the reconciler doubts at once",
-            "row.state == State.SENDING and self._repository.silence_is_doubt(row)",
+            "row.state == State.SENDING and self._repository.owner_is_silent(row)",
             "row.state == State.SENDING",
             SETTLING,
         ),
         ("a claim that is a write by now is abandoned", "if row.state == State.CLAIMED and self", "if self", SETTLING),
         (
             "one locked row keeps all others waiting",
-            "            except Unavailable:  # one row that is locked keeps no other waiting\n",
+            "            except Unavailable:  # one row that is locked delays no other\n",
             "            except ZeroDivisionError:\n",
             SETTLING,
         ),
@@ -141,14 +141,14 @@ SETTLING_MUTANTS = [
         (
             "a read is made before it is taken",
             "            taken = self._repository.take_due(row)\n",
-            '            self._doubt.look(source, row, self._budget.write, who="reconciler", scheduled=True)\n            taken = self._repository.take_due(row)\n',
+            "            self._resolver.probe(source, row, self._budget.write, _RECONCILER, scheduled=True)\n            taken = self._repository.take_due(row)\n",
             SETTLING,
         ),
         ("a row that an owner is at work on is read", "and row.state not in IN_FLIGHT and", "and", SETTLING),
         (
             "the time that another host wrote is believed",
-            "for row in [*self._repository.ledger.due(), *self._swept()]:",
-            "for row in self._repository.ledger.due():",
+            "for row in [*self._repository.due(), *self._swept()]:",
+            "for row in self._repository.due():",
             SETTLING,
         ),
         (
@@ -165,16 +165,16 @@ SETTLING_MUTANTS = [
         ),
         (
             "a plugin that fails ends the reconciler",
-            "        except Exception as error:  # noqa: BLE001 - one row's bad luck must not end the looking\n",
+            "        except Exception as error:  # noqa: BLE001 - a failure at one row may not end the others' probes\n",
             "        except KeyError as error:\n",
             SETTLING,
         ),
     ),
     *of(
-        "facade/cancellation/operator_resolution.py",
+        "facade/cancellation/in_doubt.py",
         (
             "what is settled is judged",
-            "    if row.state not in DOUBTFUL:\n        return False\n",
+            "    if row.state not in UNRESOLVED:\n        return False\n",
             "",
             SETTLING,
             "the table of transitions has no verdict on what is settled; the check only says so before an answer is made",

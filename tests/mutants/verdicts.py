@@ -36,8 +36,8 @@ VERDICTS = [
         ),
         (
             "what no one judged is taken back",
-            "if to is None or not seen.by_operator:",
-            "if to is None:",
+            "if next_state(seen.state, Event.UNDO) is None or not seen.by_operator:",
+            "if next_state(seen.state, Event.UNDO) is None:",
             TAKEN_BACK,
             "the compare-and-set asks for a person's verdict too; the check only saves its round trip",
         ),

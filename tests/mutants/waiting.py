@@ -21,7 +21,7 @@ WAITING = [
         ),
         (
             "a read of doubt begins the watch again",
-            "None if row.state in DOUBTFUL else (row.state, row.changed_at)",
+            "None if row.state in UNRESOLVED else (row.state, row.changed_at)",
             "(row.state, row.changed_at)",
             OBSERVED,
         ),
@@ -45,7 +45,7 @@ WAITING = [
         ),
         (
             "what is watched is forgotten first",
-            "            self._since.move_to_end(thing)\n",
+            "            self._since.move_to_end(observed)\n",
             "",
             OBSERVED,
         ),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from facade.cancellation.attempt import AttemptContext
+from facade.cancellation.attempt_context import AttemptContext
 from facade.cancellation.budget import Budget
 from facade.cancellation.in_doubt import InDoubtResolver
 from facade.cancellation.reconciler import Reconciler
@@ -82,7 +82,7 @@ def _done(step: Step) -> Any:
     return step() if callable(step) else step
 
 
-class Bench:
+class InMemoryFacade:
     """One process; ``calls`` are all that it sends to its source."""
 
     def __init__(self, *, answer_within: float = 8.0, **capabilities: Any) -> None:
@@ -92,9 +92,9 @@ class Bench:
         self.repository = CancellationRepository(self.ledger, self.timers, self.clock)
         self.calls = Scripted()
         budget = Budget(answer_within)
-        self.doubt = InDoubtResolver(self.repository, self.timers, self.clock)
+        self.resolver = InDoubtResolver(self.repository, self.timers, self.clock)
         self.cancellations = CancellationService(
-            AttemptContext(budget=budget, timers=self.timers, repository=self.repository, explain=False), self.doubt
+            AttemptContext(budget=budget, timers=self.timers, repository=self.repository, explain=False), self.resolver
         )
         self.source = ConfiguredSource(
             name=KEY[0],
@@ -104,7 +104,7 @@ class Bench:
             mapping=None,
             settings={"settle_window": 900.0},
         )
-        self.reconciler = Reconciler([self.source], self.repository, self.doubt, self.timers, budget)
+        self.reconciler = Reconciler([self.source], self.repository, self.resolver, self.timers, budget)
 
     def cancel(self, **request: Any) -> Any:
         """The answer to one more request."""

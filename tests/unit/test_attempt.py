@@ -15,12 +15,12 @@ from facade.errors import (
     SourceError,
 )
 from facade.plugin.contract import CancelRequest, Support
-from tests.support.in_memory import BOOKED, CANCELLED, KEY, Bench
+from tests.support.in_memory import BOOKED, CANCELLED, KEY, InMemoryFacade
 
 
 @pytest.fixture
 def bench():
-    return Bench()
+    return InMemoryFacade()
 
 
 def test_what_is_cancelled_already_is_not_written(bench):
@@ -77,7 +77,7 @@ def test_an_unproven_write_is_doubt_unless_a_read_proves_it(bench, error):
     assert (bench.row.state, bench.row.read_before) == ("in-doubt", True)
     assert bench.row.read_due is not None
     # Executed, and not answered: one short read knows.
-    other = Bench()
+    other = InMemoryFacade()
     other.calls.write = lambda: other.calls.done() and _raise(error)
     assert other.cancel().outcome == "cancelled"
     assert other.events == ["claim", "send", "proof"]
@@ -98,14 +98,14 @@ def test_a_refusal_is_looked_behind(bench):
     bench.calls.write = NotExecuted(Cause.REFUSED)
     assert bench.cancel().outcome == "not-executed"
     assert (bench.row.state, bench.calls.reads) == ("refused", 2)
-    other = Bench()
+    other = InMemoryFacade()
     other.calls.write = lambda: other.calls.done() and _raise(NotExecuted(Cause.REFUSED))
     assert other.cancel().outcome == "cancelled"
     assert other.ledger.store.journal[-1][1].detail == {"by": "another"}
 
 
 def test_not_found_is_the_word_of_a_source_that_cannot_be_read():
-    bench = Bench(read=Support.NONE)
+    bench = InMemoryFacade(read=Support.NONE)
     bench.calls.write = AppointmentNotFound("HTTP 404")
     with pytest.raises(NotFound):
         bench.cancel()
@@ -118,7 +118,7 @@ def test_not_found_proves_nothing_if_it_was_known_before(bench):
     answer = bench.cancel()
     assert (answer.outcome, answer.cause) == ("not-executed", "conflict")
     assert bench.row.cause == "conflict"  # whoever waited for it is told the same
-    no_one = Bench()
+    no_one = InMemoryFacade()
     no_one.calls.native = AppointmentNotFound("HTTP 404")
     with pytest.raises(NotFound):
         no_one.cancel()
@@ -128,7 +128,7 @@ def test_not_found_proves_nothing_if_it_was_known_before(bench):
 def test_what_another_recorded_meanwhile_is_the_result(bench):
     def outrun():
         row = bench.row
-        bench.doubt.prove(bench.source, row, CANCELLED, who="reader")
+        bench.resolver.record_evidence(bench.source, row, CANCELLED, Requester("reader"))
         raise NotExecuted(Cause.REFUSED)
 
     bench.calls.write = outrun

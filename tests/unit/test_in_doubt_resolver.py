@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from facade.cancellation.operator_resolution import judge
+from facade.cancellation.in_doubt import resolve_by_operator
+from facade.cancellation.stored_request import Requester
 from facade.errors import AppointmentNotFound, Cause, NotExecuted, OutcomeUnknown, Unavailable
 from facade.plugin.contract import Support
-from tests.support.in_memory import BOOKED, CANCELLED, KEY, SEEN, Bench
+from tests.support.in_memory import BOOKED, CANCELLED, KEY, SEEN, InMemoryFacade
 
 HOUR = 3600.0
 WINDOW = 900.0
@@ -15,7 +16,7 @@ WINDOW = 900.0
 
 @pytest.fixture
 def bench():
-    found = Bench()
+    found = InMemoryFacade()
     found.repository.observed.steady()
     found.clock.at += 100.0  # for so long the clock has not been set
     return found
@@ -30,7 +31,7 @@ def in_doubt(bench, **values):
 
 def look(bench, *, scheduled=True):
     """One read; the row afterwards."""
-    bench.doubt.look(bench.source, bench.row, 1.0, "reconciler", scheduled=scheduled)
+    bench.resolver.probe(bench.source, bench.row, 1.0, Requester("reconciler"), scheduled=scheduled)
     return bench.row
 
 
@@ -141,9 +142,11 @@ def test_an_escalated_row_is_read_daily_and_needs_evidence(bench):
 def test_only_doubt_is_judged(bench, state):
     row = bench.put(state=state)
     for verdict in ("cancelled", "not-applied"):
-        assert not judge(bench.repository, row, verdict, "because", "ann")
+        assert not resolve_by_operator(bench.repository, row, verdict, "because", "ann")
         # Nor by somebody who saw it in doubt before.
-        assert not judge(bench.repository, replace(row, state="in-doubt", attempt_number=6), verdict, "x", "ann")
+        assert not resolve_by_operator(
+            bench.repository, replace(row, state="in-doubt", attempt_number=6), verdict, "x", "ann"
+        )
     assert bench.row == row
 
 
@@ -159,9 +162,9 @@ def test_a_read_of_a_settled_row_ends_its_schedule_only(bench, state):
 
 
 def test_a_source_that_cannot_be_read_is_not_asked():
-    bench = Bench(read=Support.NONE)
+    bench = InMemoryFacade(read=Support.NONE)
     in_doubt(bench)
-    assert bench.doubt.look(bench.source, bench.row, 1.0, "x") is None
+    assert bench.resolver.probe(bench.source, bench.row, 1.0, Requester("x")) is None
     assert bench.calls.reads == 0
 
 
@@ -183,10 +186,10 @@ def test_another_story_of_the_cancellation_is_a_new_version(bench):
 @pytest.mark.parametrize("there", [None, replace(SEEN, state="refused", attempt_number=9)])
 def test_evidence_that_could_not_be_recorded_is_not_told(bench, monkeypatch, there):
     row = bench.put()
-    monkeypatch.setattr(bench.repository, "proof", lambda *_: False)
+    monkeypatch.setattr(bench.repository, "record_evidence", lambda *_: False)
     monkeypatch.setattr(bench.ledger, "find", lambda _: there)
     with pytest.raises(Unavailable):
-        bench.doubt.prove(bench.source, row, CANCELLED, "reader")
+        bench.resolver.record_evidence(bench.source, row, CANCELLED, Requester("reader"))
 
 
 # The reconciler
@@ -215,14 +218,14 @@ def test_a_silence_ends_once_it_was_observed_long_enough(bench, state, seconds, 
 def test_a_locked_row_keeps_no_other_waiting(bench, monkeypatch):
     locked = bench.put(state="claimed")
     other = bench.put(state="claimed", appointment_id="2")
-    abandoned = bench.repository.abandoned
+    abandoned = bench.repository.record_abandoned
 
     def unless_locked(row):
         if row.key == KEY:
             raise Unavailable("locked")
         return abandoned(row)
 
-    monkeypatch.setattr(bench.repository, "abandoned", unless_locked)
+    monkeypatch.setattr(bench.repository, "record_abandoned", unless_locked)
     bench.reconciler.tick(bench.source)
     bench.clock.at += 20.0
     bench.reconciler.tick(bench.source)
@@ -232,13 +235,13 @@ def test_a_locked_row_keeps_no_other_waiting(bench, monkeypatch):
 
 def test_a_due_read_is_taken_and_then_made_by_one(bench):
     seen = in_doubt(bench)
-    assert bench.reconciler._read(bench.source, seen)
-    assert not bench.reconciler._read(bench.source, seen)
+    assert bench.reconciler._probe(bench.source, seen)
+    assert not bench.reconciler._probe(bench.source, seen)
     assert bench.calls.reads == 1
     # Taken first: whoever dies of it does not die of it again at once.
     bench.calls.native = lambda: taken.append(bench.row.read_due) or BOOKED
     taken, due = [], in_doubt(bench).read_due
-    bench.reconciler._read(bench.source, bench.row)
+    bench.reconciler._probe(bench.source, bench.row)
     assert taken[0] >= due + bench.timers.hold
 
 
@@ -247,8 +250,8 @@ def test_what_fails_over_one_row_ends_nothing(bench, monkeypatch, error):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(bench.doubt, "look", fail)
-    assert not bench.reconciler._read(bench.source, in_doubt(bench))
+    monkeypatch.setattr(bench.resolver, "probe", fail)
+    assert not bench.reconciler._probe(bench.source, in_doubt(bench))
 
 
 @pytest.mark.parametrize("state", ["claimed", "sending"])

@@ -9,57 +9,59 @@ from facade.cancellation.states import Event
 from facade.cancellation.stored_request import Requester
 from facade.cancellation.timers import Timers
 from facade.errors import Unavailable
-from facade.ledger.store import AuditRecord
-from tests.support.in_memory import KEY, SEEN, Bench
+from tests.support.in_memory import KEY, SEEN, InMemoryFacade
 
 GIVEN = CancelResult({"resourceType": "Appointment"}, "cancelled", version=2)
-AUDIT = AuditRecord(who="scheduler", action="cancel", outcome="cancelled")
+SCHEDULER = Requester("scheduler", "r")
 
 
 @pytest.fixture
 def repository():
-    return Bench().repository
+    return InMemoryFacade().repository
 
 
 def put(repository, **values):
     """This row is in the ledger now, flushed."""
     row = replace(SEEN, **values)
-    repository.ledger.store.rows[KEY] = row
-    repository.ledger.store.flush()
+    repository._ledger.store.rows[KEY] = row
+    repository._ledger.store.flush()
     return row
 
 
 def now(repository):
-    return repository.ledger.store.rows[KEY]
+    return repository._ledger.store.rows[KEY]
 
 
 # The state that each begins in, what it does, and the columns that must be as they were seen.
 MOVES = {
     "claim": ("refused", lambda r, seen: r.claim(KEY, seen, {}, Requester("x"), []), "state attempt_number"),
-    "sending": ("claimed", lambda r, seen: r.sending(seen, {}), "state attempt_number"),
-    "again": ("sending", lambda r, seen: r.again(seen), "state attempt_number"),
-    "revise": ("cancelled", lambda r, seen: r.revise(seen, GIVEN, {}), "state version read_due"),
+    "sending": ("claimed", lambda r, seen: r.record_sending(seen, {}), "state attempt_number"),
+    "version_conflict": ("sending", lambda r, seen: r.record_version_conflict(seen), "state attempt_number"),
+    "revise": ("cancelled", lambda r, seen: r.record_revision(seen, GIVEN, {}), "state version read_due"),
     "take_due": ("in-doubt", lambda r, seen: r.take_due(seen), "read_due"),
-    "abandoned": ("claimed", lambda r, seen: r.abandoned(seen), "state attempt_number changed_at"),
-    "looked": (
+    "abandoned": ("claimed", lambda r, seen: r.record_abandoned(seen), "state attempt_number changed_at"),
+    "probe": (
         "in-doubt",
-        lambda r, seen: r.looked(seen, {}, None, {}),
+        lambda r, seen: r.record_probe(seen, {}, None, {}),
         "state attempt_number negative_reads read_due",
     ),
-    "never_read": ("in-doubt", lambda r, seen: r.never_read(seen), "state attempt_number read_due"),
-    "hint": ("in-doubt", lambda r, seen: r.hint(seen), "state attempt_number read_due"),
+    "unreadable": ("in-doubt", lambda r, seen: r.escalate_unreadable(seen), "state attempt_number read_due"),
+    "hint": ("in-doubt", lambda r, seen: r.record_hint(seen), "state attempt_number read_due"),
     "undone": (
         "cancelled",
-        lambda r, seen: r.undone(replace(seen, by_operator=True), AUDIT, "x", readable=True),
+        lambda r, seen: r.undo_resolution(replace(seen, by_operator=True), SCHEDULER, "x", readable=True),
         "state attempt_number by_operator",
     ),
 }
 # Those that go on from what is there now, if their transition begins there too.
 OUTCOMES = {
-    "proof": ("sending", lambda r, seen: r.proof(seen, GIVEN, {}, AUDIT, "us")),
-    "not_executed": ("sending", lambda r, seen: r.not_executed(seen, GIVEN, AUDIT, read_before=True)),
-    "doubt": ("sending", lambda r, seen: r.doubt(seen, "timeout", GIVEN, AUDIT, readable=True)),
-    "by_operator": ("in-doubt", lambda r, seen: r.judged(seen, Event.RESOLVED_CANCELLED, GIVEN, AUDIT, "x")),
+    "proof": ("sending", lambda r, seen: r.record_evidence(seen, GIVEN, {}, SCHEDULER, "us")),
+    "not_executed": ("sending", lambda r, seen: r.record_not_executed(seen, GIVEN, SCHEDULER, read_before=True)),
+    "doubt": ("sending", lambda r, seen: r.record_doubt(seen, "timeout", GIVEN, SCHEDULER, readable=True)),
+    "resolution": (
+        "in-doubt",
+        lambda r, seen: r.record_resolution(seen, Event.RESOLVED_CANCELLED, GIVEN, SCHEDULER, "cancelled", "x"),
+    ),
 }
 OTHERS = {
     "state": "operator",
@@ -80,7 +82,7 @@ def test_a_row_that_is_not_as_it_was_seen_is_left_as_it_is(repository, name, col
     there = put(repository, **{**begun, column: OTHERS[column]})
     assert not move(repository, seen)
     assert now(repository) == there
-    assert repository.ledger.store.journal == []
+    assert repository._ledger.store.journal == []
 
 
 @pytest.mark.parametrize("name", [*MOVES, *OUTCOMES])
@@ -90,7 +92,7 @@ def test_what_was_recorded_survives_a_power_cut(repository, name):
     assert move(repository, seen)
     done = now(repository)
     assert done != seen
-    repository.ledger.store.cut_the_power()
+    repository._ledger.store.cut_the_power()
     # Who takes a read and is lost loses nothing: the read is due again.
     assert now(repository) == (seen if name == "take_due" else done)
 
@@ -117,16 +119,16 @@ def test_a_new_claim_keeps_nothing_of_the_attempt_before(repository):
 
 def test_a_write_that_may_have_left_says_since_when(repository):
     seen = put(repository, state="claimed", sending_at=None)
-    assert repository.sending(seen, {"read_before": True}).sending_at == 1000.0
+    assert repository.record_sending(seen, {"read_before": True}).sending_at == 1000.0
     assert (now(repository).sending_at, now(repository).read_before) == (1000.0, True)
-    assert repository.again(now(repository)).sending_at is None
+    assert repository.record_version_conflict(now(repository)).sending_at is None
 
 
 def test_an_owner_has_the_whole_lease_and_the_whole_silence(repository):
-    timers, clock = Timers(), repository.ledger.clock
+    timers, clock = Timers(), repository.clock
     for state, over, seconds in (
-        ("claimed", repository.lease_is_over, timers.lease),
-        ("sending", repository.silence_is_doubt, timers.sending),
+        ("claimed", repository.lease_expired, timers.lease),
+        ("sending", repository.owner_is_silent, timers.sending),
     ):
         row = replace(SEEN, state=state)
         assert not over(row)
@@ -167,7 +169,7 @@ def test_evidence_is_recorded_whoever_claims_now(repository):
     put(repository, state="claimed", attempt_number=8)
     assert OUTCOMES["proof"][1](repository, seen)
     assert (now(repository).state, now(repository).attempt_number) == ("cancelled", 8)
-    assert repository.ledger.store.journal[-1][1].attempt_number == 8
+    assert repository._ledger.store.journal[-1][1].attempt_number == 8
 
 
 @pytest.mark.parametrize("taken", ["in-doubt", "operator"])
@@ -180,7 +182,7 @@ def test_an_owner_taken_for_silent_may_still_report_no_write(repository, taken):
 
 def test_doubt_that_cannot_be_read_is_a_persons_at_once(repository):
     seen = put(repository, state="sending")
-    assert repository.doubt(seen, "timeout", readable=False)
+    assert repository.record_doubt(seen, "timeout", readable=False)
     assert (now(repository).state, now(repository).read_due) == ("operator", None)
 
 
@@ -203,10 +205,10 @@ def test_each_read_that_is_taken_delays_the_next_one_further(repository):
 def test_a_hint_schedules_nothing_while_a_read_is_due(repository):
     for values in ({"state": "claimed"}, {"state": "sending"}, {"read_due": 1000.5}, {"read_due": 10.0}):
         seen = put(repository, **values)
-        assert not repository.hint(seen)
+        assert not repository.record_hint(seen)
         assert now(repository) == seen
-    assert repository.hint(put(repository, read_due=1500.0))
-    assert repository.hint(put(repository, state="cancelled"))
+    assert repository.record_hint(put(repository, read_due=1500.0))
+    assert repository.record_hint(put(repository, state="cancelled"))
 
 
 # A person's word
@@ -219,25 +221,25 @@ def test_a_hint_schedules_nothing_while_a_read_is_due(repository):
 def test_a_verdict_is_for_the_write_that_was_seen(repository, there):
     seen = put(repository, state="in-doubt")
     there = put(repository, **{"state": "in-doubt", **there})
-    assert not repository.judged(seen, Event.RESOLVED_NOT_APPLIED, GIVEN, AUDIT, "x")
+    assert not repository.record_resolution(seen, Event.RESOLVED_NOT_APPLIED, GIVEN, SCHEDULER, "not-applied", "x")
     assert now(repository) == there
     put(repository, state="operator")  # escalated meanwhile, and the same write
-    assert repository.judged(seen, Event.RESOLVED_NOT_APPLIED, GIVEN, AUDIT, "x")
+    assert repository.record_resolution(seen, Event.RESOLVED_NOT_APPLIED, GIVEN, SCHEDULER, "not-applied", "x")
     assert (now(repository).state, now(repository).by_operator) == ("not-applied", True)
 
 
 def test_a_verdict_that_a_client_was_told_is_not_taken_back(repository):
     proven = put(repository, state="cancelled", response="{}")
-    assert not repository.undone(proven, AUDIT, "x", readable=True)
+    assert not repository.undo_resolution(proven, SCHEDULER, "x", readable=True)
     by_operator = put(repository, state="cancelled", response="{}", by_operator=True)
-    assert repository.recorded(by_operator).appointment == {}
-    assert not repository.undone(by_operator, AUDIT, "x", readable=True)
-    assert not repository.undone(now(repository), AUDIT, "x", readable=True)
+    assert repository.recorded_result(by_operator).appointment == {}
+    assert not repository.undo_resolution(by_operator, SCHEDULER, "x", readable=True)
+    assert not repository.undo_resolution(now(repository), SCHEDULER, "x", readable=True)
     # Whoever read it before it was taken back is not told it.
     by_operator = put(repository, state="cancelled", response="{}", by_operator=True)
-    assert repository.undone(by_operator, AUDIT, "x", readable=True)
+    assert repository.undo_resolution(by_operator, SCHEDULER, "x", readable=True)
     with pytest.raises(Unavailable):
-        repository.recorded(by_operator)
+        repository.recorded_result(by_operator)
     # Told by another in the same moment, it is told again.
     put(repository, state="cancelled", response="{}")
-    assert repository.recorded(by_operator).appointment == {}
+    assert repository.recorded_result(by_operator).appointment == {}

@@ -266,19 +266,19 @@ def test_labels_of_contained_resources_are_the_wholes_once():
 
 @pytest.mark.parametrize("meta", [None, {}, [], "", {"security": []}, {"security": None}, {"tag": [LABEL]}])
 def test_a_later_answer_without_labels_takes_none_away(meta):
-    found = native.overlay({"status": "booked", "meta": {"security": [LABEL]}}, {"status": "cancelled", "meta": meta})
+    found = native.merge({"status": "booked", "meta": {"security": [LABEL]}}, {"status": "cancelled", "meta": meta})
     assert found["meta"]["security"] == [LABEL]
 
 
 def test_a_later_response_has_labels_of_its_own():
     other = {"security": [{**LABEL, "code": "V"}]}
     for meta in (other, "junk", [LABEL], {"security": "junk"}):
-        found = native.overlay({"meta": {"source": "urn:x", "security": [LABEL]}}, {"meta": meta})["meta"]
+        found = native.merge({"meta": {"source": "urn:x", "security": [LABEL]}}, {"meta": meta})["meta"]
         assert found == ({"source": "urn:x", **meta} if isinstance(meta, dict) else meta)
-    assert native.overlay({"meta": "junk"}, {"meta": {"tag": [LABEL]}})["meta"] == "junk"
-    assert native.overlay({"meta": "junk"}, {"meta": None})["meta"] == "junk"
-    assert native.overlay({"meta": "junk"}, {"meta": other})["meta"] == other
-    assert native.overlay({"meta": {"security": "junk"}}, {"meta": {"security": []}})["meta"] == {"security": "junk"}
+    assert native.merge({"meta": "junk"}, {"meta": {"tag": [LABEL]}})["meta"] == "junk"
+    assert native.merge({"meta": "junk"}, {"meta": None})["meta"] == "junk"
+    assert native.merge({"meta": "junk"}, {"meta": other})["meta"] == other
+    assert native.merge({"meta": {"security": "junk"}}, {"meta": {"security": []}})["meta"] == {"security": "junk"}
 
 
 def test_a_contained_resource_holds_no_other_and_has_no_version():

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from facade.app import Facade
-from facade.cancellation.known_sources import look_at_sources
+from facade.cancellation.known_sources import compare_sources
 from facade.cli.common.findings import Finding
 from facade.errors import ConfigurationError, Unavailable
 from facade.ledger import migrate
@@ -18,7 +18,7 @@ def check_ledger(facade: Facade) -> Iterator[Finding]:
         if not migrate.exists(ledger.engine, ledger.option):
             yield Finding(_ABOUT, "store", "ok", "the first start creates it, or upgrades it to this version")
             return
-        problems, _ = look_at_sources(ledger, facade.sources.values())
+        problems, _ = compare_sources(ledger, facade.sources.values())
     except ConfigurationError as error:
         yield from (Finding(_ABOUT, "store", "problem", problem) for problem in error.problems)
         return

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from facade.cancellation.operator_resolution import judge, undo, why_not_undone
+from facade.cancellation.in_doubt import resolve_by_operator, undo_resolution, why_not_undone
 from facade.cancellation.repository import CancellationRepository
 from facade.cancellation.states import State
 from facade.cancellation.timers import Timers
@@ -14,6 +14,7 @@ from facade.cli.common.ledger_options import ledger_options, opened_ledger
 from facade.cli.common.ledger_records import find_row, name_of
 from facade.cli.common.terminal import show
 from facade.ledger.maintenance import Maintenance
+from facade.ledger.store import Ledger
 from facade.ledger.tables import Row
 
 
@@ -50,9 +51,9 @@ def resolve(
     row = find_row(ledger, source, id)
     repository = CancellationRepository(ledger, Timers(), ledger.clock)
     if resolution is None:
-        _undo(repository, row, because.strip(), who)
+        _undo(ledger, repository, row, because.strip(), who)
         return
-    if not judge(repository, row, resolution, because.strip(), who):
+    if not resolve_by_operator(repository, row, resolution, because.strip(), who):
         row = ledger.find(row.key) or row
         raise click.ClickException(
             f"{name_of(row)} is {row.state}; an operator resolves only the states in-doubt and operator"
@@ -60,10 +61,10 @@ def resolve(
     show(f"{name_of(row)} is {resolution} now")
 
 
-def _undo(repository: CancellationRepository, row: Row, because: str, who: str) -> None:
-    known = Maintenance(repository.ledger).sources().get(row.source)
-    if not undo(repository, row, because, who, readable=known is None or known.readable):
-        row = repository.ledger.find(row.key) or row
+def _undo(ledger: Ledger, repository: CancellationRepository, row: Row, because: str, who: str) -> None:
+    known = Maintenance(ledger).sources().get(row.source)
+    if not undo_resolution(repository, row, because, who, readable=known is None or known.readable):
+        row = ledger.find(row.key) or row
         raise click.ClickException(f"{name_of(row)}: nothing was undone; {why_not_undone(repository, row)}")
     show(f"{name_of(row)} is {State.OPERATOR} again")
 
