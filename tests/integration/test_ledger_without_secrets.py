@@ -165,7 +165,7 @@ def test_a_password_of_the_store_is_in_no_printed_command(url):
 
 def test_check_reports_what_a_start_would_be_refused_for(in_doubt, client, tmp_path, store):
     path = tmp_path / "facade.toml"
-    assert "ledger        store       is there, at this version\n" in run("check", "--config", path)
+    assert "ledger        store       exists, at this version\n" in run("check", "--config", path)
     before = Maintenance(client.facade.ledger).sources()
     path.write_text(path.read_text().replace("[sources.heim]", "[sources.clinic]"))
     shown = run("check", "--config", path, code=2)
@@ -183,7 +183,7 @@ def test_check_creates_no_ledger_and_reports_a_bad_one(make, tmp_path):
     for file in ledger.parent.iterdir():
         file.unlink()
     ledger.parent.rmdir()
-    assert "is created, or brought to this version, by the first start" in run("check", "--config", path)
+    assert "the first start creates it, or upgrades it to this version" in run("check", "--config", path)
     assert not ledger.parent.exists()
     ledger.parent.mkdir()
     ledger.write_bytes(b"this is no database file, and it is longer than a header of one would be, by some way" * 20)
@@ -260,7 +260,7 @@ def test_a_verdict_without_consequences_is_taken_back(in_doubt, client, store, v
     shown = run("ledger", "show", "heim", "apt_1", "--store", store)
     assert re.search(r"undo +→ operator +because Heim says so", shown)
     assert "operator Day Shift: resolve → undone" in shown
-    assert "no verdict of a person stands to be undone" in resolve(store, "--undo", code=1)
+    assert "there is no operator's resolution to undo" in resolve(store, "--undo", code=1)
     resolve(store, "--as", "cancelled")
 
 
@@ -275,8 +275,8 @@ def test_what_a_client_was_told_is_not_undone(in_doubt, client, store):
     resolve(store, "--as", "cancelled")
     assert client.cancel("apt_1").json["status"] == "cancelled"
     assert resolve(store, "--undo", code=1) == (
-        'Error: heim apt_1: nothing was undone; a client was told "cancelled" since the verdict, and cancelled never '
-        "becomes anything else\n"
+        'Error: heim apt_1: nothing was undone; a client has received "cancelled" since the resolution, and cancelled is '
+        "final\n"
     )
     assert row_of(client).state == "cancelled"
 
@@ -285,7 +285,7 @@ def test_a_verdict_is_not_undone_once_a_new_request_has_begun(in_doubt, client, 
     resolve(store, "--as", "not-applied")
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
     client.cancel("apt_1")
-    assert "a new request has begun since the verdict; it is in-doubt" in resolve(store, "--undo", code=1)
+    assert "a new request has started since the resolution; it is in-doubt" in resolve(store, "--undo", code=1)
     assert row_of(client).state == "in-doubt"
 
 

@@ -182,7 +182,7 @@ def test_nothing_is_renamed_while_a_facade_is_at_work(ledger, another):
     there = Presence(another)
     there.announce()
     assert there.others() == []
-    with pytest.raises(ConfigurationError, match=r"a facade is at work on this ledger \(.*process [0-9]+\)"):
+    with pytest.raises(ConfigurationError, match=r"a facade uses this ledger \(.*process [0-9]+\)"):
         rename(ledger, "heim", "other")
     there.leave()
     assert rename(ledger, "heim", "other") == 1
@@ -203,9 +203,9 @@ def test_a_silent_process_is_gone_by_the_stores_clock_alone(ledger, another):
 def test_a_facade_that_runs_is_on_the_list_until_it_stops(client):
     watching = Presence(client.facade.ledger)
     reconciler = client.facade.reconciler
-    told = reconciler._presence.tell
+    told = reconciler._presence.announce
     begun = threading.Event()
-    reconciler._presence.tell = lambda: (told(), begun.set())
+    reconciler._presence.announce = lambda: (told(), begun.set())
     reconciler.start()
     try:
         assert begun.wait(60)
