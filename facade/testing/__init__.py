@@ -1,1 +1,1 @@
-"""What plugin authors and integration testers test with: behaving simulators and faults by name."""
+"""For plugin authors and integration testers: simulators with named faults, and the conformance kit."""

@@ -1,4 +1,4 @@
-"""Whether a text holds a secret: as it is, or in one of the forms that headers, URLs and logs give it."""
+"""Search a text for a secret, as it is and in the encodings of headers, URLs and logs."""
 
 import base64
 import html
@@ -8,17 +8,17 @@ import re
 from functools import cache
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-_LINE_BREAK = re.compile(r"[\r\n]|\\[rn]")  # as it is, or as JSON writes it
+_LINE_BREAK = re.compile(r"[\r\n]|\\[rn]")  # as it is, or as JSON escapes it
 SHORTEST = 6
-"""Characters: a piece of base64 or hexadecimal that is shorter stands in too many other texts to mean anything."""
+"""Characters. A shorter piece of base64 or hexadecimal occurs in too many other texts."""
 
 
 @cache
 def encodings(secret: str) -> frozenset[str]:
-    """The forms of a secret that a search must find, none of them empty.
+    """Return the forms of a secret that a search must find; none is empty.
 
-    As it is; percent- and form-encoded; as JSON, Python and XML write it; in hexadecimal, both cases; in base64 and
-    base64url, as the whole text or anywhere inside a longer one, such as ``user:secret``.
+    They are: the secret as it is; percent- and form-encoded; escaped as in JSON, Python and XML; in hexadecimal, in
+    both cases; in base64 and base64url, alone or inside a longer text such as ``user:secret``.
     """
     data = secret.encode("utf-8", "surrogatepass")
     plain = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), html.escape(secret)}
@@ -31,8 +31,9 @@ def encodings(secret: str) -> frozenset[str]:
 
 
 def leaks(text: str, secret: str) -> bool:
-    """Whether a text holds the secret, in any form of ``encodings``, behind percent-encoding of some other kind, or
-    broken into lines, as base64 in MIME is.
+    """Return whether a text contains the secret in any form of ``encodings``.
+
+    A form is also found behind any other percent-encoding, and broken into lines as base64 is in MIME.
     """
     forms = encodings(secret)
     in_one_line = _LINE_BREAK.sub("", text)
@@ -40,14 +41,14 @@ def leaks(text: str, secret: str) -> bool:
 
 
 def without(text: str, secret: str) -> str:
-    """The text without any form of the secret."""
+    """Return the text without any form of the secret."""
     for form in sorted(encodings(secret), key=len, reverse=True):
         text = text.replace(form, "")
     return text
 
 
 def _in_base64(data: bytes, offset: int) -> set[str]:
-    """What base64 makes of these bytes after ``offset`` other ones: the characters that depend on them alone."""
+    """Encode the bytes in base64 after ``offset`` others; return the characters that depend on these bytes only."""
     begin, end = math.ceil(offset * 8 / 6), (offset + len(data)) * 8 // 6
     padded = bytes(offset) + data
     return {encode(padded).decode("ascii")[begin:end] for encode in (base64.b64encode, base64.urlsafe_b64encode)}

@@ -1,4 +1,4 @@
-"""What of a reason or a note reached the source, by its log: as a text, as a number, or within a longer text."""
+"""Search a source's log for a reason or a note: as a text, as a number, or within a longer text."""
 
 import html
 import re
@@ -8,15 +8,15 @@ from urllib.parse import unquote, unquote_plus
 
 
 def was_sent(words: str, path: str | None, body: Any) -> bool:
-    """Whether a code or some words stand in a request's body, in its query, or as a whole segment of its path."""
+    """Return whether a request's body, its query or a whole segment of its path contains a code or some words."""
     place, _, query = (path or "").partition("?")
     return mentions(words, body) or mentions(words, query) or words in map(unquote, place.split("/"))
 
 
 def mentions(words: str, value: Any) -> bool:
-    """Whether a code or some words stand in this JSON value, whole, however a text there is escaped.
+    """Return whether this JSON value contains a code or some words as a whole, however its texts are escaped.
 
-    Numbers count as their digits; a code within a longer word or number does not count.
+    A number counts as its digits. A code within a longer word or number does not count.
     """
     whole = re.compile(rf"(?<![\w-])(?<!\d\.){re.escape(words)}(?![\w-])(?!\.\d)")
     return any(whole.search(form) for text in _texts(value) for form in _forms(text))
@@ -36,5 +36,5 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _forms(text: str) -> set[str]:
-    """The text, and what it says where it is percent-encoded, form-encoded or XML."""
+    """Return the text, and the text after percent-decoding, form-decoding and XML unescaping."""
     return {text, unquote(text), unquote_plus(text), html.unescape(text)}

@@ -141,7 +141,7 @@ def test_a_connection_limit_refuses_a_reload_with_workers(path):
     assert served.facade is first
     (problem,) = (line["problem"] for line in lines if line["event"] == "configuration-refused")
     assert problem == (
-        "sources.his: takes 1 connection at once in all, and a reload has an old and a new worker at work side by "
+        "sources.his: takes 1 connection at once in all, and during a reload an old and a new worker run side by "
         "side; stop the facade and start it"
     )
     path.write_text(path.read_text().replace('"line-one"', '"line"').replace(":9", ":10", 1))
@@ -164,7 +164,7 @@ def test_a_connection_limit_refuses_a_second_reconciler(path, monkeypatch):
     other.announce()
     done = run()
     assert done.exit_code == 2
-    assert "facade: sources.his: takes 1 connection at once in all, and another process is at work" in done.stderr
+    assert "facade: sources.his: takes 1 connection at once in all, and another process (" in done.stderr
     other.leave()
     assert run().exit_code == 0
     other.announce()

@@ -147,7 +147,9 @@ def test_a_fault_the_sandbox_lacks_skips_what_needs_it():
         sandbox = Sandbox(host.url, "line")
         assert sandbox.readable
         assert sandbox.one_of("html-404", "refused") == "refused"
-        sentence = "the sandbox's line cannot show a source that is hidden behind a gateway's HTML 404 or answers 302"
+        sentence = (
+            "the sandbox's line cannot show a source that is hidden behind a gateway's HTML 404 or responds with 302"
+        )
         with pytest.raises(Skipped, match=re.escape(sentence)):
             sandbox.one_of("html-404", "redirect")
         with pytest.raises(Skipped, match="the sandbox's line cannot show"):

@@ -48,7 +48,7 @@ class TestLine(SourceConformance):
     def settings(self, url):
         return {"address": url, "key_env": "LINE_KEY"}
 
-    def source_system(self):
+    def source_plugin(self):
         return line_source.declared()
 
     def serve(self, simulator):
@@ -59,28 +59,28 @@ class TestLine(SourceConformance):
 
 
 class TestLineWithoutRead(TestLine):
-    def source_system(self):
+    def source_plugin(self):
         return line_source.declared_without_read()
 
 
 class TestLineCaseless(TestLine):
-    """It takes an id in any case for the same appointment."""
+    """It accepts an id in any case for the same appointment."""
 
-    def source_system(self):
+    def source_plugin(self):
         form = CanonicalId(version=1, form=str.lower)
         return line_source.declared(simulator=line_source.CaselessSimulator, canonical_id=form)
 
 
 class TestLineOfUpperCaseIds(TestLine):
-    """Its canonical form is another spelling than the one that it answers with."""
+    """Its canonical form is another spelling than the one in its responses."""
 
-    def source_system(self):
+    def source_plugin(self):
         form = CanonicalId(version=1, form=str.upper)
         return line_source.declared(simulator=line_source.CaselessSimulator, canonical_id=form)
 
 
 class TestLineOneAtATime(TestLine):
-    def source_system(self):
+    def source_plugin(self):
         return line_source.declared(capabilities=replace(line_source.CAN, max_connections=1))
 
 
@@ -127,21 +127,23 @@ def test_the_page_shows_the_kits_file_and_its_overrides():
         "secrets",
         "files",
         "settings",
-        "source_system",
+        "source_plugin",
         "serve",
         "readme",
-        "bench",
+        "harness",
         "trial",
-        "under",
+        "fault_run",
     }
     for text in (PAGE, SourceConformance.__doc__):
-        for name in names | {"answers", "ended_id", "odd_status_id"}:
+        for name in names | {"behaviours", "ended_id", "odd_status_id"}:
             assert f"`{name}" in text, name
 
 
-@pytest.mark.parametrize(("can", "word"), [(Support.NONE, "cannot: "), (Support.NOT_IMPLEMENTED, "not yet: ")])
-def test_none_and_not_implemented_are_told_apart(can, word):
-    system = line_source.declared(capabilities=Capabilities(read=can))
+@pytest.mark.parametrize(
+    ("support", "word"), [(Support.NONE, "not supported: "), (Support.NOT_IMPLEMENTED, "not implemented: ")]
+)
+def test_none_and_not_implemented_are_told_apart(support, word):
+    system = line_source.declared(capabilities=Capabilities(read=support))
     with pytest.raises(pytest.skip.Exception) as skipped:
         base.only_if_readable(system)
     assert skipped.value.msg.startswith(word)
@@ -154,18 +156,18 @@ def test_the_readme_of_an_installed_plugin_is_found():
 
 
 class WithoutSecrets:
-    """A bench whose settings load no secret."""
+    """A harness whose settings load no secret."""
 
     def build(self):
         return SimpleNamespace(settings={"base_url": "http://127.0.0.1:1"})
 
 
 @pytest.mark.parametrize(
-    "name", ["test_no_log_holds_a_secret", "test_no_error_holds_a_secret", "test_no_answer_holds_a_secret"]
+    "name", ["test_no_log_contains_a_secret", "test_no_error_contains_a_secret", "test_no_response_contains_a_secret"]
 )
 def test_where_there_is_no_secret_the_search_for_it_is_skipped(name):
     class Open(SourceConformance):
         secrets = {}
 
-    with pytest.raises(pytest.skip.Exception, match="cannot: there is no secret: the settings load none"):
+    with pytest.raises(pytest.skip.Exception, match="not supported: secrets: the settings load none"):
         getattr(Open(), name)(WithoutSecrets(), None)

@@ -181,7 +181,9 @@ def test_its_sandbox_configuration_is_in_order(shell, plugin):
 def test_an_installed_plugins_name_is_taken(shell, plugin):
     done = shell("facade new-source front-desk other")
     assert done.returncode == 2
-    assert 'NAME "front-desk" is an installed plugin\'s; choose another, or uninstall that one' in done.stdout
+    assert (
+        'NAME "front-desk" is the name of an installed plugin; choose another, or uninstall that plugin' in done.stdout
+    )
     assert not (shell.folder / "other").exists()
 
 
@@ -201,13 +203,13 @@ def test_a_name_of_any_length_is_well_formatted(tmp_path, shell, name):
 def test_a_name_that_cannot_be_is_refused_with_one_that_can(tmp_path, name):
     result = CliRunner().invoke(main, ["new-source", "--", name, str(tmp_path / "desk")])
     assert result.exit_code == 2
-    assert f'NAME "{name}" is no plugin\'s name; write at most 32 lower-case letters' in result.stderr
+    assert f'NAME "{name}" is not a valid plugin name; write at most 32 lower-case letters' in result.stderr
     assert not (tmp_path / "desk").exists()
 
 
 def test_a_name_whose_classes_would_be_the_facades_is_refused(tmp_path):
     result = render(tmp_path / "desk", "source", code=2)
-    assert 'NAME "source" is what every plugin is; name the source system' in result.stderr
+    assert 'NAME "source" is reserved; use the name of the source system' in result.stderr
 
 
 def test_a_distribution_that_is_there_is_not_written_again(tmp_path, monkeypatch):
@@ -224,9 +226,11 @@ def test_an_empty_folder_is_filled_and_any_other_is_left_alone(tmp_path):
     render(tmp_path)
     before = written(tmp_path)
     result = render(tmp_path, "other", code=2)
-    assert result.stderr == (f"facade: {tmp_path} exists and is no empty folder; name one that does not exist yet\n")
+    assert result.stderr == (
+        f"facade: {tmp_path} exists and is not an empty folder; name one that does not exist yet\n"
+    )
     file = tmp_path / "README.md"
-    assert f"facade: {file} exists and is no empty folder; " in render(file, "other", code=2).stderr
+    assert f"facade: {file} exists and is not an empty folder; " in render(file, "other", code=2).stderr
     assert f"facade: {file}/desk cannot be written: " in render(file / "desk", "other", code=2).stderr
     assert written(tmp_path) == before
 

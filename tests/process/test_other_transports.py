@@ -125,9 +125,9 @@ def test_a_port_is_given_to_a_source_that_is_not_http_only(install, wish, told):
 
 def test_check_counts_the_faults_that_the_simulator_can_show(install):
     install("line", "line-mute")
-    behaves = f"behaves, with {len(SHOWN)} of {len(FAULTS)} faults on demand"
+    behaves = f"shows {len(SHOWN)} of {len(FAULTS)} faults"
     said = CliRunner().invoke(main, ["check", "--plugin", "line"]).stdout
     assert re.search(rf"^line +simulator +{behaves}$", said, re.MULTILINE)
     said = CliRunner().invoke(main, ["check", "--plugin", "line-mute"]).stdout
-    left_out = "the sandbox leaves it out: it is not HTTP and has no listener"
+    left_out = "the sandbox does not serve it: it is not HTTP and has no listener"
     assert re.search(rf"^line-mute +simulator +warning: {behaves}; {left_out}$", said, re.MULTILINE)

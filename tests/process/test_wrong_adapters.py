@@ -51,7 +51,7 @@ def failed(tmp_path_factory):
 def test_every_test_of_the_kit_is_failed_by_one_of_them():
     kit = {name for theme in THEMES for name in kit_tests(theme)}
     # No adapter can break what the facade itself sees to, and one that cannot be built fails everything.
-    of_the_facade = {"test_cancelling_twice_writes_once", "test_two_at_once_write_once"}
+    of_the_facade = {"test_cancelling_twice_writes_once", "test_two_concurrent_cancels_write_once"}
     failed = set().union(*(kind.fails for kind in WRONG.values()))
     assert kit - failed == of_the_facade | {"test_the_settings_build_an_adapter"}
     assert failed <= kit

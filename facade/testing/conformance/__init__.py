@@ -1,21 +1,21 @@
-"""The conformance kit: what every source's adapter must do, as tests that its author inherits."""
+"""The conformance kit: tests that the author of a plugin inherits, and that every adapter must pass."""
 
 from facade.testing.conformance.base import TIMINGS
-from facade.testing.conformance.declaration import Declared
-from facade.testing.conformance.failures import Faulty
-from facade.testing.conformance.happy_path import Ordinary
-from facade.testing.conformance.responses import Answers
+from facade.testing.conformance.declaration import Declaration
+from facade.testing.conformance.failures import Failures
+from facade.testing.conformance.happy_path import HappyPath
+from facade.testing.conformance.responses import Responses
 from facade.testing.conformance.secrecy import Secrecy
 from facade.testing.conformance.write_permits import WritePermits
 
 __all__ = ["TIMINGS", "SourceConformance"]
 
 
-# pytest begins with the last of them: what is declared, and the ordinary, come before what fails.
-class SourceConformance(Secrecy, Faulty, WritePermits, Answers, Ordinary, Declared):
-    """Every test that a source passes, run through the real use case on a real ledger.
+# pytest begins with the last base class: the declaration and the happy path come before the failures.
+class SourceConformance(Secrecy, Failures, WritePermits, Responses, HappyPath, Declaration):
+    """The tests that every source's plugin passes. They run the real use case on a real ledger.
 
-    A plugin's whole test file::
+    The whole test file of a plugin::
 
         from facade.testing.conformance import SourceConformance
 
@@ -27,18 +27,18 @@ class SourceConformance(Secrecy, Faulty, WritePermits, Answers, Ordinary, Declar
             def settings(self, url):
                 return {"base_url": url, "api_key_env": "PAPER_KEY"}
 
-    **Must** be given: ``plugin``, the entry point's name; ``settings(url)``, the source's table in the
-    configuration without ``plugin``, where ``url`` is where the simulator is reached; ``secrets``, the environment
-    variables that the settings and the README's examples name, and ``files``, name → text, the files that they
-    name, where there are any.
+    **The author defines**: ``plugin``, the entry point's name; ``settings(url)``, which returns the source's table in
+    the configuration without ``plugin``, where ``url`` is the simulator's address; ``secrets``, the environment
+    variables that the settings and the README's examples name; ``files``, file name → text, the files that they name.
 
-    **May** be overridden: ``serve(simulator)``, a context manager that serves the simulator and gives what
-    ``settings`` gets, for a source that is not HTTP (serve it with ``TIMINGS``); ``source_system()``, the
-    declaration under test, by default the installed plugin's; ``readme()``, the README's text. What the source
-    cannot show is said by its simulator: ``answers``, ``ended_id``, ``odd_status_id``.
+    **The author may override**: ``serve(simulator)``, a context manager that serves the simulator and gives the address
+    for ``settings``, for a source that is not HTTP (serve it with ``TIMINGS``); ``source_plugin()``, the declaration
+    under test, by default the installed plugin's; ``readme()``, the README's text. The simulator states what the source
+    cannot show: ``behaviours``, ``ended_id``, ``odd_status_id``.
 
-    **Must never** be overridden: a test, and the fixtures ``bench``, ``trial`` and ``under``. A test that cannot
-    apply skips itself and says whether the source *cannot* or the plugin does *not yet*.
+    **The author must not override** a test, or the fixtures ``harness``, ``trial`` and ``fault_run``. A test that does
+    not apply is skipped. The reason begins with *not supported* (the source has no such feature) or *not implemented*
+    (the plugin does not use the feature).
 
     New tests may appear in minor releases of fhir-facade, never in patch releases; CHANGELOG.md announces each.
     """

@@ -1,4 +1,4 @@
-"""What every theme of the conformance kit stands on: what an author gives, and the fixtures made of it."""
+"""The base of the kit's test classes: what the author defines, the fixtures, and how a test fails or skips."""
 
 import os
 import threading
@@ -14,7 +14,7 @@ from facade.errors import ConfigurationError, FacadeError, SourceError
 from facade.plugin.contract import Appointment, CancelRequest, SourcePlugin, Support
 from facade.plugin.discovery import load_plugin
 from facade.testing.conformance import fault_runs
-from facade.testing.conformance.harness import HL7_CODE, ROOM, Bench, Trial
+from facade.testing.conformance.harness import HL7_CODE, TIME_LIMIT, Harness, Trial
 from facade.testing.conformance.readme import find
 from facade.testing.simulator import BareSimulator
 from facade.testing.simulator.faults import FAULTS, Timings
@@ -22,50 +22,50 @@ from facade.testing.simulator.host import is_servable, serve
 
 TIMINGS = Timings(silence=5.0, drip=0.05, late_commit=0.8)
 
-_BENCH = pytest.StashKey[Bench]()
-_RUNS = pytest.StashKey[dict[str, fault_runs.Run]]()
+_HARNESS = pytest.StashKey[Harness]()
+_RUNS = pytest.StashKey[dict[str, fault_runs.FaultRun]]()
 
 
 def must(condition: object, sentence: str) -> None:
-    """Fail with this sentence unless the condition holds."""
+    """Fail with this sentence unless the condition is true."""
     if not condition:
         fail(sentence)
 
 
 def fail(sentence: str) -> NoReturn:
     """Fail with this sentence, which names the thing and the next step."""
-    # Of what led here pytest would print a chain, and the sentence says it.
+    # The sentence says everything; pytest would add the chain of exceptions.
     raise pytest.fail.Exception(sentence, pytrace=False) from None
 
 
-def cannot(what: str) -> NoReturn:
-    """Switch a test off: the source has no such thing."""
-    pytest.skip(f"cannot: {what}")
+def not_supported(what: str) -> NoReturn:
+    """Skip a test because the source has no such feature."""
+    pytest.skip(f"not supported: {what}")
 
 
-def not_yet(what: str) -> NoReturn:
-    """Switch a test off: the source has it, and the plugin does not use it."""
-    pytest.skip(f"not yet: {what}")
+def not_implemented(what: str) -> NoReturn:
+    """Skip a test because the plugin does not use the source's feature."""
+    pytest.skip(f"not implemented: {what}")
 
 
 def only_if_readable(system: SourcePlugin) -> None:
-    """Switch a test off for a source that is not read, and say which kind of not."""
+    """Skip a test for a source that is not read."""
     if system.capabilities.read is Support.NONE:
-        cannot("this source has no read (Capabilities.read)")
+        not_supported("reads (Capabilities.read)")
     if system.capabilities.read is Support.NOT_IMPLEMENTED:
-        not_yet("this plugin does not read (Capabilities.read)")
+        not_implemented("reads (Capabilities.read)")
 
 
 def prepare(trial: Trial, appointment_id: str, hl7_code: str = HL7_CODE) -> tuple[CancelRequest, Appointment | None]:
-    """What the use case would hand to the adapter."""
+    """Return what the use case would pass to the adapter: the request and the current appointment."""
     try:
         return trial.prepared(appointment_id, hl7_code)
     except SourceError as error:
         fail(f"an ordinary read raises {type(error).__name__} ({error}); make it work first")
 
 
-def answered(act: Callable[[str], Appointment], appointment_id: str) -> Appointment:
-    """The facade's answer to an ordinary cancel or read."""
+def response_to(act: Callable[[str], Appointment], appointment_id: str) -> Appointment:
+    """Return the facade's response to an ordinary cancel or read."""
     try:
         return act(appointment_id)
     except FacadeError as error:
@@ -73,26 +73,26 @@ def answered(act: Callable[[str], Appointment], appointment_id: str) -> Appointm
 
 
 def eventually(happened: Callable[[], object], otherwise: str) -> None:
-    """Wait until it has happened, or fail with this sentence."""
-    pause, ends_at = threading.Event(), time.monotonic() + ROOM
+    """Wait until ``happened`` returns a true value, or fail with this sentence."""
+    pause, ends_at = threading.Event(), time.monotonic() + TIME_LIMIT
     while not happened():
         must(time.monotonic() < ends_at, otherwise)
         pause.wait(0.01)
 
 
 class Kit:
-    """What the author gives; SourceConformance says what must, may and must never be overridden."""
+    """What the author defines or overrides; the docstring of SourceConformance lists it."""
 
     plugin: str = ""
     secrets: ClassVar[Mapping[str, str]] = {}
     files: ClassVar[Mapping[str, str]] = {}
 
     def settings(self, url: str) -> dict[str, Any]:
-        """The source's table in the configuration, without ``plugin``; ``url`` is where the simulator is reached."""
+        """Return the source's table in the configuration, without ``plugin``. ``url`` is the simulator's address."""
         raise NotImplementedError(f"{type(self).__name__} has no settings; write settings(self, url)")
 
-    def source_system(self) -> SourcePlugin:
-        """The declaration under test: the installed plugin's."""
+    def source_plugin(self) -> SourcePlugin:
+        """Return the declaration under test: the installed plugin's."""
         try:
             return load_plugin(self.plugin).declaration
         except ConfigurationError as error:
@@ -100,44 +100,44 @@ class Kit:
 
     @contextmanager
     def serve(self, simulator: BareSimulator) -> Iterator[str]:
-        """Serve the simulator with the timings of TIMINGS; where it is reached, as ``settings`` takes it."""
+        """Serve the simulator with TIMINGS. The block gets its address in the form that ``settings`` takes."""
         if not is_servable(simulator):
             fail("the simulator is not HTTP and has no listener; write BareSimulator.listener, or override serve")
         with serve({self.plugin: simulator}, timings=TIMINGS) as host:
             yield host.source_url(self.plugin)
 
     def readme(self) -> str:
-        """The text of the plugin's README.md: beside its module, beside its setup, or in its distribution."""
+        """Return the plugin's README.md, found beside its module, beside its setup file or in its distribution."""
         return find(self.plugin)
 
     @pytest.fixture
-    def bench(self, request: pytest.FixtureRequest) -> Iterator[Bench]:
-        """The simulator, served as long as this class's tests run, and the secrets in their places."""
+    def harness(self, request: pytest.FixtureRequest) -> Iterator[Harness]:
+        """Serve the simulator while this class's tests run, with the secrets in the environment."""
         owner = _class_of(request)
-        # For each test anew: whatever else sets variables, these are the ones in force.
+        # Set for each test: other tests in the process may change the environment.
         with patch.dict(os.environ, self.secrets):
-            if _BENCH not in owner.stash:
+            if _HARNESS not in owner.stash:
                 try:
-                    owner.stash[_BENCH] = Bench(self)
+                    owner.stash[_HARNESS] = Harness(self)
                 except ConfigurationError as error:
                     fail(str(error))
                 owner.stash[_RUNS] = {}
-                owner.addfinalizer(owner.stash[_BENCH].close)
-            yield owner.stash[_BENCH]
+                owner.addfinalizer(owner.stash[_HARNESS].close)
+            yield owner.stash[_HARNESS]
 
     @pytest.fixture
-    def trial(self, bench: Bench) -> Iterator[Trial]:
-        """The source as seeded, and a facade of its own before it."""
+    def trial(self, harness: Harness) -> Iterator[Trial]:
+        """Reset the simulator, and create a facade for this test."""
         try:
-            with bench.trial() as trial:
+            with harness.trial() as trial:
                 yield trial
         except ConfigurationError as error:
             fail(str(error))
 
     @pytest.fixture
-    def under(self, bench: Bench, request: pytest.FixtureRequest) -> "Under":
-        """What came of a cancel under a fault, by the fault's name; each is tried once for all tests."""
-        return Under(bench, _class_of(request).stash[_RUNS])
+    def fault_run(self, harness: Harness, request: pytest.FixtureRequest) -> "FaultRuns":
+        """Return the result of a cancel under a fault, by the fault's name. Each fault runs once for all tests."""
+        return FaultRuns(harness, _class_of(request).stash[_RUNS])
 
 
 def _class_of(request: pytest.FixtureRequest) -> pytest.Class:
@@ -145,39 +145,39 @@ def _class_of(request: pytest.FixtureRequest) -> pytest.Class:
     return owner
 
 
-class Under:
-    """The runs under faults that were made so far, and those that are still to be made."""
+class FaultRuns:
+    """Runs a cancel under each fault when a test first asks for it, and keeps the result."""
 
-    def __init__(self, bench: Bench, made: dict[str, fault_runs.Run]) -> None:
-        self._bench = bench
-        self._made = made
+    def __init__(self, harness: Harness, finished: dict[str, fault_runs.FaultRun]) -> None:
+        self._harness = harness
+        self._finished = finished
 
     @property
     def simulator(self) -> BareSimulator:
-        """The source's stand-in."""
-        return self._bench.simulator
+        """The source's simulator."""
+        return self._harness.simulator
 
-    def __call__(self, name: str) -> fault_runs.Run:
-        """The run under this fault. Skips the test where the fault cannot be."""
+    def __call__(self, name: str) -> fault_runs.FaultRun:
+        """Return the run under this fault. Skips the test if the simulator cannot show the fault."""
         fault = FAULTS[name]
         if not self.possible(name):
-            cannot(f"its transport shows no source that {fault.behaviour.value} (Simulator.behaviours)")
+            not_supported(f"the transport cannot show a source that {fault.behaviour.value} (Simulator.behaviours)")
         if fault.operation == "read":
-            only_if_readable(self._bench.plugin)
-        if name not in self._made:
+            only_if_readable(self._harness.plugin)
+        if name not in self._finished:
             try:
-                self._made[name] = fault_runs.run(self._bench, name)
+                self._finished[name] = fault_runs.run_fault(self._harness, name)
             except ConfigurationError as error:
                 fail(str(error))
-        return self._made[name]
+        return self._finished[name]
 
     def possible(self, name: str) -> bool:
-        """Whether the simulator's transport can show this fault."""
-        return FAULTS[name].behaviour in self._bench.simulator.behaviours
+        """Return whether the simulator's transport can show this fault."""
+        return FAULTS[name].behaviour in self._harness.simulator.behaviours
 
-    def every(self) -> list[fault_runs.Run]:
-        """The runs under every fault that there can be."""
-        readable = self._bench.plugin.capabilities.read is Support.FULL
+    def every(self) -> list[fault_runs.FaultRun]:
+        """Return the runs under every fault that the simulator can show."""
+        readable = self._harness.plugin.capabilities.read is Support.FULL
         return [
             self(name)
             for name, fault in FAULTS.items()

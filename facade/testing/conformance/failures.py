@@ -1,4 +1,4 @@
-"""Conformance of a source that fails: every fault by name, hostile ids, and what is settled later."""
+"""Conformance while the source fails: every fault by name, hostile ids, a late commit."""
 
 from contextlib import suppress
 
@@ -7,8 +7,17 @@ import pytest
 from facade.errors import Cause, NotExecuted, SourceError
 from facade.plugin.contract import CancelRequest
 from facade.testing.conformance import fault_runs
-from facade.testing.conformance.base import Kit, Under, cannot, eventually, fail, must, only_if_readable, prepare
-from facade.testing.conformance.harness import Bench, Shares, Trial
+from facade.testing.conformance.base import (
+    FaultRuns,
+    Kit,
+    eventually,
+    fail,
+    must,
+    not_supported,
+    only_if_readable,
+    prepare,
+)
+from facade.testing.conformance.harness import Harness, Shares, Trial
 from facade.testing.conformance.hostile_ids import HOSTILE
 from facade.testing.conformance.recording_adapter import Call
 from facade.testing.simulator import Simulator
@@ -18,82 +27,86 @@ _CANCELS = [name for name, fault in FAULTS.items() if fault.operation == "cancel
 _AFTERWARDS = ["read-timeout", "read-reset", "read-500", "read-unauthorized", "read-refused", "read-throttled"]
 
 
-class Faulty(Kit):
-    """The source misbehaves in every way there is a name for, and the adapter must not."""
+class Failures(Kit):
+    """Tests of the adapter while the source misbehaves in every way that has a name."""
 
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_the_caller_is_told_the_truth(self, under: Under, fault: str) -> None:
-        """Say cancelled only on the source's own evidence, and raise OutcomeUnknown for what is unclear."""
-        found = fault_runs.wrong_end(under(fault))
+    def test_the_response_to_the_client_is_correct(self, fault_run: FaultRuns, fault: str) -> None:
+        """Return status cancelled only on the source's own evidence, and raise OutcomeUnknown if it is not certain."""
+        found = fault_runs.wrong_response(fault_run(fault))
         must(not found, found)
 
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_the_source_is_written_to_once_at_most(self, under: Under, fault: str) -> None:
-        """Write once for a cancel, never again after an unclear end, and never after a failed read."""
-        found = fault_runs.wrong_writes(under(fault))
+    def test_the_source_is_written_to_at_most_once(self, fault_run: FaultRuns, fault: str) -> None:
+        """Write once for a cancel, do not retry an unknown outcome, and do not write after a failed read."""
+        found = fault_runs.wrong_writes(fault_run(fault))
         must(not found, found)
 
     @pytest.mark.parametrize("fault", _CANCELS)
-    def test_not_done_is_said_only_where_it_is_sure(self, under: Under, fault: str) -> None:
+    def test_not_executed_is_raised_only_when_certain(self, fault_run: FaultRuns, fault: str) -> None:
         """Raise NotExecuted after the permit only for a refusal in the source's own error shape."""
-        found = fault_runs.wrong_certainty(under(fault))
+        found = fault_runs.wrong_certainty(fault_run(fault))
         must(not found, found)
 
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_an_adapter_returns_an_appointment_or_raises_a_source_error(self, under: Under, fault: str) -> None:
-        """Let nothing else out, whatever the source answers."""
-        found = fault_runs.wrong_kind(under(fault))
+    def test_a_call_returns_an_appointment_or_raises_a_source_error(self, fault_run: FaultRuns, fault: str) -> None:
+        """Return or raise nothing else, whatever the source's response."""
+        found = fault_runs.wrong_kind(fault_run(fault))
         must(not found, found)
 
-    def test_an_ordinary_call_returns_an_appointment_or_raises_a_source_error(self, trial: Trial) -> None:
-        """Return the Appointment: what a function without return gives is None."""
+    def test_an_ordinary_call_returns_an_appointment(self, trial: Trial) -> None:
+        """Return the Appointment: a function without return returns None."""
         trial.outcome(trial.appointment())
         for call in trial.record.calls:
-            found = fault_runs.strange(call)
+            found = fault_runs.wrong_result(call)
             must(not found, found)
 
     @pytest.mark.parametrize(("fault", "cause"), [("refused", Cause.REFUSED), ("unauthorized", Cause.CREDENTIALS)])
-    def test_a_refusal_in_the_sources_own_words_is_not_done(self, under: Under, fault: str, cause: Cause) -> None:
-        """Raise NotExecuted with the cause for what the source itself refuses: that is no doubt."""
-        for error in _raised(under(fault), "cancel"):
+    def test_the_sources_own_refusal_is_not_executed(self, fault_run: FaultRuns, fault: str, cause: Cause) -> None:
+        """Raise NotExecuted with the cause if the source itself refuses: this leaves no doubt."""
+        for error in _raised(fault_run(fault), "cancel"):
             right = isinstance(error, NotExecuted) and error.cause is cause
-            must(right, f'under "{fault}" the adapter raises {_named(error)}; raise NotExecuted({cause})')
+            must(right, f'under "{fault}" the adapter raises {_describe(error)}; raise NotExecuted({cause})')
 
-    def test_refused_credentials_are_told_apart_when_reading(self, under: Under) -> None:
-        """Raise an error with Cause.CREDENTIALS, so that the operators hear of it."""
-        for error in _raised(under("read-unauthorized"), "read"):
+    def test_a_read_with_rejected_credentials_states_the_cause(self, fault_run: FaultRuns) -> None:
+        """Raise an error with Cause.CREDENTIALS, so that the operators are alerted."""
+        for error in _raised(fault_run("read-unauthorized"), "read"):
             right = isinstance(error, SourceError) and error.cause is Cause.CREDENTIALS
-            must(right, f"a read with refused credentials raises {_named(error)}; raise NotExecuted(Cause.CREDENTIALS)")
+            step = "raise NotExecuted(Cause.CREDENTIALS)"
+            must(right, f"a read with rejected credentials raises {_describe(error)}; {step}")
 
-    def test_a_success_about_something_else_proves_nothing(self, under: Under) -> None:
-        """Return status cancelled only for an answer that names this appointment, or this request."""
-        run = under("success-about-another")
+    def test_a_success_about_another_appointment_proves_nothing(self, fault_run: FaultRuns) -> None:
+        """Return status cancelled only for a response that names this appointment, or this request."""
+        run = fault_run("success-about-another")
         for call in _calls(run, "cancel"):
-            believed = isinstance(call.result, dict) and call.result.get("status") == "cancelled"
-            about = call.result.get("id") if believed else None
-            step = "compare what it names with what was sent, and raise OutcomeUnknown where they differ"
-            must(about != call.appointment_id, f"a success about something else is taken for this cancel's; {step}")
+            accepted = isinstance(call.result, dict) and call.result.get("status") == "cancelled"
+            about = call.result.get("id") if accepted else None
+            step = "compare the id in the response with the id that was sent, and raise OutcomeUnknown if they differ"
+            must(about != call.appointment_id, f"a success about another appointment counts as this cancel's; {step}")
 
     @pytest.mark.parametrize(
         ("fault", "operation"), [("throttled-retry-after", "cancel"), ("read-throttled-retry-after", "read")]
     )
-    def test_how_long_the_source_wants_to_be_left_alone_is_passed_on(
-        self, under: Under, fault: str, operation: Operation
-    ) -> None:
-        """Give the error retry_after where the source says how many seconds it wants to be left alone."""
-        for call in _calls(under(fault), operation)[:1]:
-            given = call.error.retry_after if isinstance(call.error, SourceError) else None
-            step = "give the error retry_after, in seconds, as HttpResponse.retry_after() or the source says it"
-            must(given is not None, f'under "{fault}" {_named(call.error)} came out without retry_after; {step}')
-            own = isinstance(under.simulator, Simulator) and under.simulator.refusal(Behaviour.THROTTLED)[2:]
-            must(own or given == RETRY_AFTER, f"the source asked for {RETRY_AFTER} s, retry_after is {given}; {step}")
+    def test_the_sources_retry_after_is_passed_on(self, fault_run: FaultRuns, fault: str, operation: Operation) -> None:
+        """Set the error's retry_after if the source states how many seconds to wait."""
+        for call in _calls(fault_run(fault), operation)[:1]:
+            seconds = call.error.retry_after if isinstance(call.error, SourceError) else None
+            step = "set the error's retry_after, in seconds, from HttpResponse.retry_after() or the source's own header"
+            must(
+                seconds is not None,
+                f'under "{fault}" the adapter raises {_describe(call.error)} without retry_after; {step}',
+            )
+            own = isinstance(fault_run.simulator, Simulator) and fault_run.simulator.refusal(Behaviour.THROTTLED)[2:]
+            must(own or seconds == RETRY_AFTER, f"the source stated {RETRY_AFTER} s, retry_after is {seconds}; {step}")
 
     @pytest.mark.parametrize("fault", _AFTERWARDS)
-    def test_a_read_that_fails_after_the_write_takes_nothing_back(self, trial: Trial, fault: str) -> None:
+    def test_a_failed_read_after_the_write_is_outcome_unknown(self, trial: Trial, fault: str) -> None:
         """Raise OutcomeUnknown, not NotExecuted, when the adapter's own read after its write fails."""
         only_if_readable(trial.source.plugin)
         if FAULTS[fault].behaviour not in trial.simulator.behaviours:
-            cannot(f"its transport shows no source that {FAULTS[fault].behaviour.value} (Simulator.behaviours)")
+            not_supported(
+                f"the transport cannot show a source that {FAULTS[fault].behaviour.value} (Simulator.behaviours)"
+            )
         request, current = prepare(trial, appointment_id := trial.appointment())
         trial.simulator.faults.arm(appointment_id, FAULTS[fault])
         try:
@@ -102,94 +115,95 @@ class Faulty(Kit):
             written = trial.writes(appointment_id)
             must(
                 not written,
-                f"a read after the write failed and NotExecuted came out ({error}); raise OutcomeUnknown instead",
+                f"a read after the write failed and the adapter raised NotExecuted ({error}); raise OutcomeUnknown",
             )
         except SourceError:
             return
 
-    def test_a_source_that_is_down_is_not_done(self, bench: Bench) -> None:
-        """Raise NotExecuted(Cause.UNREACHABLE) when no connection can be made: nothing can have left."""
-        error = _cancel_while_down(bench)[0]
+    def test_a_cancel_while_the_source_is_down_is_not_executed(self, harness: Harness) -> None:
+        """Raise NotExecuted(Cause.UNREACHABLE) if no connection can be made: nothing was sent."""
+        error = _cancel_while_down(harness)[0]
         right = isinstance(error, NotExecuted)
-        told = type(error).__name__ if error else "an Appointment"
-        must(right, f"a source that is down ends in {told}; raise NotExecuted, since nothing can have left")
+        result = type(error).__name__ if error else "an Appointment"
+        must(right, f"a cancel while the source is down ends in {result}; raise NotExecuted, because nothing was sent")
 
-    def test_the_permit_is_left_alone_while_the_source_is_down(self, bench: Bench) -> None:
-        """Take the permit when the connection stands: what is taken counts as sent."""
-        taken = _cancel_while_down(bench)[1]
-        must(not taken, "the permit was taken and no connection could be made; connect first, then take the permit")
+    def test_no_permit_is_taken_while_the_source_is_down(self, harness: Harness) -> None:
+        """Take the permit when the connection exists: after the permit, the write counts as sent."""
+        taken = _cancel_while_down(harness)[1]
+        must(not taken, "the permit was taken although no connection was made; connect first, then take the permit")
 
     @pytest.mark.parametrize("kind", HOSTILE)
-    def test_a_hostile_id_reaches_nothing_else(self, trial: Trial, kind: str) -> None:
-        """Quote an id into one place of the request, or raise NotExecuted for one that cannot be."""
+    def test_a_hostile_id_reaches_no_other_resource(self, trial: Trial, kind: str) -> None:
+        """Encode an id into one place of the request, or raise NotExecuted if it cannot be encoded."""
         request, current = prepare(trial, ordinary := trial.appointment())
         trial.outcome(trial.appointment(1))
         usual = {(entry.method, entry.path) for entry in trial.entries() if entry.appointment is None}
         hostile = HOSTILE[kind].format(ordinary)
         trial.simulator.log.clear()
-        wish = CancelRequest(appointment_id=hostile, native_reason=request.native_reason)
+        hostile_request = CancelRequest(appointment_id=hostile, native_reason=request.native_reason)
         known = {**current, "id": hostile} if current is not None else None
         with suppress(SourceError):
             trial.read_directly(hostile)
         with suppress(SourceError):
-            trial.cancel_directly(wish, known, lambda: None)
-        # A source that takes no notice of case keeps the id in another one.
+            trial.cancel_directly(hostile_request, known, lambda: None)
+        # A case-insensitive source logs the id in another case.
         reached = [entry for entry in trial.entries() if (entry.appointment or "").casefold() != hostile.casefold()]
         strayed = [entry for entry in reached if (entry.method, entry.path) not in usual]
-        must(not strayed, f"an id with {kind} reached something else at the source; quote it, or raise NotExecuted")
+        must(not strayed, f"an id with {kind} reached another resource of the source; encode it, or raise NotExecuted")
         for call in trial.record.calls:
-            found = fault_runs.strange(call) if call.error is not None else ""
-            must(not found, f"about an id with {kind} {found}")
+            found = fault_runs.wrong_result(call) if call.error is not None else ""
+            must(not found, f"for an id with {kind} {found}")
 
-    def test_what_is_applied_late_is_settled_by_reading(self, bench: Bench) -> None:
-        """Raise OutcomeUnknown after a silence, and tell status cancelled from read once the source has applied it."""
-        only_if_readable(bench.plugin)
-        if FAULTS["late-commit"].behaviour not in bench.simulator.behaviours:
-            cannot("its transport shows no source that never answers (Simulator.behaviours)")
+    def test_a_late_commit_is_resolved_by_reading(self, harness: Harness) -> None:
+        """Raise OutcomeUnknown after a silence, and return status cancelled from read after the source applied it."""
+        only_if_readable(harness.plugin)
+        if FAULTS["late-commit"].behaviour not in harness.simulator.behaviours:
+            not_supported("the transport cannot show a source that never responds (Simulator.behaviours)")
         for patience in fault_runs.PATIENCE:
-            with bench.trial(budget=Shares(write=patience)) as trial:
+            with harness.trial(budget=Shares(write=patience)) as trial:
                 trial.outcome(appointment_id := trial.faulty("late-commit"))
                 if not (before := trial.writes(appointment_id)):
-                    continue  # too slow a machine to send in so short a time
+                    continue  # the machine is too slow to send in so short a time
                 eventually(
                     lambda: any(entry.operation == "late-commit" for entry in trial.entries(appointment_id)),
                     "the simulator does not apply a late cancel; log it as late-commit once it is applied",
                 )
-                _look(trial, appointment_id)
-                told, writes = trial.outcome(appointment_id), trial.writes(appointment_id)
-                must(told == "cancelled", f"what was applied late is told {told}; tell status cancelled from read")
-                must(writes == before, "what was applied late was written again; never write while in doubt")
+                _probe(trial, appointment_id)
+                reported, writes = trial.outcome(appointment_id), trial.writes(appointment_id)
+                step = "return status cancelled from read"
+                must(reported == "cancelled", f"the response after a late commit is {reported}; {step}")
+                must(writes == before, "a cancel that was applied late was sent again; never write while in doubt")
                 return
-        fail("a cancel was not sent within two seconds; send it as soon as the permit is taken")
+        fail("a cancel was not sent within two seconds; send it immediately after the permit")
 
 
-def _calls(run: fault_runs.Run, operation: Operation) -> list[Call]:
+def _calls(run: fault_runs.FaultRun, operation: Operation) -> list[Call]:
     return [call for call in run.calls if call.operation == operation]
 
 
-def _raised(run: fault_runs.Run, operation: Operation) -> list[BaseException | None]:
+def _raised(run: fault_runs.FaultRun, operation: Operation) -> list[BaseException | None]:
     return [call.error for call in _calls(run, operation)]
 
 
-def _named(error: BaseException | None) -> str:
+def _describe(error: BaseException | None) -> str:
     return f"{type(error).__name__} with {error.cause}" if isinstance(error, SourceError) else "no SourceError"
 
 
-def _look(trial: Trial, appointment_id: str) -> None:
-    """Let the reconciler read, as it does in the background, a few times at most."""
+def _probe(trial: Trial, appointment_id: str) -> None:
+    """Let the reconciler probe, as in the background, at most three times."""
     trial.facade.cancellations.hint(trial.source, appointment_id)
     for _ in range(3):
         trial.facade.reconciler.tick(trial.source)
 
 
-def _cancel_while_down(bench: Bench) -> tuple[BaseException | None, int]:
-    """What cancel raises when no one listens, and how often it asked for the permit."""
-    asked: list[int] = []
-    with bench.trial() as trial:
+def _cancel_while_down(harness: Harness) -> tuple[BaseException | None, int]:
+    """Cancel while nothing listens. Returns what the adapter raised, and how often it took the permit."""
+    taken: list[int] = []
+    with harness.trial() as trial:
         request, current = prepare(trial, trial.appointment())
-    with bench.trial(url=bench.gone()) as trial:
+    with harness.trial(url=harness.closed_url()) as trial:
         try:
-            trial.cancel_directly(request, current, lambda: asked.append(1))
+            trial.cancel_directly(request, current, lambda: taken.append(1))
         except SourceError as error:
-            return error, len(asked)
-    return None, len(asked)
+            return error, len(taken)
+    return None, len(taken)

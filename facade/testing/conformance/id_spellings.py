@@ -1,4 +1,4 @@
-"""Other spellings of an id, and whether a source finds an appointment by one."""
+"""Create other spellings of an id, and find out whether a source accepts one."""
 
 import re
 from contextlib import suppress
@@ -8,16 +8,16 @@ from facade.testing.conformance.harness import Trial
 
 
 def of(appointment_id: str, id_pattern: str) -> list[str]:
-    """Spellings in another case and with other leading zeros, that the pattern accepts."""
+    """Return spellings in another case or with other leading zeros that the pattern accepts."""
     plain = appointment_id.lstrip("0")
     cases = {appointment_id.upper(), appointment_id.lower(), appointment_id.swapcase(), appointment_id.title()}
     zeros = {f"0{appointment_id}", f"00{appointment_id}", plain, f"0{plain}"}
-    made = sorted(one for one in cases | zeros if one and one != appointment_id)
-    return [one for one in made if re.fullmatch(id_pattern, one)]
+    spellings = sorted(one for one in cases | zeros if one and one != appointment_id)
+    return [one for one in spellings if re.fullmatch(id_pattern, one)]
 
 
 def finds(trial: Trial, appointment_id: str, spelling: str) -> bool:
-    """Whether the source shows, or cancels, this appointment when it is asked by another spelling."""
+    """Return whether a read, or a cancel, by another spelling reaches this appointment."""
     if trial.readable:
         with suppress(FacadeError):
             return isinstance(trial.read_directly(spelling), dict)

@@ -1,4 +1,4 @@
-"""What a process says while a block runs: structlog, logging, standard output and standard error, as text."""
+"""Capture what a process logs and prints while a block runs: structlog, logging, standard output and standard error."""
 
 import contextlib
 import io
@@ -10,30 +10,30 @@ import structlog
 
 
 @dataclass
-class Heard:
-    """Everything said, in lines; complete once the block has ended."""
+class CapturedLog:
+    """The captured lines; complete when the block has ended."""
 
     lines: list[str] = field(default_factory=list)
 
 
-class _Listener(logging.Handler):
+class _LineHandler(logging.Handler):
     def __init__(self, lines: list[str]) -> None:
         super().__init__(logging.NOTSET)
         self._lines = lines
         self.setFormatter(logging.Formatter("%(name)s %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Formatted, with an exception's text and traceback."""
+        """Append the formatted record, with an exception's text and traceback."""
         self._lines.append(self.format(record))
 
 
 @contextlib.contextmanager
-def hearing() -> Iterator[Heard]:
-    """Listen to everything, at every level; nothing of it is passed on."""
-    heard = Heard()
-    root, listener, out = logging.getLogger(), _Listener(heard.lines), io.StringIO()
+def log_capture() -> Iterator[CapturedLog]:
+    """Capture everything, at every level, in place of printing it."""
+    captured = CapturedLog()
+    root, handler, out = logging.getLogger(), _LineHandler(captured.lines), io.StringIO()
     level = root.level
-    root.addHandler(listener)
+    root.addHandler(handler)
     root.setLevel(logging.NOTSET + 1)
     try:
         with (
@@ -41,9 +41,9 @@ def hearing() -> Iterator[Heard]:
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(out),
         ):
-            yield heard
+            yield captured
     finally:
-        root.removeHandler(listener)
+        root.removeHandler(handler)
         root.setLevel(level)
-        heard.lines += [str(event) for event in events]
-        heard.lines += out.getvalue().splitlines()
+        captured.lines += [str(event) for event in events]
+        captured.lines += out.getvalue().splitlines()

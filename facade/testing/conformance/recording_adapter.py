@@ -1,4 +1,4 @@
-"""What passes between the facade and an adapter, call by call, without the adapter's knowing."""
+"""Record the calls between the facade and an adapter."""
 
 import time
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from facade.testing.simulator.faults import Operation
 
 @dataclass
 class Call:
-    """One call of an adapter: what it gave or raised, and how long it took, in seconds.
+    """One call of an adapter: what it returned or raised, and its duration in seconds.
 
-    ``permits`` has a number for each time the permit was asked for: how many cancels of this appointment the
-    source had received since the call began. ``logged`` has one likewise: how many entries about this appointment
-    the source's log then held, and ``numbers`` the number of the newest entry about anything.
+    ``permits``, ``logged`` and ``numbers`` have one number for each time the adapter took the permit. ``permits``: how
+    many cancels of this appointment the source had received since the call began. ``logged``: how many entries about
+    this appointment the source's log contained. ``numbers``: the number of the log's newest entry.
     """
 
     operation: Operation
@@ -29,24 +29,24 @@ class Call:
     numbers: list[int] = field(default_factory=list)
 
 
-def _nothing(_: Call) -> None:
-    """Where a test may let something happen between the permit and the write."""
+def _do_nothing(_: Call) -> None:
+    """The default of ``Record.after_permit``."""
 
 
 @dataclass
 class Record:
-    """The calls of one adapter, oldest first; ``after_permit`` is called when one has taken its permit."""
+    """The calls of one adapter, oldest first. ``after_permit`` is called between a permit and its write."""
 
     calls: list[Call] = field(default_factory=list)
-    after_permit: Callable[[Call], None] = _nothing
+    after_permit: Callable[[Call], None] = _do_nothing
 
     def of(self, operation: Operation) -> list[Call]:
-        """The calls of one kind."""
+        """Return the calls of one operation."""
         return [call for call in self.calls if call.operation == operation]
 
 
-class Recorder(SourceAdapter):
-    """Stands before an adapter and writes down what happens."""
+class RecordingAdapter(SourceAdapter):
+    """Calls another adapter and records what happens."""
 
     def __init__(self, adapter: SourceAdapter, simulator: BareSimulator, record: Record) -> None:
         self._adapter = adapter
@@ -54,44 +54,44 @@ class Recorder(SourceAdapter):
         self._record = record
 
     def read(self, appointment_id: str) -> Appointment:
-        """As the adapter does."""
-        return self._noted(Call("read", appointment_id), lambda: self._adapter.read(appointment_id))
+        """Call the adapter's read."""
+        return self._recorded(Call("read", appointment_id), lambda: self._adapter.read(appointment_id))
 
     def cancel(self, request: CancelRequest, current: Appointment | None, permit: WritePermit) -> Appointment:
-        """As the adapter does, its permit watched."""
+        """Call the adapter's cancel with a permit that records when it is taken."""
         call = Call("cancel", request.appointment_id)
         before = self._simulator.log.count("cancel", request.appointment_id)
 
-        def watched() -> None:
+        def recording_permit() -> None:
             call.permits.append(self._simulator.log.count("cancel", request.appointment_id) - before)
             call.logged.append(len(self._simulator.log.entries(request.appointment_id)))
             call.numbers.append(self._simulator.log.last)
             permit()
             self._record.after_permit(call)
 
-        return self._noted(call, lambda: self._adapter.cancel(request, current, watched))
+        return self._recorded(call, lambda: self._adapter.cancel(request, current, recording_permit))
 
-    def _noted(self, call: Call, act: Callable[[], Appointment]) -> Appointment:
-        begun = time.monotonic()
+    def _recorded(self, call: Call, act: Callable[[], Appointment]) -> Appointment:
+        started = time.monotonic()
         try:
-            given = act()
+            result = act()
         except BaseException as error:
             call.error = error
             raise
         else:
-            call.result = given
-            return given
+            call.result = result
+            return result
         finally:
-            call.seconds = time.monotonic() - begun
+            call.seconds = time.monotonic() - started
             self._record.calls.append(call)
 
 
-def recorded(system: SourcePlugin, simulator: BareSimulator, record: Record) -> SourcePlugin:
-    """The same source system with recorded adapters."""
+def recorded(plugin: SourcePlugin, simulator: BareSimulator, record: Record) -> SourcePlugin:
+    """Return the same declaration with recording adapters."""
 
     def build(config: SourceConfig) -> SourceAdapter:
-        adapter = system.adapter(config)
-        # What is no adapter is for the registry to refuse.
-        return Recorder(adapter, simulator, record) if isinstance(adapter, SourceAdapter) else adapter
+        adapter = plugin.adapter(config)
+        # Anything else is passed on, because the registry rejects what is not an adapter.
+        return RecordingAdapter(adapter, simulator, record) if isinstance(adapter, SourceAdapter) else adapter
 
-    return replace(system, adapter=build)
+    return replace(plugin, adapter=build)

@@ -1,4 +1,4 @@
-"""What a simulator's log shows besides reads and cancels."""
+"""Find requests in a simulator's log that are neither reads nor cancels."""
 
 from facade.testing.conformance.recording_adapter import Record
 from facade.testing.simulator import BareSimulator, LogEntry, Simulator
@@ -8,26 +8,26 @@ _HARMLESS = {"GET", "HEAD"}
 
 
 def other_requests(simulator: BareSimulator) -> list[LogEntry]:
-    """What the source received that is neither read nor cancel, nor harmless by its HTTP method."""
+    """Return the requests that are neither a read nor a cancel, nor harmless by their HTTP method."""
     harmless = _HARMLESS if isinstance(simulator, Simulator) else set()
     return [entry for entry in simulator.log.entries() if entry.operation is None and entry.method not in harmless]
 
 
 def other_writes(simulator: BareSimulator, record: Record, appointment_id: str) -> list[str]:
-    """The methods of what was sent besides one appointment's cancel, and is more than a token's request.
+    """Return the methods of the requests that are writes besides one appointment's cancel.
 
-    That is what changed the source, what names the appointment, and what followed the permit although nothing of the
-    kind had been sent before it.
+    A request counts if it changed the source, if it names the appointment, or if it followed the permit and no request
+    of its kind was sent before the permit. A token request therefore does not count.
     """
-    begun = min((number for call in record.of("cancel") for number in call.numbers), default=None)
-    usual = {_kind(entry) for entry in simulator.log.entries() if begun is None or entry.number <= begun}
-    is_http = isinstance(simulator, Simulator)  # elsewhere, what names it may ask for it
+    first_permit = min((number for call in record.of("cancel") for number in call.numbers), default=None)
+    usual = {_kind(entry) for entry in simulator.log.entries() if first_permit is None or entry.number <= first_permit}
+    is_http = isinstance(simulator, Simulator)  # on another transport, a request that names it may be a query
     return [
         str(entry.method)
         for entry in other_requests(simulator)
         if entry.changed
         or (is_http and mentions(appointment_id, [entry.path, entry.body]))
-        or (begun is not None and entry.number > begun and _kind(entry) not in usual)
+        or (first_permit is not None and entry.number > first_permit and _kind(entry) not in usual)
     ]
 
 
