@@ -73,7 +73,7 @@ def verify(
     facade = Target(_base_url(url), source, Key(client_key()), within)
     run = Run(facade, Sandbox(sandbox_url, simulator or source, template), out_of_reach)
     started = time.monotonic()
-    run.begin()
+    run.prepare()
     show(f"{len(checks)} checks of {facade.url}, source {source}; all checks take half a minute ...", "", err=True)
     results = run_checks(run, checks, parallel)
     seconds = time.monotonic() - started

@@ -1,1 +1,1 @@
-"""The black-box acceptance run: over HTTP, any deployed facade is held against the contract in front of a sandbox."""
+"""The acceptance run: black-box checks over HTTP of any deployed facade in front of a sandbox."""

@@ -1,4 +1,4 @@
-"""Every check there is, by theme, in the order of the report."""
+"""All checks, by theme, in the order of the report."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -8,21 +8,21 @@ from facade.verify.check import Check
 from facade.verify.checks import access, appointments, bodies, cancels, faults, hostile_ids, reasons, repeats, responses
 
 _THEMES: Mapping[str, ModuleType] = {
-    "Who may ask, and for what": access,
-    "What a request may be": bodies,
-    "Ids that mean harm": hostile_ids,
+    "Authentication and access": access,
+    "Request bodies and formats": bodies,
+    "Hostile ids": hostile_ids,
     "One cancel": cancels,
-    "The reason": reasons,
-    "The same wish again": repeats,
-    "A source that misbehaves": faults,
-    "Every answer": responses,
+    "Cancellation reasons": reasons,
+    "Repeated requests": repeats,
+    "A source that fails": faults,
+    "Every response": responses,
     "Every Appointment": appointments,
 }
 
 
 @cache
 def catalogue() -> Mapping[str, tuple[Check, ...]]:
-    """The checks by theme; a check's name is unique and stays."""
+    """Return the checks by theme. A check's name is unique and stable."""
     return {theme: tuple(_checks(module)) for theme, module in _THEMES.items()}
 
 

@@ -1,4 +1,4 @@
-"""What a check is: a promise of the contract, and a function that finds where a facade does not keep it."""
+"""The type of a check: a promise, and a function that finds where a facade breaks it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
     from facade.verify.runner import Run
 
 Findings = Iterator[str]
-"""One sentence for each broken promise, what was expected and what was seen; none where it is kept."""
+"""One sentence for each broken promise: what was expected and what was seen. Empty if the promise is kept."""
 
 
 class Skipped(Exception):
-    """This check does not apply here; the text says why."""
+    """Raised by a check that does not apply to this facade; the text states the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One promise under a stable name, its words as a tester reads them, and how it is proven.
+    """One promise under a stable name, in words for a tester, and the function that checks it.
 
-    ``slow`` checks wait for a source that misbehaves; they begin first. A check of ``alone`` compares what the
-    source saw before and after, so nothing else runs beside it; one at the ``end`` judges the answers to all others.
+    ``slow`` checks wait for a source that fails, so they begin first. An ``alone`` check compares the source's log
+    before and after, so no other check runs at the same time. An ``end`` check inspects the responses to all others.
     """
 
     name: str
@@ -36,22 +36,22 @@ class Check:
 def check(
     promise: str, *, slow: bool = False, alone: bool = False, end: bool = False
 ) -> Callable[[Callable[["Run"], Findings]], Check]:
-    """Make a Check of a function, under the function's name with hyphens."""
+    """Turn a function into a Check, under the function's name with hyphens."""
 
-    def made(prove: Callable[["Run"], Findings]) -> Check:
+    def decorate(prove: Callable[["Run"], Findings]) -> Check:
         name = prove.__name__.replace("_", "-")
         return Check(name=name, promise=promise, prove=prove, slow=slow, alone=alone, end=end)
 
-    return made
+    return decorate
 
 
-def answered(what: str, expected: str, answer: WireResponse) -> Findings:
-    """A finding unless the answer has this verdict: the HTTP status, and an Appointment's own."""
-    if answer.verdict != expected:
-        yield f"{what}: expected {expected}, saw {answer.told}"
+def expect_result(what: str, expected: str, response: WireResponse) -> Findings:
+    """Yield a finding unless the response has this result: the HTTP status, and an Appointment's status."""
+    if response.result != expected:
+        yield f"{what}: expected {expected}, saw {response.description}"
 
 
-def differs(what: str, expected: object, seen: object) -> Findings:
-    """A finding unless both are equal."""
+def expect_equal(what: str, expected: object, seen: object) -> Findings:
+    """Yield a finding unless both are equal."""
     if expected != seen:
         yield f"{what}: expected {expected}, saw {seen}"

@@ -1,4 +1,4 @@
-"""How all the answers of a run are judged, one after the other, when everything has been asked."""
+"""Checks that inspect all responses of a run, after every other check."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,40 +7,41 @@ from facade.verify.check import Check, Findings, check
 from facade.verify.http import WireResponse
 from facade.verify.runner import Run
 
-Judge = Callable[[WireResponse], Findings]
+Inspect = Callable[[WireResponse], Findings]
+"""Finds what is wrong with one response."""
 
 
-def judged(run: Run, judge: Judge, *, appointments: bool = False) -> Findings:
-    """What is found of every answer, or of every 200 with an Appointment."""
-    for answer in list(run.facade.answers):
-        if answer.is_appointment or not appointments:
-            for finding in judge(answer):
-                yield f"{answer.request} ({answer.verdict}): {finding}"
+def check_responses(run: Run, inspect: Inspect, *, appointments: bool = False) -> Findings:
+    """Inspect every response of the run, or every 200 with an Appointment."""
+    for response in list(run.facade.responses):
+        if response.is_appointment or not appointments:
+            for finding in inspect(response):
+                yield f"{response.request} ({response.result}): {finding}"
 
 
-def of_every_answer(promise: str) -> Callable[[Judge], Check]:
-    """Make a Check of what one answer is judged by, under its name with hyphens."""
-    return _made(promise, appointments=False)
+def every_response(promise: str) -> Callable[[Inspect], Check]:
+    """Turn a function that inspects one response into a Check of every response."""
+    return _decorator(promise, appointments=False)
 
 
-def of_every_appointment(promise: str) -> Callable[[Judge], Check]:
-    """The same for every 200 with an Appointment."""
-    return _made(promise, appointments=True)
+def every_appointment(promise: str) -> Callable[[Inspect], Check]:
+    """Turn a function that inspects one response into a Check of every 200 with an Appointment."""
+    return _decorator(promise, appointments=True)
 
 
-def _made(promise: str, *, appointments: bool) -> Callable[[Judge], Check]:
-    def made(judge: Judge) -> Check:
+def _decorator(promise: str, *, appointments: bool) -> Callable[[Inspect], Check]:
+    def decorate(inspect: Inspect) -> Check:
         def prove(run: Run) -> Findings:
-            return judged(run, judge, appointments=appointments)
+            return check_responses(run, inspect, appointments=appointments)
 
-        prove.__name__ = judge.__name__
+        prove.__name__ = inspect.__name__
         return check(promise, end=True)(prove)
 
-    return made
+    return decorate
 
 
 def issues(outcome: dict[str, Any], codes: frozenset[str]) -> Iterator[str]:
-    """What is wrong with an OperationOutcome's issues; ``codes`` are the ones that fit."""
+    """Yield what is wrong with an OperationOutcome's issues. ``codes``: the allowed issue codes."""
     for issue in outcome.get("issue") or [{}]:
         if issue.get("code") not in codes:
             yield f"expected an issue code like {min(codes)}, saw {issue.get('code')}"

@@ -1,6 +1,6 @@
-"""HL7's reasons for a cancellation and FHIR's ids, read from the specification a second time.
+"""HL7's cancellation reasons and FHIR's ids, copied from the specification independently of the facade's own copies.
 
-The facade has its own copies. They are not used here: what is wrong in both would not be found.
+The acceptance run does not use the facade's copies, because it would not find their mistakes.
 """
 
 import re
@@ -22,7 +22,7 @@ FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
 def encoded(raw: str) -> str:
-    """The id under which a facade shows a raw native id: the same where FHIR allows it, else ``x-.`` and escapes."""
+    """Encode a raw native id as a facade shows it: unchanged if FHIR allows it, else ``x-.`` and escapes."""
     if FHIR_ID.fullmatch(raw) and not raw.startswith("x-."):
         return raw
     plain = re.compile(r"[A-Za-z0-9-]")

@@ -1,4 +1,4 @@
-"""One HTTP exchange exactly as written: nothing is normalised, followed, retried or taken from the environment."""
+"""Send one HTTP request exactly as given: no normalization, no redirects, no retries, no environment proxies."""
 
 import http.client
 import json
@@ -9,23 +9,23 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-MAX_ANSWER = 8 * 1024 * 1024  # bytes; a facade's answers are a thousandth of it
+MAX_RESPONSE = 8 * 1024 * 1024  # bytes; a facade's responses are about a thousandth of it
 
 
-class NoAnswer(Exception):
-    """The exchange ended without a complete answer; the text says how."""
+class NoResponse(Exception):
+    """The exchange ended without a complete response; the text states how."""
 
 
-class NobodyListens(NoAnswer):
-    """There was no exchange: the connection was refused."""
+class ConnectionRefused(NoResponse):
+    """There was no exchange, because the connection was refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WireResponse:
-    """What came back, after how many seconds, and what had been asked.
+    """A response, the seconds until it came, and its request.
 
-    ``about`` is the raw native id of the appointment that was asked for, empty where the request was about none.
-    ``sent`` has the request's headers but for the key.
+    ``about`` is the raw native id of the requested appointment, empty if there is none. ``sent`` contains the request's
+    headers without the key.
     """
 
     request: str
@@ -38,7 +38,7 @@ class WireResponse:
 
     @cached_property
     def resource(self) -> dict[str, Any]:
-        """The body as a JSON object, empty where it is none."""
+        """The body as a JSON object, empty if it is not one."""
         try:
             found = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -47,21 +47,21 @@ class WireResponse:
 
     @property
     def is_appointment(self) -> bool:
-        """Whether it is a 200 with an Appointment, cancelled, proposed or otherwise."""
+        """Whether it is a 200 with an Appointment, whatever its status."""
         return self.status == 200 and self.resource.get("resourceType") == "Appointment"
 
     @property
-    def verdict(self) -> str:
-        """The HTTP status, and an Appointment's own."""
+    def result(self) -> str:
+        """The HTTP status and, of an Appointment, its status."""
         return f"{self.status} {self.resource.get('status')}" if self.is_appointment else str(self.status)
 
     @property
-    def told(self) -> str:
-        """The verdict, and the reasons that OperationOutcomes give for it."""
+    def description(self) -> str:
+        """The result, and the texts of the OperationOutcomes that explain it."""
         outcomes = [self.resource, *self.resource.get("contained", [])]
-        issues = [issue for outcome in outcomes for issue in outcome.get("issue", [])]
+        issues = [issue for one in outcomes for issue in one.get("issue", [])]
         texts = [str(issue.get("details", {}).get("text", issue.get("code"))) for issue in issues]
-        return " ".join([self.verdict, *(f'"{text}"' for text in texts)])
+        return " ".join([self.result, *(f'"{text}"' for text in texts)])
 
 
 def exchange(
@@ -75,15 +75,15 @@ def exchange(
     patience: float,
     about: str = "",
 ) -> WireResponse:
-    """Send one request on a connection of its own; ``target`` is appended to ``base_url`` as it stands.
+    """Send one request on its own connection. ``target`` is appended to ``base_url`` without any change.
 
-    ``patience`` is in seconds, for each wait and for the whole. Raises NoAnswer, or NobodyListens.
+    ``patience`` is in seconds, for each wait and for the whole exchange. Raises NoResponse or ConnectionRefused.
     """
     parts = urlsplit(base_url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=patience)
     request = f"{method} {target}"
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         connection.putrequest(method, parts.path + target, skip_accept_encoding=True)
         length = {"Content-Length": str(len(body))} if body is not None else {}
@@ -93,13 +93,13 @@ def exchange(
         if body is not None:
             _send(connection, body)
         response = connection.getresponse()
-        content = _read(response, begun + patience)
+        content = _read(response, started + patience)
     except (OSError, http.client.HTTPException) as error:
-        failure = NobodyListens if isinstance(error, ConnectionRefusedError) else NoAnswer
-        raise failure(f"{request} got no answer: {_why(error, patience)}") from None
+        failure = ConnectionRefused if isinstance(error, ConnectionRefusedError) else NoResponse
+        raise failure(f"{request} got no response: {_why(error, patience)}") from None
     finally:
         connection.close()
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - started
     return WireResponse(
         request=request,
         status=response.status,
@@ -115,17 +115,17 @@ def _send(connection: http.client.HTTPConnection, body: bytes) -> None:
     try:
         connection.send(body)
     except (BrokenPipeError, ConnectionResetError):
-        return  # refused before it was read whole; the answer says so
+        return  # rejected before the whole body was read; the response states why
 
 
 def _read(response: http.client.HTTPResponse, ends_at: float) -> bytes:
     content = b""
     while chunk := response.read1(65536):
         content += chunk
-        if len(content) > MAX_ANSWER or time.monotonic() > ends_at:
+        if len(content) > MAX_RESPONSE or time.monotonic() > ends_at:
             raise OSError("it does not end")
     if response.length:
-        raise OSError("it breaks off")
+        raise OSError("it is incomplete")
     return content
 
 

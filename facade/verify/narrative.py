@@ -1,4 +1,4 @@
-"""R4's rules of narratives and periods, as the acceptance run checks them: apart from the facade's own."""
+"""R4's rules for narratives and periods, implemented independently of the facade's own checks."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _RUNS = re.compile(r"javascript:|vbscript:|data:(?!image/)", re.IGNORECASE)
 
 
 class _Reader:
-    """Reads one narrative and notes what R4 does not allow in it."""
+    """Parses one narrative and records whether it contains what R4 does not allow."""
 
     def __init__(self) -> None:
         self.depth, self.wrong, self.has_content = 0, False, False
@@ -41,7 +41,7 @@ class _Reader:
         self.has_content |= bool(text.strip())
 
     def _comment(self, text: str) -> None:
-        self.wrong |= text.startswith((">", "->"))  # in HTML it ends there, and what follows is read
+        self.wrong |= text.startswith((">", "->"))  # in HTML the comment ends there, and the rest is parsed
 
     def _not_allowed(self, *_: Any) -> None:
         self.wrong = True
@@ -49,7 +49,7 @@ class _Reader:
 
 
 def is_allowed(div: Any) -> bool:
-    """txt-1 and txt-2: one XHTML div of formatting with some content, and nothing active."""
+    """Check txt-1 and txt-2: one XHTML div with formatting and some content, and nothing active."""
     reader = _Reader()
     try:
         reader.parser.Parse(div if isinstance(div, str) else "", True)
@@ -59,14 +59,14 @@ def is_allowed(div: Any) -> bool:
 
 
 def ends_before_it_starts(period: Mapping[str, Any]) -> bool:
-    """per-1, as far as both moments are given."""
+    """Check per-1, with the precision that both moments have."""
     start, end = _in_utc(period.get("start")), _in_utc(period.get("end"))
     common = min(len(start), len(end))
     return start[:common] > end[:common]
 
 
 def _in_utc(moment: Any) -> str:
-    """As it is written, or an instant by UTC's clock; empty for what is no dateTime, which is wrong by itself."""
+    """Return a date as it is written, an instant in UTC, and the empty string for what is not a dateTime."""
     if not isinstance(moment, str) or "T" not in moment:
         return moment if isinstance(moment, str) else ""
     try:

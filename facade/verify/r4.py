@@ -1,7 +1,7 @@
-"""An R4 check of its own: the model of ``fhir.resources``, and the rules of R4 that the model does not know.
+"""An independent check of R4: the model of ``fhir.resources``, and the rules of R4 that the model does not check.
 
-It shares nothing with the check by which the facade looks at its own answers. The model takes ``"5"`` for a number and
-any word for a code, and allows empty objects; R4B's model is R4's for the resources that a facade answers with.
+It shares no code with the facade's check of its own responses. The model accepts ``"5"`` as a number and any word as a
+code, and allows empty objects. R4B's model equals R4's for the resources that a facade returns.
 """
 
 import json
@@ -28,7 +28,7 @@ ISSUE_TYPES = _words(
 )
 """http://hl7.org/fhir/R4/valueset-issue-type.html"""
 _PUBLICATION = _words("draft active retired unknown")
-# Required bindings, by the model's class and the element: the elements that a facade's answers have.
+# Required bindings of the elements in a facade's responses, by the model's class and the element.
 _CODES: Mapping[tuple[str, str], frozenset[str]] = {
     ("Appointment", "status"): _words(
         "proposed pending booked arrived fulfilled cancelled noshow entered-in-error checked-in waitlist"
@@ -63,13 +63,13 @@ _CODES: Mapping[tuple[str, str], frozenset[str]] = {
 
 
 def problems(resource: Mapping[str, Any]) -> list[str]:
-    """The places of a resource that are not R4, without their values; the invariants of an Appointment are apart."""
+    """Return the places of a resource that are not valid R4, without values and without an Appointment's invariants."""
     kind = resource.get("resourceType")
     try:
         parsed = get_fhir_model_class(kind).model_validate(dict(resource))
     except ValidationError as error:
-        return [_named(e["loc"]) for e in error.errors(include_url=False, include_context=False, include_input=False)]
-    except Exception:  # noqa: BLE001 - the library raises anything for what it does not know
+        return [_path(e["loc"]) for e in error.errors(include_url=False, include_context=False, include_input=False)]
+    except Exception:  # noqa: BLE001 - the library may raise anything for an unknown resource type
         return ["resourceType"]
     again = json.loads(parsed.model_dump_json(by_alias=True, exclude_none=True))
     found = [*_other_types(resource, again, ()), *_empty(resource, ()), *_wrong_codes(parsed, resource, ())]
@@ -77,11 +77,11 @@ def problems(resource: Mapping[str, Any]) -> list[str]:
     found += [*_wrong_contained(resource), *_wrong_types(parsed, resource, ())]
     if kind == "CapabilityStatement":
         found += _wrong_statement(resource)
-    return list(dict.fromkeys(map(_named, found)))
+    return list(dict.fromkeys(map(_path, found)))
 
 
 def broken_invariants(appointment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Which of R4's invariants an Appointment breaks, and where."""
+    """Yield each of R4's invariants that an Appointment breaks, and the place."""
     for number, participant in enumerate(appointment.get("participant", [])):
         if not (participant.get("type") or participant.get("actor")):
             yield "app-1", f"participant.{number}"
@@ -95,12 +95,12 @@ def broken_invariants(appointment: Mapping[str, Any]) -> Iterator[tuple[str, str
         yield "app-4", "cancelationReason"
 
 
-def _named(place: Place) -> str:
+def _path(place: Place) -> str:
     return ".".join(map(str, place)) or "resourceType"
 
 
 def _other_types(value: Any, again: Any, place: Place) -> Iterator[Place]:
-    """Where the model reads another JSON type than was written: a number in quotes, for example."""
+    """Yield the places where the model reads another JSON type than was written, for example a number in quotes."""
     if isinstance(value, dict) and isinstance(again, dict):
         for name in value.keys() & again.keys():
             yield from _other_types(value[name], again[name], (*place, name))
@@ -119,7 +119,7 @@ def _json_type(value: Any) -> str:
 
 
 def _empty(value: Any, place: Place) -> Iterator[Place]:
-    """ele-1, and http://hl7.org/fhir/R4/json.html: no empty texts, arrays and objects; a null only holds a place."""
+    """Check ele-1 and http://hl7.org/fhir/R4/json.html: no empty texts, arrays or objects; null only in arrays."""
     if value in ("", [], {}):
         yield place
     elif isinstance(value, dict):
@@ -133,7 +133,7 @@ def _empty(value: Any, place: Place) -> Iterator[Place]:
 
 
 def _wrong_codes(parsed: BaseModel, value: Any, place: Place) -> Iterator[Place]:
-    """Required value sets, by the class that the model has for each element."""
+    """Check the required value sets, by the model's class for each element."""
     for name, field in type(parsed).model_fields.items():
         written = field.alias or name
         member, inside = (value.get(written) if isinstance(value, dict) else None), getattr(parsed, name, None)
@@ -149,7 +149,7 @@ def _wrong_codes(parsed: BaseModel, value: Any, place: Place) -> Iterator[Place]
 
 
 def _wrong_extensions(value: Any, place: Place) -> Iterator[Place]:
-    """ext-1: an extension has a value or extensions, not both and not neither."""
+    """Check ext-1: an extension has either a value or extensions."""
     if isinstance(value, dict):
         for name, member in value.items():
             if name in {"extension", "modifierExtension"} and isinstance(member, list):
@@ -164,7 +164,7 @@ def _wrong_extensions(value: Any, place: Place) -> Iterator[Place]:
 
 
 def _wrong_references(resource: Mapping[str, Any]) -> Iterator[Place]:
-    """ref-1: a ``#`` reference leads to what is contained. A relative one ends in an id."""
+    """Check ref-1: a ``#`` reference names a contained resource. A relative reference ends in an id."""
     contained = [one for one in resource.get("contained", []) if isinstance(one, dict)]
     known = {"#", *(f"#{one.get('id')}" for one in contained)}
     for place, reference in _references(resource, ()):
@@ -178,8 +178,9 @@ def _wrong_references(resource: Mapping[str, Any]) -> Iterator[Place]:
 
 
 def _wrong_contained(resource: Mapping[str, Any]) -> Iterator[Place]:
-    """dom-2: no box in a box. dom-4, dom-5: no version and no security label of its own. And one id for each, or a
-    reference means either.
+    """Check dom-2: a contained resource contains no other. dom-4, dom-5: it has no version and no security label.
+
+    Also check that its id is unique, because a reference to it would be ambiguous.
     """
     ids: set[Any] = set()
     for number, one in enumerate(one for one in resource.get("contained", []) if isinstance(one, dict)):
@@ -194,7 +195,7 @@ def _wrong_contained(resource: Mapping[str, Any]) -> Iterator[Place]:
 
 
 def _wrong_types(parsed: BaseModel, value: Any, place: Place) -> Iterator[Place]:
-    """per-1, txt-1 and txt-2, wherever the model has such a type."""
+    """Check per-1, txt-1 and txt-2 wherever the model has such a type."""
     if not isinstance(value, dict):
         return
     kind = type(parsed).__name__
@@ -227,7 +228,7 @@ def _references(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
 
 
 def _wrong_statement(statement: Mapping[str, Any]) -> Iterator[Place]:
-    """cpb-1, cpb-2, cpb-9, cpb-14: http://hl7.org/fhir/R4/capabilitystatement.html"""
+    """Check cpb-1, cpb-2, cpb-9 and cpb-14: http://hl7.org/fhir/R4/capabilitystatement.html"""
     if not any(name in statement for name in ("rest", "messaging", "document")):
         yield ("rest",)
     if not any(name in statement for name in ("description", "software", "implementation")):

@@ -1,4 +1,4 @@
-"""What a run found, for people and for machines."""
+"""The report of a run, as text and as JSON."""
 
 import json
 from collections import Counter
@@ -8,12 +8,12 @@ from typing import Any
 from facade.verify.catalogue import catalogue
 from facade.verify.runner import Result, Run
 
-_SHOWN = 3  # findings of one check; the others are counted
+_SHOWN = 3  # findings of one check; the report counts the others
 _WORDS = {"passed": "pass", "failed": "FAIL", "skipped": "skip"}
 
 
 def as_json(run: Run, results: Sequence[Result], seconds: float) -> str:
-    """The machine-readable report; its members are described in docs/reference/verify.md and stay."""
+    """Return the report as JSON. Its members are stable; docs/reference/verify.md describes them."""
     themes = {check.name: theme for theme, checks in catalogue().items() for check in checks}
     report: dict[str, Any] = {
         "facade": run.facade.url,
@@ -37,7 +37,7 @@ def as_json(run: Run, results: Sequence[Result], seconds: float) -> str:
 
 
 def as_text(results: Sequence[Result], seconds: float) -> Iterator[str]:
-    """The readable report, line by line: by theme, then what failed and why, then the sum."""
+    """Yield the lines of the report: each theme, then the failed checks with their findings, then the totals."""
     by_name = {result.check.name: result for result in results}
     for theme, checks in catalogue().items():
         found = [by_name[check.name] for check in checks if check.name in by_name]
@@ -51,7 +51,7 @@ def as_text(results: Sequence[Result], seconds: float) -> Iterator[str]:
         yield f"      {result.check.promise}"
         yield from (f"      - {finding}" for finding in result.findings[:_SHOWN])
         if len(result.findings) > _SHOWN:
-            yield f"      - and {len(result.findings) - _SHOWN} more like these; --json has them all"
+            yield f"      - and {len(result.findings) - _SHOWN} more findings; --json lists them all"
         yield ""
     counts = _counted(results)
     yield f"{len(results)} checks in {seconds:.0f} s: " + ", ".join(

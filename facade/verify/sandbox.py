@@ -1,4 +1,4 @@
-"""The sandbox's control API: fresh appointments, armed faults, and the source's own log, which is the proof."""
+"""A client of the sandbox's control API: new appointments, armed faults, and the source's log as evidence."""
 
 import json
 from functools import cached_property
@@ -8,13 +8,13 @@ from urllib.parse import quote
 from facade.errors import ConfigurationError
 from facade.testing.simulator.faults import FAULTS
 from facade.verify.check import Skipped
-from facade.verify.http import NoAnswer, exchange
+from facade.verify.http import NoResponse, exchange
 
 _PATIENCE = 30.0
 
 
 class Sandbox:
-    """One simulator behind a control API at ``url``. ``template`` names the appointment that fresh ones are like."""
+    """One simulator behind a control API at ``url``. ``template`` names the appointment that new ones copy."""
 
     def __init__(self, url: str, simulator: str, template: str | None = None) -> None:
         self.url = url.rstrip("/")
@@ -28,26 +28,26 @@ class Sandbox:
 
     @property
     def address(self) -> str:
-        """Where a facade finds the source."""
+        """Where a facade reaches the source."""
         return self._facts["address"] or f"{self.url}/{self.simulator}"
 
     @property
     def readable(self) -> bool:
-        """Whether the source's plugin declares that it is read; taken for granted where the sandbox knows no plugin."""
+        """Whether the source's plugin declares that it is read; True if the sandbox does not know the plugin."""
         declared = self._facts["capabilities"]
         return declared is None or declared["read"] == "full"
 
     def only_if_readable(self) -> None:
         """Raise Skipped for a source that is not read."""
         if not self.readable:
-            raise Skipped("the source cannot be read, or its plugin does not read it")
+            raise Skipped("the source has no reads, or its plugin does not use them")
 
     def shows(self, fault: str) -> bool:
-        """Whether the source can fail this way: its transport can show it, and a fault of reads needs reads."""
+        """Return whether the source can fail this way: its transport can show it, and a read fault needs reads."""
         return fault in self._facts["faults"] and (self.readable or FAULTS[fault].operation == "cancel")
 
     def one_of(self, *faults: str) -> str:
-        """The first of these that the source can show. Raises Skipped where it can show none."""
+        """Return the first of these faults that the source can show. Raises Skipped if it can show none."""
         for fault in faults:
             if self.shows(fault):
                 return fault
@@ -56,8 +56,11 @@ class Sandbox:
         how = " or ".join(FAULTS[fault].behaviour.value for fault in faults)
         raise Skipped(f"the sandbox's {self.simulator} cannot show a source that {how}")
 
-    def fresh(self, fault: str | None = None, *, times: int | None = None, like: str | None = None) -> str:
-        """Create an appointment that no facade has seen; its id. A fault is armed for it, ``times`` or for ever."""
+    def create(self, fault: str | None = None, *, times: int | None = None, like: str | None = None) -> str:
+        """Create an appointment that no facade has a record of, and return its id.
+
+        The fault is armed for it, for ``times`` requests or for all.
+        """
         model = like or self._template
         created = self._call("POST", "appointments", {"like": model} if model else {})
         appointment_id: str = created["id"]
@@ -66,44 +69,44 @@ class Sandbox:
         return appointment_id
 
     def replace(self, appointment_id: str, *, like: str) -> None:
-        """Make an appointment of the source a copy of another, as it stands now, under its own id."""
+        """Replace an appointment by a copy of another one's current state, under its own id."""
         self._call("POST", "appointments", {"like": like, "id": appointment_id})
 
     def arm(self, appointment_id: str, fault: str, times: int | None = None) -> None:
-        """Arm a fault, so many times or for ever. Raises Skipped for one that the source cannot show."""
+        """Arm a fault, for ``times`` requests or for all. Raises Skipped if the source cannot show it."""
         self.one_of(fault)
-        wish = {"appointment": appointment_id, "fault": fault}
-        self._call("POST", "faults", wish if times is None else {**wish, "times": times})
+        body = {"appointment": appointment_id, "fault": fault}
+        self._call("POST", "faults", body if times is None else {**body, "times": times})
 
     def disarm(self, appointment_id: str) -> None:
-        """Let the source behave again towards this appointment."""
+        """Disarm the faults of an appointment."""
         self._call("DELETE", f"faults?appointment={quote(appointment_id, safe='')}")
 
     def record(self, appointment_id: str) -> Any:
-        """The native record."""
+        """Return the native record."""
         return self._call("GET", f"appointments/{quote(appointment_id, safe='')}")
 
     def put(self, appointment_id: str, record: Any) -> None:
-        """Put a native record under this id, whatever id stands in it."""
+        """Store a native record under this id, whatever id it contains."""
         self._call("PUT", f"appointments/{quote(appointment_id, safe='')}", record)
 
     def remove(self, appointment_id: str) -> None:
-        """Let the source forget an appointment."""
+        """Remove an appointment from the source."""
         self._call("DELETE", f"appointments/{quote(appointment_id, safe='')}")
 
     def chance(self) -> float:
-        """The share of requests that the source lets fail by chance, from 0 to 1."""
+        """Return the share of requests that fail by chance, from 0 to 1."""
         share: float = self._call("GET", "chance")["share"]
         return share
 
     def log(self, appointment_id: str | None = None) -> list[dict[str, Any]]:
-        """What the source saw, of one appointment or of all, oldest first."""
+        """Return the requests that the source received, about one appointment or all, oldest first."""
         query = f"?appointment={quote(appointment_id, safe='')}" if appointment_id else ""
         entries: list[dict[str, Any]] = self._call("GET", f"log{query}")["entries"]
         return entries
 
     def cancels(self, appointment_id: str) -> int:
-        """How many native cancels the source received for this appointment, answered or not."""
+        """Count the native cancels that the source received for this appointment, with or without a response."""
         return sum(entry["operation"] == "cancel" for entry in self.log(appointment_id))
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
@@ -111,20 +114,20 @@ class Sandbox:
         target = f"/_control/{quote(self.simulator, safe='')}/{path}"
         headers = {"Content-Type": "application/json"}
         try:
-            answer = exchange(self.url, method, target, headers=headers, body=data, patience=_PATIENCE)
-        except NoAnswer as error:
+            response = exchange(self.url, method, target, headers=headers, body=data, patience=_PATIENCE)
+        except NoResponse as error:
             raise ConfigurationError(
                 f"no sandbox at {self.url} ({error}); start one with `facade sandbox`, or name it with --sandbox"
             ) from None
         try:
-            found = json.loads(answer.body)
+            found = json.loads(response.body)
         except ValueError:
             found = None
-        if answer.status == 200 and found is not None:
+        if response.status == 200 and found is not None:
             return found
         why = found.get("error") if isinstance(found, dict) else None
         raise ConfigurationError(
             f"the sandbox at {self.url}: {why}"
             if why
-            else f"what answers at {self.url} is no sandbox (HTTP {answer.status}); name it with --sandbox"
+            else f"the server at {self.url} is not a sandbox (HTTP {response.status}); name the sandbox with --sandbox"
         )

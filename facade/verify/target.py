@@ -1,4 +1,4 @@
-"""The facade under test: how it is asked, with whose key, and every answer that it gave."""
+"""The facade under test: how requests are sent to it, with which key, and all its responses."""
 
 import json
 import secrets
@@ -15,13 +15,13 @@ FHIR_JSON = "application/fhir+json"
 
 
 def with_reason(code: str, **elements: Any) -> dict[str, Any]:
-    """A cancel with one of HL7's reasons."""
+    """Return a cancel's body with one of HL7's reasons."""
     return {**CANCEL, "cancelationReason": {"coding": [{"system": SYSTEM, "code": code}]}, **elements}
 
 
 @dataclass(frozen=True)
 class Key:
-    """A bearer token that no repr shows; empty where the facade is asked without one."""
+    """A bearer token that no repr shows; empty if requests have none."""
 
     _value: str
 
@@ -29,11 +29,11 @@ class Key:
         return "Key(…)"
 
     def header(self) -> dict[str, str]:
-        """The header that carries it."""
+        """Return the header with the token."""
         return {"Authorization": f"Bearer {self._value}"} if self._value else {}
 
     def stands_in(self, text: bytes) -> bool:
-        """Whether a text shows it."""
+        """Return whether a text contains the token."""
         return bool(self._value) and self._value.encode() in text
 
     def __bool__(self) -> bool:
@@ -41,10 +41,10 @@ class Key:
 
 
 class Target:
-    """The facade at a base URL, one of its source systems, and all its answers so far.
+    """The facade at a base URL, one of its source systems, and all its responses so far.
 
-    ``within`` is how many seconds it may take; an answer that takes longer is waited for as long again and more,
-    so that it is found late instead of missing.
+    ``within``: the seconds in which a response must come. The client waits more than twice as long, so that a slow
+    response is reported as late and not as missing.
     """
 
     def __init__(self, url: str, source: str, key: Key, within: float) -> None:
@@ -52,14 +52,14 @@ class Target:
         self.source = source
         self.key = key
         self.within = within
-        self.answers: list[WireResponse] = []
+        self.responses: list[WireResponse] = []
 
     def path(self, raw_id: str, *, source: str | None = None) -> str:
-        """The path of an appointment, its id quoted into one segment."""
+        """Return the path of an appointment, with its id encoded into one segment."""
         return f"/Appointment/{quote(source or self.source, safe='')}/{quote(raw_id, safe='')}"
 
     def cancel(self, raw_id: str, body: Any = CANCEL, **kwargs: Any) -> WireResponse:
-        """POST a cancel of this appointment; see ``request`` for the rest."""
+        """POST a cancel of this appointment; ``request`` describes the other arguments."""
         return self.request("POST", self.path(raw_id), body=body, about=raw_id, **kwargs)
 
     def read(self, raw_id: str, **kwargs: Any) -> WireResponse:
@@ -78,17 +78,17 @@ class Target:
         base_url: str | None = None,
         about: str = "",
     ) -> WireResponse:
-        """Send one request; ``path`` as it stands. Raises NoAnswer.
+        """Send one request, with ``path`` unchanged. Raises NoResponse.
 
-        ``body`` is JSON, or bytes as they stand. A header that is None is not sent. ``authorization`` replaces
-        the key's header, and an ``anonymous`` request has none.
+        ``body`` is encoded as JSON; bytes are sent unchanged. A header that is None is not sent. ``authorization``
+        replaces the key's header, and an ``anonymous`` request has no such header.
         """
         wanted: dict[str, str | None] = {"Accept": FHIR_JSON, "X-Request-Id": f"verify-{secrets.token_hex(8)}"}
         if body is not None:
             wanted["Content-Type"] = FHIR_JSON
         wanted |= headers or {}
         secret = {} if anonymous else self.key.header() if authorization is None else {"Authorization": authorization}
-        answer = exchange(
+        response = exchange(
             base_url or self.url,
             method,
             path,
@@ -98,5 +98,5 @@ class Target:
             patience=3 * self.within + 10,
             about=about,
         )
-        self.answers.append(answer)
-        return answer
+        self.responses.append(response)
+        return response

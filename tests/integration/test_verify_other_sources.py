@@ -72,7 +72,7 @@ def verified(tmp_path, monkeypatch):
             app = create_app(facade)
             with serving((app, app), host.url) as url:
                 run = Run(Target(url, "here", Key(KEY), WITHIN), Sandbox(host.url, plugin), out_of_reach=None)
-                run.begin()
+                run.prepare()
                 results = run_checks(run, CHECKS, parallel=6)
             facade.ledger.engine.dispose()
         return {result.check.name: result for result in results}
@@ -99,7 +99,7 @@ def test_a_source_that_cannot_be_read_is_right(verified):
     assert those(results, "failed") == {}
     skipped = those(results, "skipped")
     assert skipped.keys() == CANNOT_SHOW | READS | NEED_READS | {"source-out-of-reach"}
-    assert skipped["reads-that-fail"] == ("the source cannot be read, or its plugin does not read it",)
+    assert skipped["reads-that-fail"] == ("the source has no reads, or its plugin does not use them",)
 
 
 def test_a_source_whose_codes_stand_in_a_longer_text_is_right(verified):
@@ -153,4 +153,4 @@ def test_a_fault_the_sandbox_lacks_skips_what_needs_it():
         with pytest.raises(Skipped, match=re.escape(sentence)):
             sandbox.one_of("html-404", "redirect")
         with pytest.raises(Skipped, match="the sandbox's line cannot show"):
-            sandbox.fresh("html-404")
+            sandbox.create("html-404")

@@ -52,13 +52,13 @@ EXPECTED = {
     "a-mapping-of-unknown-words": {"concept-map"},
     "a-start-without-an-end": {"app-2", "app-3"},
     "another-etag-each-time": {
-        "repeats-get-the-same-answer",
+        "repeats-get-the-same-response",
         "other-reasons-change-nothing",
         "appointments-have-a-version",
     },
     "another-method-is-not-found": {"other-methods"},
     "another-status-undoes-a-cancel": {"other-statuses-change-nothing"},
-    "answers-that-may-be-stored": {"answers-are-not-stored"},
+    "answers-that-may-be-stored": {"responses-are-not-stored"},
     "any-json-taken": {
         "body-not-utf-8",
         "body-byte-order-mark",
@@ -83,20 +83,20 @@ EXPECTED = {
     "conflict-on-a-repeat": {
         "encoded-ids",
         "if-match-stale-after-the-cancel",
-        "repeats-get-the-same-answer",
+        "repeats-get-the-same-response",
         "other-reasons-change-nothing",
         "cancelled-stays-cancelled",
         "at-once-never-a-conflict",
     },
     "conflict-while-another-is-under-way": {"at-once-never-a-conflict"},
-    "doubt-is-not-looked-into-at-once": {*LOST, "at-once-the-same-answer"},
+    "doubt-is-not-looked-into-at-once": {*LOST, "at-once-the-same-response"},
     "errors-in-html": {"refusals-are-outcomes"},
     "every-repeat-is-sent": {
         "encoded-ids",
         "repeats-send-nothing",
         "at-once-one-native-cancel",
         "doubt-ends-when-another-cancels",
-        "doubt-sends-nothing-again",
+        "doubt-sends-nothing",
         "late-cancels-are-found",
     },
     "gone-instead-of-not-found": {
@@ -107,13 +107,13 @@ EXPECTED = {
         "hostile-ids-are-not-found",
         "ids-too-long",
     },
-    "no-allow": {"other-methods-are-told-which"},
+    "no-allow": {"other-methods-get-allow"},
     "no-challenge": {"authentication-challenges"},
     "no-key-needed": {"authentication-is-required", "authentication-comes-first"},
     "no-participant": {"every-body-is-valid", "appointments-are-complete"},
     "no-reason-at-all": {"reasons-come-back", "reasons-reach-the-source", "cancelled-has-a-reason"},
     "no-source-identifier": {"appointments-are-identified"},
-    "no-one-waits": {"at-once-one-native-cancel", "doubt-sends-nothing-again"},
+    "no-one-waits": {"at-once-one-native-cancel", "doubt-sends-nothing"},
     "not-found-whatever-was-seen": {"not-found-after-it-was-seen"},
     "nothing-on-prefer-minimal": {"preferences"},
     "one-format-for-all": {"formats-that-are-not-written", "formats-that-are-written"},
@@ -121,7 +121,7 @@ EXPECTED = {
     "one-participant-without-an-actor": {"appointments-are-complete"},
     "only-the-sources-present-word-counts": {"cancelled-stays-cancelled"},
     "participants-without-an-actor": {"appointments-are-complete", "app-1"},
-    "plain-json": {"formats-that-are-written", "answers-are-fhir-json"},
+    "plain-json": {"formats-that-are-written", "responses-are-fhir-json"},
     "proposed-at-first": {
         *CANCELLED,
         "body-size",
@@ -136,12 +136,12 @@ EXPECTED = {
         "reasons-come-back",
         "empty-reasons",
         "reasons-reach-the-source",
-        "repeats-get-the-same-answer",
+        "repeats-get-the-same-response",
         "other-reasons-change-nothing",
-        "at-once-the-same-answer",
+        "at-once-the-same-response",
         "cancelled-by-another",
         "doubt-ends-when-another-cancels",
-        "refusals-may-be-asked-again",
+        "refusals-may-be-retried",
         "late-cancels-are-found",
     },
     "proposed-with-a-reason": {"app-4"},
@@ -151,34 +151,34 @@ EXPECTED = {
     "reads-of-how-it-was": {"reads", "cancelled-stays-cancelled"},
     "reads-without-the-record": {"reads-show-the-record"},
     "request-ids-as-they-come": {"request-ids-are-made"},
-    "request-ids-of-its-own": {"answers-echo-the-request-id"},
-    "sent-again-after-one-negative-read": {"doubt-sends-nothing-again"},
+    "request-ids-of-its-own": {"responses-echo-the-request-id"},
+    "sent-again-after-one-negative-read": {"doubt-sends-nothing"},
     "sent-again-after-silence": {
         "fault-reset-before-commit",
         "fault-reset-after-commit",
         "fault-cut-body",
         "fault-endless",
         "doubt-ends-when-another-cancels",
-        "doubt-sends-nothing-again",
+        "doubt-sends-nothing",
     },
     "sent-although-another-has-cancelled": {"cancelled-by-another"},
     "sent-without-a-read": {*READS, "reads-of-another-id"},
-    "silence-is-cancelled": {"fault-timeout-before-commit", "fault-late-commit", "doubt-sends-nothing-again"},
+    "silence-is-cancelled": {"fault-timeout-before-commit", "fault-late-commit", "doubt-sends-nothing"},
     "slashes-are-decoded": {"hostile-ids-stay-outside"},
-    "slow-once": {"answers-come-in-time"},
+    "slow-once": {"responses-come-in-time"},
     "sources-told-apart": {"source-out-of-reach"},
-    "the-native-record-shown": {"answers-keep-secrets"},
-    "the-newest-reason": {"other-reasons-change-nothing", "at-once-the-same-answer"},
+    "the-native-record-shown": {"responses-keep-secrets"},
+    "the-newest-reason": {"other-reasons-change-nothing", "at-once-the-same-response"},
     "the-path-before-the-key": {"authentication-comes-first"},
     "the-sources-401-passed-on": {"fault-unauthorized", "fault-read-unauthorized"},
-    "the-sources-address-shown": {"answers-keep-secrets"},
+    "the-sources-address-shown": {"responses-keep-secrets"},
     "versions-from-1": {"versions"},
     "what-is-not-proven-is-503": {
         *PROPOSED,
         "other-statuses",
         "modifier-extensions",
-        "doubt-sends-nothing-again",
-        "refusals-may-be-asked-again",
+        "doubt-sends-nothing",
+        "refusals-may-be-retried",
         "reads-of-another-id",
         "not-found-after-it-was-seen",
     },
@@ -251,10 +251,10 @@ def test_a_served_facade_is_green_twice_in_a_row(process, stand_in):
     assert report["counts"] == {"passed": len(CHECKS), "failed": 0, "skipped": 0}
 
     run = Run(Target(process.base, "heim", Key(KEY), WITHIN), Sandbox(stand_in.url, "heim"), "north")
-    run.begin()
+    run.prepare()
     results = run_checks(run, CHECKS.values(), parallel=8)
     assert [(result.check.name, result.findings) for result in results if result.outcome != "passed"] == []
-    for answer in run.facade.answers:
+    for answer in run.facade.responses:
         if "resourceType" in answer.resource:
             remember(answer.resource)
 
@@ -284,11 +284,11 @@ def test_a_facade_that_stops_midway_ends_the_run_with_code_2(stand_in, tmp_path)
             yield from ()
 
         run = Run(Target(stopping.url, "heim", Key(KEY), WITHIN), Sandbox(stand_in.url, "heim"))
-        run.begin()
+        run.prepare()
         stops = check("It is stopped.", alone=True)(stop)
         sentence = (
-            rf"the facade at {stopping.url} stopped answering \(.+: no one listens there\); "
-            "start it again and repeat the run"
+            rf"the facade at {stopping.url} stopped responding \(.+: no one listens there\); "
+            "restart it and repeat the run"
         )
         with pytest.raises(ConfigurationError, match=sentence):
             run_checks(run, [stops, CHECKS["versions"], CHECKS["every-body-is-valid"]], parallel=2)
@@ -300,8 +300,8 @@ def test_a_sandbox_that_fails_by_chance_is_refused(process):
     with serve({"heim": simulator}) as host:
         told = verify("--url", process.base, "--sandbox", host.url, code=2).stderr
         assert told == (
-            f"facade: the sandbox at {host.url} lets 20% of the requests fail by chance, so a right facade would be "
-            "found wrong; start it without --chaos\n"
+            f"facade: the sandbox at {host.url} lets 20% of the requests fail by chance, so correct facades would "
+            "fail checks; start it without --chaos\n"
         )
         assert simulator.log.entries() == []
 
@@ -313,24 +313,24 @@ def test_an_id_the_source_cannot_have_is_a_possible_cause(process):
     with serve({"heim": OtherIds()}) as host:
         told = verify("--url", process.base, "--sandbox", host.url, code=2).stderr
     assert re.fullmatch(
-        rf"facade: the facade at {process.base} answered 404 to a cancel of source heim, id \"no heim id \w+\", and "
-        rf"asked the sandbox's heim nothing; point that source at {host.url}/heim, or name another with --source or "
-        "--simulator, or let its id pattern allow such ids as the sandbox makes\n",
+        rf"facade: the facade at {process.base} responded 404 to a cancel of source heim, id \"no heim id \w+\", and "
+        rf"sent nothing to the sandbox's heim; point that source at {host.url}/heim, or name another with --source or "
+        "--simulator, or let its id pattern allow the sandbox's ids\n",
         told,
     )
 
 
 def test_the_report_names_every_check_and_sums_up(process, stand_in):
-    only = ["answers-come-in-time", "fault-read-timeout", "source-out-of-reach", "if-match-*"]
+    only = ["responses-come-in-time", "fault-read-timeout", "source-out-of-reach", "if-match-*"]
     arguments = [word for name in only for word in ("--only", name)]
     shown = verify("--url", process.base, "--sandbox", stand_in.url, "--within", 0.5, *arguments, code=1).stdout
     assert re.search(r"^  pass  fault-read-timeout +\d+\.\d s$", shown, re.MULTILINE)
     assert re.search(r"^  skip  source-out-of-reach .*named with --out-of-reach$", shown, re.MULTILINE)
     assert len(re.findall(r"^  pass  if-match-", shown, re.MULTILINE)) == 4
-    head, _, why = shown.partition("\nFAIL  answers-come-in-time\n")
-    assert "  FAIL  answers-come-in-time" in head
-    assert "      Every answer comes in time, always.\n      - POST /Appointment/heim/apt_" in why
-    assert re.search(r"expected an answer within 0\.5 s, saw it after \d\.\d s", why)
+    head, _, why = shown.partition("\nFAIL  responses-come-in-time\n")
+    assert "  FAIL  responses-come-in-time" in head
+    assert "      Every response comes in time.\n      - POST /Appointment/heim/apt_" in why
+    assert re.search(r"expected a response within 0\.5 s, saw it after \d\.\d s", why)
     assert re.search(r"^7 checks in \d+ s: 5 passed, 1 failed, 1 skipped$", shown, re.MULTILINE)
 
 
@@ -348,9 +348,10 @@ def test_without_a_key_or_with_a_wrong_one_nothing_is_verified(process, stand_in
     arguments = ["--url", process.base, "--sandbox", stand_in.url]
     told = verify(*arguments, code=2, key="").stderr
     assert told == (
-        f"facade: the facade at {process.base} wants a key (HTTP 401); set FACADE_CLIENT_KEY to one that may cancel\n"
+        f"facade: the facade at {process.base} requires a key (HTTP 401); "
+        "set FACADE_CLIENT_KEY to one that may cancel\n"
     )
-    assert "refuses the key (HTTP 401)" in verify(*arguments, code=2, key="CANARY-wrong").stderr
+    assert "rejects the key (HTTP 401)" in verify(*arguments, code=2, key="CANARY-wrong").stderr
 
 
 def test_what_cannot_be_reached_is_one_sentence_and_code_2(process, stand_in):
@@ -358,11 +359,11 @@ def test_what_cannot_be_reached_is_one_sentence_and_code_2(process, stand_in):
     told = {
         f"facade: no sandbox at {nothing_there} (": ("--url", process.base, "--sandbox", nothing_there),
         f"facade: no facade at {nothing_there} (": ("--url", nothing_there, "--sandbox", stand_in.url),
-        f"facade: what answers at {process.url} is no sandbox (": ("--url", process.base, "--sandbox", process.url),
+        f"facade: the server at {process.url} is not a sandbox (": ("--url", process.base, "--sandbox", process.url),
         "facade: the sandbox at " + stand_in.url + ': There is no source system "elsewhere" here.': (
             *("--url", process.base, "--sandbox", stand_in.url, "--simulator", "elsewhere"),
         ),
-        f"facade: the facade at {process.base} answered 404 to a cancel of source north, id ": (
+        f"facade: the facade at {process.base} responded 404 to a cancel of source north, id ": (
             *("--url", process.base, "--sandbox", stand_in.url, "--source", "north", "--simulator", "heim"),
         ),
         "facade: the sandbox's template is cancelled already; name another with --template": (
@@ -416,7 +417,9 @@ def test_a_wrong_facade_fails_exactly_its_checks(verdicts, name):
 
 def test_the_docs_have_every_check_and_no_other():
     rows = dict(
-        re.findall(r"^\| `([a-z0-9][a-z0-9-]*)` \| (.+) \|$", DOCS.partition("## Who may ask")[2], re.MULTILINE)
+        re.findall(
+            r"^\| `([a-z0-9][a-z0-9-]*)` \| (.+) \|$", DOCS.partition("## Authentication and access")[2], re.MULTILINE
+        )
     )
     faults = {name for name in CHECKS if name.startswith("fault-")}
     assert rows == {name: check.promise for name, check in CHECKS.items() if name not in faults}

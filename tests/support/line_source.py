@@ -60,7 +60,7 @@ key_env = "LINE_KEY"
 ## Reasons
 Three.
 
-## What the answer adds
+## What the response adds
 Nothing.
 
 ## Simulator

@@ -644,7 +644,7 @@ def verified(name):
         app = create_app(facade)
         with serving((app, around(app)), host.url) as url:
             run = Run(Target(url, "heim", Key(KEY), WITHIN), Sandbox(host.url, "heim"), out_of_reach="north")
-            run.begin()
+            run.prepare()
             results = run_checks(run, [check for theme in catalogue().values() for check in theme], parallel=8)
         facade.ledger.engine.dispose()
     return report.as_json(run, results, 0.0)

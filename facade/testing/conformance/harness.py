@@ -31,7 +31,7 @@ from facade.testing.simulator.faults import Behaviour
 
 SOURCE_SYSTEM = "urn:fhir-facade:source-system"
 HL7_CODE = "pat-mv"
-NOTE = "CANARY: she told us so"
+NOTE = "CANARY: a note of the patient"
 TIME_LIMIT = 10.0  # seconds for what should take almost no time, because the machine may be slow
 
 _CONFIG = Config(

@@ -9,7 +9,7 @@ from typing import Any
 
 from facade.plugin.discovery import GROUP
 
-HEADINGS = ("What it does", "Settings", "Reasons", "What the answer adds", "Simulator")
+HEADINGS = ("What it does", "Settings", "Reasons", "What the response adds", "Simulator")
 _PROJECT = ("setup.cfg", "pyproject.toml", "setup.py")
 
 

@@ -1,12 +1,12 @@
-"""Checks of every Appointment that was answered: what a scheduler needs of it, and what R4 demands."""
+"""Checks of every Appointment in a response: what a scheduler needs, and what R4 requires."""
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from facade.verify import r4
-from facade.verify.check import Findings, Skipped, check, differs
-from facade.verify.evaluation import issues, judged, of_every_appointment
+from facade.verify.check import Findings, Skipped, check, expect_equal
+from facade.verify.evaluation import check_responses, every_appointment, issues
 from facade.verify.hl7 import FHIR_ID, encoded
 from facade.verify.http import WireResponse
 from facade.verify.runner import Run
@@ -18,11 +18,11 @@ _PROPOSED_BECAUSE = frozenset(
 _REFERENCE = re.compile(r"([A-Z][A-Za-z]+)/(.+)", re.DOTALL)
 
 
-@of_every_appointment("Every Appointment has the elements that a scheduler cannot do without.")
-def appointments_are_complete(answer: WireResponse) -> Findings:
-    """An actor and a status of a participant among them."""
-    absent = [element for element in _REQUIRED if not answer.resource.get(element)]
-    participants = answer.resource.get("participant", [])
+@every_appointment("Every Appointment has the elements that a scheduler requires.")
+def appointments_are_complete(response: WireResponse) -> Findings:
+    """They include an actor and a status of each participant."""
+    absent = [element for element in _REQUIRED if not response.resource.get(element)]
+    participants = response.resource.get("participant", [])
     if not all(participant.get("actor") for participant in participants):
         absent.append("participant.actor")
     if not all(participant.get("status") for participant in participants):
@@ -31,32 +31,32 @@ def appointments_are_complete(answer: WireResponse) -> Findings:
         yield f"expected every required element, saw no {', '.join(absent)}"
 
 
-@check("Every Appointment has identifiers of its source system and with its raw native id.", end=True)
+@check("Every Appointment has an identifier of its source system and one with its raw native id.", end=True)
 def appointments_are_identified(run: Run) -> Findings:
-    """The native one is official."""
+    """The native identifier is official."""
 
-    def judge(answer: WireResponse) -> Findings:
-        found = [identifier for identifier in answer.resource.get("identifier", []) if identifier.get("system")]
+    def inspect(response: WireResponse) -> Findings:
+        found = [identifier for identifier in response.resource.get("identifier", []) if identifier.get("system")]
         if not any(identifier.get("value") == run.facade.source for identifier in found):
             yield f"expected an identifier whose value is the source system {run.facade.source}, saw none"
         official = [identifier.get("value") for identifier in found if identifier.get("use") == "official"]
-        if answer.about and answer.about not in official:
-            yield f"expected an official identifier with the raw id {answer.about}, saw {official}"
+        if response.about and response.about not in official:
+            yield f"expected an official identifier with the raw id {response.about}, saw {official}"
 
-    return judged(run, judge, appointments=True)
-
-
-@of_every_appointment("Every Appointment's id is its native id, encoded where FHIR does not allow it.")
-def appointments_have_encoded_ids(answer: WireResponse) -> Findings:
-    """By the encoding that facade/fhir/ids.py describes."""
-    if answer.about:
-        yield from differs("id", encoded(answer.about), answer.resource.get("id"))
+    return check_responses(run, inspect, appointments=True)
 
 
-@of_every_appointment("Every relative reference is encoded, typed and logically identified.")
-def appointments_have_encoded_references(answer: WireResponse) -> Findings:
-    """The same encoding as the id's."""
-    for reference in _references(answer.resource):
+@every_appointment("Every Appointment's id is its native id, encoded if FHIR does not allow it.")
+def appointments_have_encoded_ids(response: WireResponse) -> Findings:
+    """The encoding that facade/fhir/ids.py describes."""
+    if response.about:
+        yield from expect_equal("id", encoded(response.about), response.resource.get("id"))
+
+
+@every_appointment("Every relative reference is encoded, typed and logically identified.")
+def appointments_have_encoded_references(response: WireResponse) -> Findings:
+    """The encoding is the same as the id's."""
+    for reference in _references(response.resource):
         match = _REFERENCE.fullmatch(reference["reference"])
         if match is None:
             continue
@@ -68,7 +68,7 @@ def appointments_have_encoded_references(answer: WireResponse) -> Findings:
 
 
 def _references(value: Any) -> Iterator[dict[str, Any]]:
-    """Every Reference in an Appointment; what is contained in it is the source's own."""
+    """Yield every Reference in an Appointment, except in the contained resources, which are the source's own."""
     if isinstance(value, dict):
         if isinstance(value.get("reference"), str):
             yield value
@@ -80,43 +80,47 @@ def _references(value: Any) -> Iterator[dict[str, Any]]:
             yield from _references(member)
 
 
-@of_every_appointment("Every Appointment has meta.versionId, and it is the ETag.")
-def appointments_have_a_version(answer: WireResponse) -> Findings:
-    """As a weak tag."""
-    version = answer.resource.get("meta", {}).get("versionId")
+@every_appointment("Every Appointment has meta.versionId, and it is the ETag.")
+def appointments_have_a_version(response: WireResponse) -> Findings:
+    """The ETag is weak."""
+    version = response.resource.get("meta", {}).get("versionId")
     if not version:
         yield "expected meta.versionId, saw none"
-    yield from differs("ETag", f'W/"{version}"', answer.headers.get("ETag"))
+    yield from expect_equal("ETag", f'W/"{version}"', response.headers.get("ETag"))
 
 
-@of_every_appointment("Every cancelled answer carries a cancelationReason.")
-def cancelled_has_a_reason(answer: WireResponse) -> Findings:
-    """If only to say that no one knows it."""
-    if answer.resource.get("status") == "cancelled" and not answer.resource.get("cancelationReason"):
+@every_appointment("Every cancelled response has a cancelationReason.")
+def cancelled_has_a_reason(response: WireResponse) -> Findings:
+    """If the reason is unknown, the element states that."""
+    if response.resource.get("status") == "cancelled" and not response.resource.get("cancelationReason"):
         yield "expected a cancelationReason, saw none"
 
 
-@check("A proposed answer says why: a contained OperationOutcome, referenced from supportingInformation.", end=True)
+@check("A proposed response states the reason: an OperationOutcome referenced from supportingInformation.", end=True)
 def proposed_says_why(run: Run) -> Findings:
-    """With an issue code that docs/reference/errors.md lists, and a text a call-centre agent can act on."""
+    """With an issue code that docs/reference/errors.md lists, and a text for a call-centre agent."""
 
-    def judge(answer: WireResponse) -> Findings:
-        if _is_proposed(answer):
-            why = _why(answer.resource)
+    def inspect(response: WireResponse) -> Findings:
+        if _is_proposed(response):
+            why = _why(response.resource)
             if not why:
                 yield "expected a contained OperationOutcome that is referenced, saw none"
             for outcome in why:
                 yield from issues(outcome, _PROPOSED_BECAUSE)
 
-    given = [answer for answer in run.facade.answers if _is_proposed(answer)]
-    if given and not any(_why(answer.resource) for answer in given):
-        raise Skipped("no proposed answer says why; this facade is configured not to, or it should be")
-    yield from judged(run, judge)
+    given = [response for response in run.facade.responses if _is_proposed(response)]
+    if given and not any(_why(response.resource) for response in given):
+        raise Skipped("no proposed response states the reason; check whether this facade is configured to omit it")
+    yield from check_responses(run, inspect)
 
 
-def _is_proposed(answer: WireResponse) -> bool:
-    """Whether it is the answer to a cancel: a read may find an appointment that its source calls proposed."""
-    return answer.is_appointment and answer.request.startswith("POST") and answer.resource.get("status") == "proposed"
+def _is_proposed(response: WireResponse) -> bool:
+    """Return whether it is a proposed response to a cancel; a read may find an appointment that is proposed."""
+    return (
+        response.is_appointment
+        and response.request.startswith("POST")
+        and response.resource.get("status") == "proposed"
+    )
 
 
 def _why(appointment: dict[str, Any]) -> list[dict[str, Any]]:
@@ -127,43 +131,43 @@ def _why(appointment: dict[str, Any]) -> list[dict[str, Any]]:
 
 @check("Every body is valid R4.", end=True)
 def every_body_is_valid(run: Run) -> Findings:
-    """Structure, required value sets, ids; the invariants have checks of their own."""
-    judged_already: set[bytes] = set()
+    """Structure, required value sets, ids; separate checks cover the invariants."""
+    inspected: set[bytes] = set()
 
-    def judge(answer: WireResponse) -> Findings:
-        if answer.body not in judged_already and "resourceType" in answer.resource:
-            judged_already.add(answer.body)
-            if wrong := r4.problems(answer.resource):
-                yield f"expected valid R4, saw what is wrong at {', '.join(wrong)}"
+    def inspect(response: WireResponse) -> Findings:
+        if response.body not in inspected and "resourceType" in response.resource:
+            inspected.add(response.body)
+            if wrong := r4.problems(response.resource):
+                yield f"expected valid R4, saw errors at {', '.join(wrong)}"
 
-    return judged(run, judge)
-
-
-@of_every_appointment("A participant has a type or an actor.")
-def app_1(answer: WireResponse) -> Findings:
-    """And codes of the required value sets."""
-    return _broken("app-1", answer)
+    return check_responses(run, inspect)
 
 
-@of_every_appointment("start and end come both or neither.")
-def app_2(answer: WireResponse) -> Findings:
-    """R4's invariant."""
-    return _broken("app-2", answer)
+@every_appointment("A participant has a type or an actor.")
+def app_1(response: WireResponse) -> Findings:
+    """R4's invariant app-1."""
+    return _broken("app-1", response)
 
 
-@of_every_appointment("Only proposed, cancelled and waitlist may lack start and end.")
-def app_3(answer: WireResponse) -> Findings:
-    """An extension that says why they are absent counts as their being there."""
-    return _broken("app-3", answer)
+@every_appointment("An Appointment has both start and end, or neither.")
+def app_2(response: WireResponse) -> Findings:
+    """R4's invariant app-2."""
+    return _broken("app-2", response)
 
 
-@of_every_appointment("cancelationReason comes only with cancelled: a proposed answer drops it.")
-def app_4(answer: WireResponse) -> Findings:
-    """One l: R4's spelling."""
-    return _broken("app-4", answer)
+@every_appointment("Only proposed, cancelled and waitlist may lack start and end.")
+def app_3(response: WireResponse) -> Findings:
+    """R4's invariant app-3. An extension that states why an element is absent counts as the element."""
+    return _broken("app-3", response)
 
 
-def _broken(rule: str, answer: WireResponse) -> Findings:
-    for broken, place in r4.broken_invariants(answer.resource):
+@every_appointment("Only a cancelled Appointment has a cancelationReason: a proposed response omits it.")
+def app_4(response: WireResponse) -> Findings:
+    """R4's invariant app-4. R4 spells cancelationReason with one l."""
+    return _broken("app-4", response)
+
+
+def _broken(rule: str, response: WireResponse) -> Findings:
+    for broken, place in r4.broken_invariants(response.resource):
         if broken == rule:
             yield f"expected {rule} to hold, saw it broken at {place}"

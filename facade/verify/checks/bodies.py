@@ -1,10 +1,10 @@
-"""Checks of what a request may be: formats, sizes, JSON that means one thing, an Appointment."""
+"""Checks of request bodies and formats: media types, sizes, unambiguous JSON, the Appointment."""
 
 import json
 from collections.abc import Callable
 from typing import Any
 
-from facade.verify.check import Check, Findings, answered, check, differs
+from facade.verify.check import Check, Findings, check, expect_equal, expect_result
 from facade.verify.runner import Run
 from facade.verify.target import CANCEL, with_reason
 
@@ -14,14 +14,17 @@ _FRAME = '{"resourceType": "Appointment", "status": "cancelled", "x-verify": %s}
 
 
 def _refusal(name: str, promise: str, status: int, *bodies: Callable[[str], bytes]) -> Check:
-    """A check that each of these bodies, made for an appointment's id, gets this status and goes nowhere."""
+    """Create a check that each of these bodies gets this status, and that nothing is sent to the source.
+
+    Each body is a function of the appointment's id.
+    """
 
     def prove(run: Run) -> Findings:
-        appointment_id = run.sandbox.fresh()
+        appointment_id = run.sandbox.create()
         for number, body in enumerate(bodies, start=1):
-            answer = run.facade.cancel(appointment_id, body(appointment_id))
-            yield from answered(f"{answer.request} with body {number} of {len(bodies)}", str(status), answer)
-        yield from differs("native requests for a body that is refused", 0, len(run.sandbox.log(appointment_id)))
+            response = run.facade.cancel(appointment_id, body(appointment_id))
+            yield from expect_result(f"{response.request} with body {number} of {len(bodies)}", str(status), response)
+        yield from expect_equal("native requests for a rejected body", 0, len(run.sandbox.log(appointment_id)))
 
     return Check(name=name, promise=promise, prove=prove)
 
@@ -83,7 +86,7 @@ REFUSALS = (
     _refusal("status-absent", "An absent status is 422.", 422, *_json({"resourceType": "Appointment"})),
     _refusal(
         "status-not-a-code",
-        "A status that is no R4 code is 422.",
+        "A status that is not an R4 code is 422.",
         422,
         *_json(*({**CANCEL, "status": status} for status in ("canceled", "Cancelled", ""))),
     ),
@@ -102,87 +105,89 @@ REFUSALS = (
 )
 
 
-@check("A body of exactly 64 KiB is read, one byte more is 413 and goes nowhere.")
+@check("A body of exactly 64 KiB is accepted; one byte more is 413, and nothing is sent.")
 def body_size(run: Run) -> Findings:
-    """The limit is this facade's own: neither FHIR nor the scheduler's API guide has one."""
+    """The limit is the facade's; neither FHIR nor the scheduler's API guide has one."""
     for size, expected in ((MAX_BODY + 1, "413"), (MAX_BODY, "200 cancelled")):
-        appointment_id = run.sandbox.fresh()
+        appointment_id = run.sandbox.create()
         frame = json.dumps({**CANCEL, "x-verify": ""})
-        answer = run.facade.cancel(appointment_id, frame.replace('""', f'"{"x" * (size - len(frame))}"').encode())
-        yield from answered(f"{answer.request} with {size} bytes", expected, answer)
+        response = run.facade.cancel(appointment_id, frame.replace('""', f'"{"x" * (size - len(frame))}"').encode())
+        yield from expect_result(f"{response.request} with {size} bytes", expected, response)
         if expected == "413":
-            yield from differs("native requests for a body too large", 0, len(run.sandbox.log(appointment_id)))
+            yield from expect_equal(
+                "native requests for a body that is too large", 0, len(run.sandbox.log(appointment_id))
+            )
 
 
 @check(
-    "A body with more than 100 members in an array, or 2,000 values in all, is 422 and goes nowhere; "
-    "100 members are read."
+    "A body with more than 100 members in an array, or 2,000 values in all, is 422, and nothing is sent; "
+    "100 members are accepted."
 )
 def body_members(run: Run) -> Findings:
-    """What takes long to look at is not looked at; a request that is meant as one has a few members."""
-    appointment_id = run.sandbox.fresh()
+    """A larger body would take long to validate; a real request has a few members."""
+    appointment_id = run.sandbox.create()
     many = [{"system": "urn:verify:elsewhere", "code": f"c{number}"} for number in range(MAX_MEMBERS + 1)]
     for what, body in (
         (f"{len(many)} codings", {**CANCEL, "cancelationReason": {"coding": many}}),
         (f"{len(many)} participants", {**CANCEL, "participant": [1] * len(many)}),
         ("2,100 values in all", {**CANCEL, "x-verify": [[0] * 70] * 30}),
     ):
-        answer = run.facade.cancel(appointment_id, body)
-        yield from answered(f"{answer.request} with {what}", "422", answer)
-    yield from differs("native requests for a body with too many members", 0, len(run.sandbox.log(appointment_id)))
-    answer = run.facade.cancel(appointment_id, {**CANCEL, "cancelationReason": {"coding": many[:MAX_MEMBERS]}})
-    yield from answered(f"{answer.request} with {MAX_MEMBERS} codings", "200 cancelled", answer)
+        response = run.facade.cancel(appointment_id, body)
+        yield from expect_result(f"{response.request} with {what}", "422", response)
+    yield from expect_equal("native requests for a body with too many members", 0, len(run.sandbox.log(appointment_id)))
+    response = run.facade.cancel(appointment_id, {**CANCEL, "cancelationReason": {"coding": many[:MAX_MEMBERS]}})
+    yield from expect_result(f"{response.request} with {MAX_MEMBERS} codings", "200 cancelled", response)
 
 
 @check("Unknown elements are ignored, and an id in the body may be absent.")
 def unknown_elements_are_ignored(run: Run) -> Findings:
-    """A partial Appointment with more in it than the facade knows."""
-    answer = run.facade.cancel(run.sandbox.fresh(), with_reason("pat", **{"x-verify": {"deep": [1, None, 2.5]}}))
-    yield from answered(answer.request, "200 cancelled", answer)
+    """A partial Appointment with elements that the facade does not know."""
+    response = run.facade.cancel(run.sandbox.create(), with_reason("pat", **{"x-verify": {"deep": [1, None, 2.5]}}))
+    yield from expect_result(response.request, "200 cancelled", response)
 
 
-@check("application/json is read too, in any spelling that HTTP allows.")
+@check("application/json is accepted too, in any spelling that HTTP allows.")
 def plain_json_is_read(run: Run) -> Findings:
-    """As schedulers send it."""
+    """Schedulers send it."""
     for content_type in ("Application/JSON", "application/fhir+json; fhirVersion=4.0; charset=UTF-8"):
-        answer = run.facade.cancel(run.sandbox.fresh(), headers={"Content-Type": content_type})
-        yield from answered(f"{answer.request} as {content_type}", "200 cancelled", answer)
+        response = run.facade.cancel(run.sandbox.create(), headers={"Content-Type": content_type})
+        yield from expect_result(f"{response.request} as {content_type}", "200 cancelled", response)
 
 
-@check("A body in another format or another FHIR version is 415 and goes nowhere.")
+@check("A body in another format or another FHIR version is 415, and nothing is sent.")
 def unsupported_media_types(run: Run) -> Findings:
-    """Decided before anything else happens."""
-    appointment_id = run.sandbox.fresh()
+    """The facade checks the format first."""
+    appointment_id = run.sandbox.create()
     for content_type in ("application/fhir+xml", "text/plain", "application/fhir+json; fhirVersion=3.0", None):
-        answer = run.facade.cancel(appointment_id, headers={"Content-Type": content_type})
-        yield from answered(f"{answer.request} as {content_type}", "415", answer)
-    yield from differs("native requests for a body of another type", 0, len(run.sandbox.log(appointment_id)))
+        response = run.facade.cancel(appointment_id, headers={"Content-Type": content_type})
+        yield from expect_result(f"{response.request} as {content_type}", "415", response)
+    yield from expect_equal("native requests for a body of another type", 0, len(run.sandbox.log(appointment_id)))
 
 
-@check("An answer asked for in XML, an unknown format or another FHIR version is 406, and nothing is sent.")
+@check("A request for a response in XML, an unknown format or another FHIR version is 406, and nothing is sent.")
 def formats_that_are_not_written(run: Run) -> Findings:
-    """By Accept and by _format."""
-    appointment_id = run.sandbox.fresh()
+    """With Accept and with _format."""
+    appointment_id = run.sandbox.create()
     for query, accept in (
         ("", "application/fhir+xml"),
         ("", "application/fhir+json; fhirVersion=3.0"),
         ("?_format=xml", None),
         ("?_format=application/fhir%2Bxml", "application/fhir+json"),
     ):
-        answer = run.facade.request(
+        response = run.facade.request(
             "POST",
             run.facade.path(appointment_id) + query,
             body=CANCEL,
             headers={"Accept": accept},
             about=appointment_id,
         )
-        yield from answered(f"{answer.request} with Accept {accept}", "406", answer)
-    yield from differs("native requests for a format that is not written", 0, len(run.sandbox.log(appointment_id)))
+        yield from expect_result(f"{response.request} with Accept {accept}", "406", response)
+    yield from expect_equal("native requests for an unsupported format", 0, len(run.sandbox.log(appointment_id)))
 
 
-@check("_format wins over Accept, and application/json is answered to who asks for it.")
+@check("_format has precedence over Accept, and a client that accepts application/json gets it.")
 def formats_that_are_written(run: Run) -> Findings:
-    """Reads, so that nothing is cancelled over it."""
+    """The check sends reads, which cancel nothing."""
     appointment_id = run.cancelled()[0]
     for query, accept, media_type in (
         ("?_format=json", "application/fhir+xml", "application/fhir+json"),
@@ -190,6 +195,6 @@ def formats_that_are_written(run: Run) -> Findings:
         ("", "text/html, */*;q=0.1", "application/fhir+json"),
     ):
         path = run.facade.path(appointment_id) + query
-        answer = run.facade.request("GET", path, headers={"Accept": accept}, about=appointment_id)
-        seen = f"{answer.status} {answer.headers.get('Content-Type', '').partition(';')[0]}"
-        yield from differs(f"{answer.request} with Accept {accept}", f"200 {media_type}", seen)
+        response = run.facade.request("GET", path, headers={"Accept": accept}, about=appointment_id)
+        seen = f"{response.status} {response.headers.get('Content-Type', '').partition(';')[0]}"
+        yield from expect_equal(f"{response.request} with Accept {accept}", f"200 {media_type}", seen)

@@ -1,12 +1,12 @@
-"""Checks of every answer, whatever was asked for: time, headers, refusals, secrecy."""
+"""Checks of every response, whatever the request: time, headers, errors, secrecy."""
 
 import json
 import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from facade.verify.check import Findings, check, differs
-from facade.verify.evaluation import issues, judged, of_every_answer
+from facade.verify.check import Findings, check, expect_equal
+from facade.verify.evaluation import check_responses, every_response, issues
 from facade.verify.http import WireResponse
 from facade.verify.r4 import ISSUE_TYPES
 from facade.verify.runner import Run
@@ -16,93 +16,93 @@ _MARKUP = re.compile(rb"<!doctype|<html", re.IGNORECASE)
 _CANARY = b"CANARY"
 
 
-@check("Every answer comes in time, always.", end=True)
-def answers_come_in_time(run: Run) -> Findings:
-    """8 s, or what --within says."""
+@check("Every response comes in time.", end=True)
+def responses_come_in_time(run: Run) -> Findings:
+    """Within 8 s, or the seconds of --within."""
     within = run.facade.within
-    for answer in run.facade.answers:
-        if answer.seconds > within:
-            yield f"{answer.request}: expected an answer within {within:g} s, saw it after {answer.seconds:.1f} s"
+    for response in run.facade.responses:
+        if response.seconds > within:
+            yield f"{response.request}: expected a response within {within:g} s, saw it after {response.seconds:.1f} s"
 
 
-@of_every_answer("Every answer is application/fhir+json; fhirVersion=4.0; charset=utf-8.")
-def answers_are_fhir_json(answer: WireResponse) -> Findings:
-    """Of those that asked for it, but for the probes."""
-    if answer.sent.get("Accept") == FHIR_JSON and "/health/" not in answer.request:
-        seen = answer.headers.get("Content-Type", "")
+@every_response("Every response is application/fhir+json; fhirVersion=4.0; charset=utf-8.")
+def responses_are_fhir_json(response: WireResponse) -> Findings:
+    """To the requests that accept it, except health probes."""
+    if response.sent.get("Accept") == FHIR_JSON and "/health/" not in response.request:
+        seen = response.headers.get("Content-Type", "")
         if seen.lower().replace(" ", "") != "application/fhir+json;fhirversion=4.0;charset=utf-8":
             yield f"expected application/fhir+json; fhirVersion=4.0; charset=utf-8, saw {seen or 'no Content-Type'}"
 
 
-@of_every_answer("Every answer carries Cache-Control: no-store.")
-def answers_are_not_stored(answer: WireResponse) -> Findings:
-    """It is about a patient."""
-    yield from differs("Cache-Control", "no-store", answer.headers.get("Cache-Control"))
+@every_response("Every response has Cache-Control: no-store.")
+def responses_are_not_stored(response: WireResponse) -> Findings:
+    """A response may contain patient data."""
+    yield from expect_equal("Cache-Control", "no-store", response.headers.get("Cache-Control"))
 
 
-@of_every_answer("Every answer echoes a sane X-Request-Id.")
-def answers_echo_the_request_id(answer: WireResponse) -> Findings:
-    """Every request of a run has one of its own."""
-    sent = answer.sent.get("X-Request-Id", "")
+@every_response("Every response returns the request's valid X-Request-Id.")
+def responses_echo_the_request_id(response: WireResponse) -> Findings:
+    """Every request of a run has its own."""
+    sent = response.sent.get("X-Request-Id", "")
     if sent.startswith("verify-"):
-        yield from differs("X-Request-Id", sent, answer.headers.get("X-Request-Id"))
+        yield from expect_equal("X-Request-Id", sent, response.headers.get("X-Request-Id"))
 
 
-@check("A missing X-Request-Id is made up, and one that is not sane is replaced; X-Correlation-Id is echoed.")
+@check("The facade creates a missing X-Request-Id, replaces an invalid one, and returns X-Correlation-Id.")
 def request_ids_are_made(run: Run) -> Findings:
-    """Anything but a short word could forge a line in a log."""
+    """A long value, or one with spaces, could forge a line in a log."""
     raw_id, _ = run.cancelled()
     sent = (None, "two words", "x" * 500)
     made = [run.facade.read(raw_id, headers={"X-Request-Id": value}).headers.get("X-Request-Id") for value in sent]
     for value, seen in zip(sent, made, strict=True):
         if not seen or seen == value:
-            yield f"X-Request-Id for {value}: expected one made by the facade, saw {seen}"
+            yield f"X-Request-Id for {value}: expected one created by the facade, saw {seen}"
     if len(set(made)) < len(made):
-        yield "X-Request-Id: expected another for every request, saw the same twice"
-    answer = run.facade.read(raw_id, headers={"X-Correlation-Id": "verify-correlation"})
-    yield from differs("X-Correlation-Id", "verify-correlation", answer.headers.get("X-Correlation-Id"))
+        yield "X-Request-Id: expected a different one for every request, saw the same twice"
+    response = run.facade.read(raw_id, headers={"X-Correlation-Id": "verify-correlation"})
+    yield from expect_equal("X-Correlation-Id", "verify-correlation", response.headers.get("X-Correlation-Id"))
 
 
-@of_every_answer("Every non-2xx body is an OperationOutcome with an R4 issue code and a text.")
-def refusals_are_outcomes(answer: WireResponse) -> Findings:
-    """No HTML of anybody's."""
-    if not 200 <= answer.status < 300:
-        if answer.resource.get("resourceType") == "OperationOutcome":
-            yield from issues(answer.resource, ISSUE_TYPES)
+@every_response("Every non-2xx body is an OperationOutcome with an R4 issue code and a text.")
+def refusals_are_outcomes(response: WireResponse) -> Findings:
+    """Never an HTML page."""
+    if not 200 <= response.status < 300:
+        if response.resource.get("resourceType") == "OperationOutcome":
+            yield from issues(response.resource, ISSUE_TYPES)
         else:
             yield "expected an OperationOutcome, saw none"
 
 
-@check("No answer holds native bodies, addresses, credentials or what only the source may know.", end=True)
-def answers_keep_secrets(run: Run) -> Findings:
-    """The sandbox's records hold canaries: only what is in R4's words already is passed on whole."""
+@check("No response contains native bodies, addresses, credentials or what only the source may know.", end=True)
+def responses_keep_secrets(run: Run) -> Findings:
+    """The sandbox's records contain canaries. Only a source that is itself R4 may return its record unchanged."""
     place = urlsplit(run.sandbox.url).netloc
-    is_fhir = run.sandbox.record(run.sandbox.fresh()).get("resourceType") == "Appointment"
+    is_fhir = run.sandbox.record(run.sandbox.create()).get("resourceType") == "Appointment"
 
-    def judge(answer: WireResponse) -> Findings:
-        shown = answer.body
-        if answer.is_appointment:
-            # What a plugin puts into an element of R4's is its translation; what it adds to them is not.
+    def inspect(response: WireResponse) -> Findings:
+        shown = response.body
+        if response.is_appointment:
+            # An element of R4 is the plugin's translation and may contain the canary; what it adds must not.
             added = ("contained", "extension", "modifierExtension", "text", "meta")
-            shown = json.dumps([] if is_fhir else [_members(answer.resource, name) for name in added]).encode()
+            shown = json.dumps([] if is_fhir else [_members(response.resource, name) for name in added]).encode()
         if _CANARY in shown:
-            yield "expected nothing of what the source keeps to itself, saw one of the sandbox's canaries"
-        if _MARKUP.search(answer.body):
-            yield "expected no page of anybody's, saw HTML"
-        if run.facade.key.stands_in(answer.body):
+            yield "expected no internal data of the source, saw one of the sandbox's canaries"
+        if _MARKUP.search(response.body):
+            yield "expected no HTML page, saw HTML"
+        if run.facade.key.stands_in(response.body):
             yield "expected no credentials, saw the client's key"
-        for outcome in (answer.resource, *answer.resource.get("contained", [])):
+        for outcome in (response.resource, *response.resource.get("contained", [])):
             text = json.dumps(outcome.get("issue", ""))
             if outcome.get("resourceType") == "OperationOutcome" and re.search(
                 f"CANARY|Traceback|{re.escape(place)}", text
             ):
-                yield "expected an OperationOutcome without addresses and internals, saw some"
+                yield "expected an OperationOutcome without addresses and internal data, saw some"
 
-    return judged(run, judge)
+    return check_responses(run, inspect)
 
 
 def _members(value: Any, name: str) -> list[Any]:
-    """What stands under this name, at any depth."""
+    """Return the values of every member with this name, at any depth."""
     if isinstance(value, dict):
         inside = [found for member in value.values() for found in _members(member, name)]
         return [value[name], *inside] if name in value else inside
