@@ -275,8 +275,8 @@ def test_what_a_client_was_told_is_not_undone(in_doubt, client, store):
     resolve(store, "--as", "cancelled")
     assert client.cancel("apt_1").json["status"] == "cancelled"
     assert resolve(store, "--undo", code=1) == (
-        'Error: heim apt_1: nothing was undone; a client has received "cancelled" since the resolution, and cancelled is '
-        "final\n"
+        'Error: heim apt_1: nothing was undone; a client has received "cancelled" since the resolution, '
+        "and cancelled is final\n"
     )
     assert row_of(client).state == "cancelled"
 
