@@ -5,7 +5,7 @@ VENV := .venv
 HINT = Name another: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12
 NPM_PACKAGES := tests/fhir_engine/node_modules/.package-lock.json
 
-.PHONY: help run test lint format typecheck bench dist explore mutants clean
+.PHONY: help run test test-fast lint format typecheck bench dist explore mutants clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
@@ -14,6 +14,9 @@ run: $(VENV)/.run  ## a facade on 127.0.0.1:8080 in front of a sandbox; prints a
 
 test: $(VENV)/.test $(NPM_PACKAGES)  ## everything: tests, lint, types, import rules
 	$(VENV)/bin/python -m pytest
+
+test-fast: $(VENV)/.test  ## the tests that start no process and need no store but SQLite; under a minute
+	$(VENV)/bin/python -m pytest -m fast
 
 lint: $(VENV)/.test  ## lint, format and import rules; changes nothing
 	$(VENV)/bin/ruff check .

@@ -21,7 +21,7 @@ from facade.ledger import engine as engines
 from facade.testing.simulator.host import SimulatorHost, serve
 from facade.testing.simulator.transport import Timings
 from facade.web import create_app
-from tests.support import parallel
+from tests.support import markers, parallel, run_speed
 from tests.support.hang_detection import PATIENT, give_up_only_what_hangs
 from tests.support.node import node
 from tests.support.recording_fhir_server import BY_TOKEN, SOURCE, TOKEN, WatchedFhir
@@ -69,14 +69,19 @@ SEED = textwrap.dedent("""\
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    run_speed.keep_bytecode()
+    run_speed.validate_each_map_once()
     config.pluginmanager.register(EveryAnswer())
     config.pluginmanager.register(Watchdog())
+    config.pluginmanager.register(markers.NoProcesses())
     # In the background of a shell SIGINT is ignored, and every process that a test starts would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects by the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    markers.mark(items)
     parallel.longest_first(items)
 
 

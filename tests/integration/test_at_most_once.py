@@ -12,9 +12,7 @@ from facade.errors import Cause, OutcomeUnknown, Unavailable
 from facade.fhir import reasons
 from facade.ledger.store import JournalEntry
 from facade.testing.simulator.faults import FAULTS
-from tests.conftest import remember
 from tests.integration.test_in_doubt import Time
-from tests.support.process import configuration, facade
 from tests.support.stores import locked
 from tests.support.waiting import LIMIT, eventually
 
@@ -84,19 +82,6 @@ def test_many_at_once_share_one_native_call_and_its_answer(client, simulator, fa
         assert len({answer.data for answer in answers}) == 1
     assert events(client).count("claim") == 1
     assert events(client).count("repeat") == 7
-
-
-def test_several_processes_share_one_native_call(tmp_path, heim, simulator):
-    path = configuration(tmp_path, heim.source_url("heim"))
-    simulator.faults.arm("apt_1", FAULTS["timeout-after-commit"])
-    with facade(path) as one, facade(path) as two:
-        calls = [lambda p=p: p.call("POST", "/Appointment/heim/apt_1", json=CANCEL) for p in (one, two) * 3]
-        answers = all_at_once(calls)
-    assert simulator.log.count("cancel") == 1
-    assert {answer.json()["status"] for answer in answers} == {"cancelled"}
-    assert len({answer.content for answer in answers}) == 1
-    for answer in answers:
-        remember(answer.json())
 
 
 def test_after_a_refusal_a_new_request_is_a_new_attempt(client, simulator):

@@ -1,7 +1,6 @@
 """Keys and other words from outside: what is long enough, and that only ASCII space may stand around them."""
 
 import hashlib
-import subprocess
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +11,6 @@ from facade.cli import main
 from facade.errors import ConfigurationError
 from facade.setting_fields import SecretFromFile, SecretTextFromFile, uri
 from tests.conftest import KEY
-from tests.support.process import COMMAND
 
 # Whitespace to str.strip(), and no ASCII space: controls, NEL, no-break and other spaces, line separators, byte order
 UNICODE_SPACES = ["\x1c", "\x1f", "\x0b", "\x85", "\xa0", "\u2003", "\u2028", "\u3000", "\ufeff", "\x00"]
@@ -142,11 +140,3 @@ def test_a_malformed_store_is_one_sentence_without_its_password(make, tmp_path, 
             continue  # a URL after all: of a host that is not there
         assert done.output.startswith(f"facade: {named}: "), done.output
         assert done.output.count("\n") == 1
-
-
-def test_a_malformed_store_shows_no_traceback_in_a_process():
-    url = "postgresql+psycopg://facade:s3cret@db:port/facade"
-    done = subprocess.run([*COMMAND, "ledger", "list", "--store", url], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    assert done.stderr.startswith("facade: --store: is not a database URL; write one like")
-    assert "s3cret" not in done.stdout + done.stderr

@@ -1,11 +1,8 @@
 """The behaving Heim, every fault as a client sees it, and the control API; all over real sockets."""
 
 import re
-import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -427,30 +424,6 @@ def test_a_hanging_request_does_not_keep_the_host_from_stopping(name: str) -> No
             began = time.monotonic()
         assert time.monotonic() - began < LIMIT
         read_all(connection)  # comes to an end
-
-
-def test_an_interrupt_ends_a_process_that_serves() -> None:
-    program = (
-        "from facade.testing.simulator.host import serve\n"
-        "from facade_heim.simulator import HeimSimulator\n"
-        "try:\n"
-        "    with serve({'heim': HeimSimulator()}) as host:\n"
-        "        print(host.url, flush=True)\n"
-        "        host.wait()\n"
-        "except KeyboardInterrupt:\n"
-        "    print('stopped')\n"
-    )
-    command = [sys.executable, "-c", program]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            url = process.stdout.readline().strip()
-            with pytest.raises(requests.ReadTimeout):
-                requests.get(f"{url}/heim/v1/appointments/apt_read-timeout", headers=KEY, timeout=0.1)
-            process.send_signal(signal.SIGINT)
-            assert process.communicate(timeout=LIMIT) == ("stopped\n", "")
-        finally:
-            process.kill()
 
 
 @pytest.mark.parametrize("linger", [0, 5])

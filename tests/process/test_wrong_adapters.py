@@ -18,13 +18,18 @@ pytestmark = pytest.mark.timeout(1200)  # the first test runs the kit over every
 
 WRONG = {name: kind for name, kind in vars(wrong_adapters).items() if name.startswith("Test")}
 AT_ONCE = 4  # half of a run is waiting for silences
+# 25,000 tests, of which only the names that fail are asked: without what shows, times and rewrites them.
+BARE = (
+    *("-q", "-n0", "--assert=plain", "--tb=line", "-o", "timeout=0"),
+    *(f"-pno:{plugin}" for plugin in ("anyio", "cacheprovider", "hypothesispytest", "logging")),
+)
 IN_MEMORY = Path("/dev/shm")  # thousands of ledgers for a moment each
 
 
 def verdicts(names, report):
     """Run these classes through the kit: the tests that failed, by class."""
     nodes = [f"tests/support/wrong_adapters.py::{name}" for name in names]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *nodes]
+    command = [sys.executable, "-m", "pytest", *BARE, f"--junitxml={report}", *nodes]
     env = {**os.environ, **({"TMPDIR": str(IN_MEMORY)} if IN_MEMORY.is_dir() else {})}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=900)
     assert done.returncode in {0, 1}, done.stdout[-2000:] + done.stderr[-2000:]

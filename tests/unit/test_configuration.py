@@ -3,8 +3,6 @@
 import hashlib
 import json
 import re
-import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -435,20 +433,6 @@ def test_all_problems_of_all_tables_come_at_once(write, refused_by_commands, mon
     assert len(lines) == len(beginnings), lines
     for beginning in beginnings:
         assert sum(line.startswith(f"facade: {beginning}") for line in lines) == 1, (beginning, lines)
-
-
-@pytest.mark.parametrize("command", ["check", "serve"])
-def test_a_refused_start_is_exit_code_2_and_sentences(write, command):
-    path = write(("https://api", "http://api"), ('default_source = "heim"', "answer_within = 5"))
-    done = subprocess.run(
-        [sys.executable, "-m", "facade", command, "--config", str(path)], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert [line.split(": ")[1] for line in done.stderr.splitlines()] == [
-        "facade.answer_within",
-        "sources.heim.base_url",
-    ]
 
 
 # The file itself
