@@ -195,8 +195,8 @@ class TestSwallowsWhatThePermitRaises(Line):
 
 class TestSendsNoVersion(Line):
     fails = {
-        "test_a_stale_version_raises_version_conflict",
-        "test_a_stale_version_is_retried_once_after_a_read",
+        "test_a_changed_version_raises_version_conflict",
+        "test_a_changed_version_is_retried_once_after_a_read",
     }
 
     class Adapter(LineAdapter):
@@ -206,8 +206,8 @@ class TestSendsNoVersion(Line):
 
 class TestWritesTwiceOnOnePermitWhenStale(Fhir):
     fails = {
-        "test_a_stale_version_raises_version_conflict",
-        "test_a_stale_version_is_retried_once_after_a_read",
+        "test_a_changed_version_raises_version_conflict",
+        "test_a_changed_version_is_retried_once_after_a_read",
     }
 
     class Adapter(FhirR4Adapter):
@@ -298,8 +298,8 @@ class TestReadsBetweenThePermitAndTheWrite(Heim):
 
 class TestSaysNotDoneOfAStaleVersion(Line):
     fails = {
-        "test_a_stale_version_raises_version_conflict",
-        "test_a_stale_version_is_retried_once_after_a_read",
+        "test_a_changed_version_raises_version_conflict",
+        "test_a_changed_version_is_retried_once_after_a_read",
     }
 
     class Adapter(LineAdapter):
@@ -477,7 +477,7 @@ class TestNeverTellsCancelled(Line):
         "test_the_response_to_the_client_is_correct",
         "test_the_response_contains_the_clients_reason",
         "test_a_late_commit_is_resolved_by_reading",
-        "test_a_stale_version_is_retried_once_after_a_read",
+        "test_a_changed_version_is_retried_once_after_a_read",
     }
 
     class Adapter(LineAdapter):

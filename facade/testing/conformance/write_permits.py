@@ -99,7 +99,7 @@ class WritePermits(Kit):
         only_if_readable(trial.source.plugin)
         _in_time("read", lambda: trial.read_directly(trial.faulty("read-timeout"), seconds=_DEADLINE))
 
-    def test_a_stale_version_raises_version_conflict(self, trial: Trial) -> None:
+    def test_a_changed_version_raises_version_conflict(self, trial: Trial) -> None:
         """Send the version that was read with the write, and raise VersionConflict if the source has another."""
         _only_if_versioned(trial)
         request, current = prepare(trial, appointment_id := trial.appointment())
@@ -110,14 +110,15 @@ class WritePermits(Kit):
             must(not changed, "a rejected version changed the source; let the simulator reject it without executing")
             writes = trial.writes(appointment_id)
             must(
-                writes == 1, f"a stale version was written {writes} times on one permit; raise VersionConflict at once"
+                writes == 1,
+                f"a changed version was written {writes} times on one permit; raise VersionConflict at once",
             )
         except SourceError as error:
-            fail(f"a write of a stale version ends in {type(error).__name__}; raise facade.VersionConflict")
+            fail(f"a write of a changed version ends in {type(error).__name__}; raise facade.VersionConflict")
         else:
-            fail("a write of a stale version was executed; send the version of current with the write")
+            fail("a write of a changed version was executed; send the version of current with the write")
 
-    def test_a_stale_version_is_retried_once_after_a_read(self, trial: Trial) -> None:
+    def test_a_changed_version_is_retried_once_after_a_read(self, trial: Trial) -> None:
         """Take the version from current, which the facade reads again before the second write."""
         _only_if_versioned(trial)
         appointment_id = trial.appointment()
@@ -129,11 +130,11 @@ class WritePermits(Kit):
         trial.record.after_permit = touch
         reported = trial.outcome(appointment_id)
         step = "take the version from current"
-        must(reported == "cancelled", f"a cancel after a stale version ends in {reported}; {step}")
+        must(reported == "cancelled", f"a cancel after a changed version ends in {reported}; {step}")
         changes = sum(entry.operation == "cancel" and entry.changed for entry in trial.entries(appointment_id))
-        must(changes == 1, f"a cancel after a stale version was executed {changes} times; send current's version")
+        must(changes == 1, f"a cancel after a changed version was executed {changes} times; send current's version")
         writes = trial.writes(appointment_id)
-        must(writes == 2, f"a cancel after a stale version wrote {writes} times; write once for each permit")
+        must(writes == 2, f"a cancel after a changed version wrote {writes} times; write once for each permit")
         taken = [len(call.permits) for call in trial.record.of("cancel")]
         must(taken == [1, 1], "a second write needs a second permit; take each permit once, and raise VersionConflict")
 

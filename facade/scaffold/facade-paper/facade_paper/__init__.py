@@ -1,4 +1,4 @@
-"""Paper: what its plugin declares."""
+"""The declaration of Paper's plugin."""
 
 import json
 from importlib.resources import files
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _simulator() -> "Simulator":
-    # Imported when asked for: serving needs no simulator.
+    # Imported here, because serving needs no simulator.
     from facade_paper.simulator import PaperSimulator
 
     return PaperSimulator()

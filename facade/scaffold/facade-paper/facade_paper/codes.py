@@ -1,11 +1,11 @@
-"""Paper's words: its reasons for a cancellation, and its states with their FHIR status."""
+"""Paper's codes: its cancellation reasons, and its states with their FHIR status."""
 
 REASONS = {
     "patient": "The patient cancels",
     "practice": "The practice cancels",
     "mistake": "Booked by mistake",
 }
-# A state that is not here is left out, never guessed: above all, it is not cancelled.
+# Any other state has no FHIR status. Do not guess one: an unknown state is not cancelled.
 STATUSES = {
     "planned": "booked",
     "done": "fulfilled",

@@ -1,4 +1,4 @@
-"""A Paper that behaves: its API, stateful, with a seeded appointment for every case."""
+"""Simulate Paper: its API, with state and a seeded appointment for every case."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# Written down from Paper's API guide a second time, on purpose: a code that the plugin has wrong is refused here.
+# Copied from Paper's API guide independently of the plugin, so that the simulator rejects a wrong code of the plugin.
 _REASONS = {"patient", "practice", "mistake"}
 _PATHS: tuple[tuple[str, re.Pattern[str], Operation], ...] = (
     ("GET", re.compile(r"/appointments/([^/]+)"), "read"),
@@ -27,7 +27,7 @@ _REFUSALS = {
 
 
 class PaperError(Exception):
-    """An error in Paper's own shape."""
+    """An error response in Paper's own shape."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class PaperSimulator(Simulator):
     odd_status_id = "apt_waiting"
 
     def operation(self, method: str, path: str) -> tuple[Operation, str] | None:
-        """By method and path."""
+        """Return the operation and the id of a request, by its method and path."""
         for known_method, pattern, operation in _PATHS:
             found = pattern.fullmatch(path)
             if found and method == known_method:
@@ -50,12 +50,12 @@ class PaperSimulator(Simulator):
         return None
 
     def refusal(self, behaviour: Behaviour) -> tuple[int, Any]:
-        """As Paper itself would say it."""
+        """Return Paper's own error response."""
         error = PaperError(*_REFUSALS[behaviour])
         return error.status, error.body
 
     def seeds(self, now: datetime) -> Mapping[str, Native]:
-        """Ordinary ones, one for each fault, one that is over, cancelled, and in a state without a FHIR word."""
+        """Return ordinary appointments, one for each fault, and ones that are over, cancelled and in an unknown state."""
         ordinary = [f"apt_{number}" for number in range(1, 10)]
         states = dict.fromkeys([*ordinary, *self.fault_ids()], "planned")
         states |= {"apt_done": "done", "apt_cancelled": "cancelled", "apt_waiting": "waiting"}
@@ -65,7 +65,7 @@ class PaperSimulator(Simulator):
         }
 
     def app(self) -> "WSGIApplication":
-        """The two requests; everything else answers 404 or 405 in Paper's shape."""
+        """Build the API: two requests, and 404 or 405 in Paper's own shape for any other."""
         app = Flask("facade_paper.simulator")
         app.url_map.merge_slashes = False  # a real API would not redirect a path with // in it
         app.register_error_handler(PaperError, lambda error: (jsonify(error.body), error.status))
@@ -108,13 +108,13 @@ def _checked_cancellation() -> dict[str, str]:
 
 
 def _http_error(error: HTTPException) -> tuple[Response, int]:
-    """No such path, or no such method there."""
+    """Return Paper's error response for an unknown path or method."""
     status, code = error.code or 500, error.name.lower().replace(" ", "_")
     return jsonify(PaperError(status, code, error.name).body), status
 
 
 def _appointment(appointment_id: str, number: int, state: str, starts: datetime) -> Native:
-    """All its ids hold its number, so that no other's can be taken for them."""
+    """Create an appointment. All its ids contain its number, so that no two appointments share an id."""
     times = {"starts": starts, "ends": starts + timedelta(minutes=30)}
     return {
         "id": appointment_id,
@@ -124,7 +124,7 @@ def _appointment(appointment_id: str, number: int, state: str, starts: datetime)
         "practitioner": f"d_{number}",
         "service": "check-up",
         "kind": "first-visit",
-        # Never read, logged or passed on: the conformance tests look for the word everywhere.
+        # Never read, logged or returned: the conformance tests search for the word everywhere.
         "remark": "CANARY: afraid of needles",
         "cancellation": {"reason": "patient"} if state == "cancelled" else None,
     }

@@ -1,4 +1,4 @@
-"""Paper's plugin does what every source's plugin must."""
+"""Run the conformance kit against Paper's plugin."""
 
 from typing import Any
 
@@ -12,5 +12,5 @@ class TestPaper(SourceConformance):
     secrets = {"PAPER_API_KEY": "CANARY-key"}
 
     def settings(self, url: str) -> dict[str, Any]:
-        """As an operator would write them."""
+        """Return the settings as an operator would write them."""
         return {"base_url": url, "api_key_env": "PAPER_API_KEY"}
