@@ -141,8 +141,8 @@ def test_not_found_is_proposed_if_it_was_known_before(client, simulator):
     simulator.remove("apt_1")
     answer = client.cancel("apt_1")
     assert (answer.status_code, answer.json["status"]) == (200, "proposed")
-    assert client.cancel("apt_nobody").status_code == 404
-    assert client.cancel("apt_nobody").status_code == 404
+    assert client.cancel("apt_no-such").status_code == 404
+    assert client.cancel("apt_no-such").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -183,8 +183,8 @@ def test_doubt_before_the_permit_was_taken_is_no_doubt(client, simulator, monkey
     assert row(client).state == "refused"
 
 
-def test_duplicates_of_an_appointment_nobody_knows_are_all_404(client):
-    answers = all_at_once([lambda: client.cancel("apt_nobody")] * 4)
+def test_duplicates_for_an_unknown_appointment_are_all_404(client):
+    answers = all_at_once([lambda: client.cancel("apt_no-such")] * 4)
     assert {answer.status_code for answer in answers} == {404}
 
 
@@ -310,7 +310,7 @@ def test_a_cancel_shown_to_a_reader_is_shown_to_later_readers(client, simulator)
 
 
 @pytest.mark.parametrize("seconds", [-7200.0, 7200.0])
-def test_a_clock_that_jumps_makes_nobody_write_twice(client, simulator, monkeypatch, seconds):
+def test_a_clock_that_jumps_causes_no_second_write(client, simulator, monkeypatch, seconds):
     simulator.faults.arm("apt_1", FAULTS["late-commit"], times=1)
     client.cancel("apt_1")
     clock = client.facade.ledger.clock

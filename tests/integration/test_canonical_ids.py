@@ -29,10 +29,10 @@ FORM = CanonicalId(version=1, form=lambda spelling: re.sub(r"(?<![0-9])0+(?=[0-9
 
 
 class Echo(SourceAdapter):
-    """A source in memory that takes 007 and 7 for one appointment, and tells the id as ``tells`` makes it."""
+    """A source in memory that takes 007 and 7 for one appointment, and returns the id as ``shown`` makes it."""
 
-    def __init__(self, tells=str, ends=()):
-        self.tells = tells
+    def __init__(self, shown=str, ends=()):
+        self.shown = shown
         self.ends = list(ends)
         self.cancelled = set()
         self.asked = []
@@ -41,7 +41,7 @@ class Echo(SourceAdapter):
     def read(self, appointment_id):
         self.asked.append(appointment_id)
         status = "cancelled" if FORM.form(appointment_id) in self.cancelled else "booked"
-        return {"id": self.tells(appointment_id), "status": status}
+        return {"id": self.shown(appointment_id), "status": status}
 
     def cancel(self, request, current, permit):
         permit()
@@ -103,7 +103,7 @@ def test_doubt_under_one_spelling_is_doubt_under_every_one(before):
 
 
 def test_the_identifier_is_as_the_source_gives_it(before):
-    client = before(Echo(tells=lambda appointment_id: appointment_id.zfill(5)))
+    client = before(Echo(shown=lambda appointment_id: appointment_id.zfill(5)))
     for answer in (client.cancel("07").json, client.read("7").json):
         assert answer["status"] == "cancelled"
         assert answer["identifier"][1]["value"] == answer["id"] == "00007"
@@ -111,7 +111,7 @@ def test_the_identifier_is_as_the_source_gives_it(before):
 
 @pytest.mark.parametrize("other", ["8", "b7", "", "x-x", None, 7])
 def test_another_appointments_id_is_no_spelling(before, other):
-    client = before(source := Echo(tells=lambda _: other))
+    client = before(source := Echo(shown=lambda _: other))
     assert client.cancel("07").json["status"] == "proposed"
     assert source.writes == []
 

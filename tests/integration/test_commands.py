@@ -98,7 +98,7 @@ def test_an_unknown_command_is_an_error_that_names_it():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["serve"], "Missing option '--config'"),
         (["check", "--online"], "--online reads from configured sources; name their --config"),
@@ -115,9 +115,9 @@ def test_an_unknown_command_is_an_error_that_names_it():
         (["check", "--confg", "x.toml"], "--confg"),
     ],
 )
-def test_a_wrong_call_says_what_is_wrong_and_how_to_get_help(arguments, told):
+def test_a_wrong_call_says_what_is_wrong_and_how_to_get_help(arguments, message):
     result = facade(*arguments, code=2)
-    assert told in result.stderr
+    assert message in result.stderr
     assert f"Usage: facade {arguments[0]} " in result.stderr
     assert "--help" in result.stderr
 
@@ -202,9 +202,9 @@ def online(heim, tmp_path, *arguments, code=0, **edits):
 
 
 def test_check_online_reads_a_made_up_id_and_cancels_nothing(heim, simulator, tmp_path):
-    told = online(heim, tmp_path)
+    message = online(heim, tmp_path)
     accepted = "reached; it accepts the credentials and reports that it has no appointment"
-    assert told == f"{accepted} facade-check"
+    assert message == f"{accepted} facade-check"
     assert [entry.operation for entry in simulator.log.entries()] == ["read"]
 
 
@@ -216,13 +216,13 @@ def test_check_online_reads_the_appointment_that_is_named(heim, simulator, tmp_p
 def test_check_online_asks_for_no_id_the_source_cannot_have(heim, simulator, tmp_path):
     path = tmp_path / "facade.toml"
     path.write_text(CONFIG.format(facade="", clients="", settings="", more="", heim=heim.source_url("heim")), "utf-8")
-    told = facade("check", "--config", path, "--online", "--id", "a/b", code=2).stderr
-    assert "Error: --id a/b fits the id pattern of no configured source" in told
+    message = facade("check", "--config", path, "--online", "--id", "a/b", code=2).stderr
+    assert "Error: --id a/b fits the id pattern of no configured source" in message
     assert simulator.log.entries() == []
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         ("read-unauthorized", "it rejects the credentials; set the right ones (HTTP 401)"),
         ("read-html-404", "the plugin cannot read its response; check the base URL"),
@@ -230,15 +230,15 @@ def test_check_online_asks_for_no_id_the_source_cannot_have(heim, simulator, tmp
         ("read-refused", "it refuses to show appointments; grant the credentials the right to read (HTTP 422)"),
     ],
 )
-def test_check_online_says_what_to_do_about_a_source_that_fails(heim, simulator, tmp_path, fault, told):
+def test_check_online_says_what_to_do_about_a_source_that_fails(heim, simulator, tmp_path, fault, message):
     simulator.faults.arm("apt_1", FAULTS[fault])
-    assert online(heim, tmp_path, "--id", "apt_1", code=2).startswith(f"problem: {told}")
+    assert online(heim, tmp_path, "--id", "apt_1", code=2).startswith(f"problem: {message}")
 
 
 def test_check_online_says_that_a_source_cannot_be_reached(heim, tmp_path):
     with free_port() as port:
-        told = online(heim, tmp_path, code=2, url=f"http://127.0.0.1:{port}")
-    assert told.startswith("problem: it cannot be reached; check the base URL, the network and the certificate")
+        message = online(heim, tmp_path, code=2, url=f"http://127.0.0.1:{port}")
+    assert message.startswith("problem: it cannot be reached; check the base URL, the network and the certificate")
 
 
 # sandbox: its control API from the shell
@@ -251,8 +251,8 @@ def sandbox(heim):
 
 
 def test_a_fault_is_armed_from_the_shell_and_forgotten_again(sandbox, client, simulator):
-    told = sandbox("arm", "heim", "apt_1", "refused", "--times", "1").stdout
-    assert told.startswith("heim apt_1: refused, once. The cancel is not applied; the source refuses")
+    message = sandbox("arm", "heim", "apt_1", "refused", "--times", "1").stdout
+    assert message.startswith("heim apt_1: refused, once. The cancel is not applied; the source refuses")
     assert client.cancel("apt_1").json["status"] == "proposed"
     assert client.cancel("apt_1").json["status"] == "cancelled"
     sandbox("arm", "heim", "apt_2", "refused")
@@ -299,9 +299,9 @@ def test_a_new_appointment_has_the_shape_that_was_requested(sandbox, client, sim
     assert simulator.get("apt_x")["status"] == "completed"
 
 
-def test_a_misspelt_fault_is_told_the_one_that_was_meant(sandbox):
-    told = sandbox("arm", "heim", "apt_1", "reset-after-comit", code=2).stderr
-    assert "there is no fault reset-after-comit; did you mean reset-after-commit?" in told
+def test_a_misspelt_fault_gets_a_suggestion(sandbox):
+    message = sandbox("arm", "heim", "apt_1", "reset-after-comit", code=2).stderr
+    assert "there is no fault reset-after-comit; did you mean reset-after-commit?" in message
 
 
 def test_the_sandbox_leaves_out_a_plugin_it_cannot_use(monkeypatch, capsys):
@@ -316,7 +316,7 @@ def test_every_fault_is_listed_with_what_it_ends_in():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["log", "hiem"], 'There is no source system "hiem" here. Use one of: heim.'),
         (["arm", "heim", "apt_0", "refused"], 'The source system "heim" has no appointment "apt_0".'),
@@ -324,24 +324,24 @@ def test_every_fault_is_listed_with_what_it_ends_in():
         (["time", "--now", "tomorrow"], '"tomorrow" is not an instant with a zone.'),
     ],
 )
-def test_what_the_sandbox_does_not_know_is_one_sentence(sandbox, arguments, told):
+def test_what_the_sandbox_does_not_know_is_one_sentence(sandbox, arguments, message):
     result = sandbox(*arguments, code=1)
-    assert result.stderr.startswith(f"Error: {told}")
+    assert result.stderr.startswith(f"Error: {message}")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--port", "9000", "reset"], "--port: only for serving; `reset` takes --url"),
         (["log", "heim", ".."], "id is not usable in a URL; give a source and an id that a URL can contain"),
         (["move", "heim", "apt_1", "--hours", "nan"], "--hours must be a number"),
     ],
 )
-def test_what_cannot_be_asked_of_a_sandbox_is_a_wrong_call(arguments, told):
-    assert f"Error: {told}\n" in facade("sandbox", *arguments, code=2).stderr
+def test_what_cannot_be_asked_of_a_sandbox_is_a_wrong_call(arguments, message):
+    assert f"Error: {message}\n" in facade("sandbox", *arguments, code=2).stderr
 
 
-def test_what_answers_like_no_sandbox_is_told_so(sandbox, monkeypatch):
+def test_a_server_that_is_no_sandbox_is_reported(sandbox, monkeypatch):
     monkeypatch.setattr(HttpResponse, "json", lambda self: ["a list"])
     unlike = "responds with HTTP 200, unlike a sandbox; is a sandbox served there?"
     assert unlike in sandbox("log", "heim", code=1).stderr
@@ -377,7 +377,7 @@ def test_cancel_refuses_a_url_it_must_not_send_a_key_to(url):
     assert KEY not in result.output
 
 
-def test_cancel_says_that_nobody_serves_there():
+def test_cancel_reports_that_nothing_listens_there():
     with free_port() as port:
         result = facade("cancel", "heim", "apt_1", "--url", f"http://127.0.0.1:{port}", code=1)
     assert result.stderr.startswith(f"Error: no response from http://127.0.0.1:{port} (UNREACHABLE")

@@ -53,7 +53,7 @@ def test_json_that_is_ambiguous_malformed_or_monstrous_is_400(client, simulator,
         '"\\u0000\\u0007"',
     ],
 )
-def test_json_that_only_looks_monstrous_is_read(client, comment):
+def test_json_that_only_seems_monstrous_is_read(client, comment):
     assert client.cancel("apt_1", FRAME % comment).json["status"] == "cancelled"
 
 

@@ -351,7 +351,7 @@ def test_an_answer_shows_neither_headers_nor_body_in_its_repr():
 # Before the request has left
 
 
-def test_a_name_that_does_not_resolve_is_not_done(monkeypatch, never):
+def test_a_name_that_does_not_resolve_is_not_executed(monkeypatch, never):
     def unknown(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -361,13 +361,13 @@ def test_a_name_that_does_not_resolve_is_not_done(monkeypatch, never):
     assert raised.value.cause is Cause.UNREACHABLE
 
 
-def test_a_name_that_cannot_be_one_is_not_done(never):
+def test_a_name_that_cannot_be_one_is_not_executed(never):
     with pytest.raises(NotExecuted) as raised:
         post(f"http://{'a' * 64}.invalid", permit=never)
     assert raised.value.cause is Cause.UNREACHABLE
 
 
-def test_a_refused_connection_is_not_done(never):
+def test_a_refused_connection_is_not_executed(never):
     with socket.socket() as bound:  # and not listening
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(NotExecuted) as raised:
@@ -376,7 +376,7 @@ def test_a_refused_connection_is_not_done(never):
     assert not re.search(r"CANARY|/|\d", f"{raised.value!r}")  # neither path nor address
 
 
-def test_a_connection_that_nobody_takes_is_not_done(never):
+def test_a_connection_that_is_never_accepted_is_not_executed(never):
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
         # Linux answers no further connection once the queue is full. Elsewhere nothing is proven here.
         full = False
@@ -406,7 +406,7 @@ def test_a_connection_that_nobody_takes_is_not_done(never):
     ],
     ids=["plain HTTP", "a reset", "an end", "silence", "silence in the handshake"],
 )
-def test_a_failed_tls_handshake_is_not_done(behave, cause, never):
+def test_a_failed_tls_handshake_is_not_executed(behave, cause, never):
     with Source(behave, impatient=True) as source:
         patience = 0.5 if cause is Cause.TIMEOUT else LIMIT
         with pytest.raises(NotExecuted) as raised:
@@ -415,7 +415,7 @@ def test_a_failed_tls_handshake_is_not_done(behave, cause, never):
         assert all(b"POST" not in brought for brought in source.heard())
 
 
-def test_a_certificate_nobody_vouches_for_is_not_done(trusting, monkeypatch, never):
+def test_an_untrusted_certificate_is_not_executed(trusting, monkeypatch, never):
     monkeypatch.undo()
     with Source(answers(http()), tls=trusting) as source:
         with pytest.raises(NotExecuted) as raised:
@@ -449,7 +449,7 @@ def test_an_abandoned_tls_connection_still_encrypts(trusting):
             assert connection.version() is not None
 
 
-def test_no_time_left_is_not_done_and_opens_no_connection(never):
+def test_no_time_left_is_not_executed_and_not_connected(never):
     with Source(answers(http())) as source:
         for call in (lambda: post(source.url, permit=never), lambda: client(source.url).get("/{id}", id="a")):
             with deadline(0), pytest.raises(NotExecuted) as raised:
@@ -461,7 +461,7 @@ def test_no_time_left_is_not_done_and_opens_no_connection(never):
 @pytest.mark.parametrize(
     ("headers", "body"), [({"X": "a\r\nY: b"}, {}), ({}, {"note": float("nan")})], ids=["header", "NaN"]
 )
-def test_a_request_that_cannot_be_written_is_not_done(headers, body, never):
+def test_a_request_that_cannot_be_written_is_not_executed(headers, body, never):
     with Source(answers(http())) as source:
         with pytest.raises(NotExecuted) as raised:
             post(source.url, permit=never, json=body, headers=headers)
@@ -508,8 +508,8 @@ def test_json_is_sent_as_json_unless_a_header_says_which():
 )
 def test_an_exactly_read_number_is_written_back_exactly(number):
     with Source(answers(http(body=b'{"n": [%s, "1.10", true, null]}' % number.encode()))) as source:
-        told = client(source.url).get(PATH, id="a").json(exact=True)
-        post(source.url, json=told)
+        sent_back = client(source.url).get(PATH, id="a").json(exact=True)
+        post(source.url, json=sent_back)
         _, heard = source.heard()
     assert heard.endswith(b'{"n": [%s, "1.10", true, null]}' % number.encode())
 
@@ -558,7 +558,7 @@ def test_an_error_of_the_permit_is_raised_and_nothing_is_sent(error):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "full"), BrokenPipeError(), ConnectionResetError(), TimeoutError()])
-def test_a_permit_that_fails_like_a_network_is_told_apart(error):
+def test_a_permit_that_fails_like_a_network_is_distinguished(error):
     assert raised_through(error) is error
 
 
@@ -573,7 +573,7 @@ def raised_through(error):
     return raised.value
 
 
-def test_a_permit_sees_the_callers_deadline():
+def test_a_permit_sees_the_ambient_deadline():
     left = []
     with Source(answers(http())) as source, deadline(7):
         post(source.url, permit=lambda: left.append(remaining()))
@@ -684,7 +684,7 @@ def test_one_call_too_many_is_refused_and_slots_are_freed():
         assert sorted(line[:4] for line in requests_in(source.heard())) == ["GET ", "POST", "POST"]
 
 
-def test_a_slot_is_free_when_the_caller_hears_of_the_end():
+def test_a_slot_is_free_once_the_request_has_ended():
     with Source(answers(http())) as source:
         http_source = client(source.url, max_concurrent=1)
         assert [http_source.get("/{id}", id="a").status for _ in range(20)] == [200] * 20
@@ -702,7 +702,7 @@ def test_an_abandoned_call_keeps_its_slot_until_it_ends():
 def test_what_is_abandoned_hangs_up():
     over, hung_up = threading.Event(), threading.Event()
 
-    def drips_until_nobody_listens(connection):
+    def drips_until_the_client_leaves(connection):
         connection.sendall(b"HTTP/1.1 200 OK\r\nServer: ")
         try:
             while not over.wait(PAUSE):
@@ -710,7 +710,7 @@ def test_what_is_abandoned_hangs_up():
         except OSError:
             hung_up.set()
 
-    with Source(drips_until_nobody_listens) as source:
+    with Source(drips_until_the_client_leaves) as source:
         try:
             for seconds in (0.5, 2.0, 8.0):  # more for a machine that does not get the request out in time
                 with deadline(seconds), pytest.raises(SourceError) as raised:

@@ -283,9 +283,9 @@ def test_doubt_close_to_the_eta_goes_to_an_operator(client, simulator, time):
 @pytest.mark.parametrize("form", ["an instant", "a date", "no time"])
 def test_an_eta_that_cannot_be_used_is_near(client, simulator, time, form):
     eta = datetime.now(UTC) + (timedelta(hours=25) if form == "an instant" else DAYS)
-    told = {"an instant": eta.isoformat(), "a date": f"{eta:%Y-%m-%d}", "no time": "soon"}
+    stated = {"an instant": eta.isoformat(), "a date": f"{eta:%Y-%m-%d}", "no time": "soon"}
     move_eta(simulator, DAYS)
-    simulator.patch("apt_1", {"estimatedTimeOfArrival": told[form]})
+    simulator.patch("apt_1", {"estimatedTimeOfArrival": stated[form]})
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
     answer = client.cancel("apt_1").json
     (extension,) = (e for e in answer["extension"] if e["url"] == chargeability.EXTENSION)
@@ -306,8 +306,8 @@ def test_an_eta_that_cannot_be_used_is_near(client, simulator, time, form):
     ],
 )
 def test_the_eta_that_is_recorded(extension, limit):
-    told = native.checked({"resourceType": "Appointment", "id": "x", "extension": extension}, "x")
-    assert native.times(told)["charge_limit"] == limit
+    stated = native.checked({"resourceType": "Appointment", "id": "x", "extension": extension}, "x")
+    assert native.times(stated)["charge_limit"] == limit
 
 
 def test_after_24_hours_a_person_must_look(client, simulator, time, doubt):

@@ -45,7 +45,7 @@ def test_a_list_that_is_cut_says_so(facade, in_doubt):
     assert facade("ledger", "list", "--limit", "2").stderr == ""
 
 
-def test_show_tells_the_journal_as_a_timeline(facade, in_doubt):
+def test_show_prints_the_journal_as_a_timeline(facade, in_doubt):
     shown = facade("ledger", "show", "heim", "apt_1").output
     assert shown.startswith("heim apt_1: in-doubt, attempt 1, version 0\nnext read ")
     order = [shown.index(f"  {event} ") for event in ("claim", "send", "doubt")]
@@ -65,9 +65,7 @@ def test_not_applied_lets_the_next_request_try_again(facade, in_doubt, client, s
 
 
 def test_a_resolution_as_cancelled_holds_for_later_requests(facade, in_doubt, client, simulator):
-    assert (
-        facade("ledger", "resolve", "heim", "apt_1", "--as", "cancelled", "--because", "told by phone").exit_code == 0
-    )
+    assert facade("ledger", "resolve", "heim", "apt_1", "--as", "cancelled", "--because", "by phone").exit_code == 0
     assert client.cancel("apt_1").json["status"] == "cancelled"
     assert simulator.log.count("cancel", "apt_1") == 1
 

@@ -298,15 +298,15 @@ def test_evidence_that_came_after_a_verdict_is_not_undone(in_doubt, client, stor
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "give --as, or --undo"),
         (["--as", "cancelled", "--undo"], "give --as, or --undo"),
         (["--as", "cancelled", "--by", " "], "name yourself with --by"),
     ],
 )
-def test_a_wrong_resolve_says_what_is_wrong(in_doubt, client, store, arguments, told):
-    assert told in resolve(store, *arguments, code=2)
+def test_a_wrong_resolve_says_what_is_wrong(in_doubt, client, store, arguments, message):
+    assert message in resolve(store, *arguments, code=2)
     assert row_of(client).state == "in-doubt"
 
 
@@ -353,7 +353,7 @@ def test_a_record_is_found_by_its_key_and_by_what_clients_see(store, spelled, ni
     night()
     for spelling in ("7", "00007"):
         assert "heim 7: in-doubt" in run("ledger", "show", "heim", spelling, "--store", store)
-    run("ledger", "resolve", "heim", "00007", "--as", "cancelled", "--because", "told", "--store", store)
+    run("ledger", "resolve", "heim", "00007", "--as", "cancelled", "--because", "message", "--store", store)
     assert spelled.cancel("7").json["status"] == "cancelled"
 
 

@@ -130,7 +130,7 @@ def test_doubt_under_the_old_name_stops_a_renamed_source(ledger, source):
     assert (timeline[-1]["event"], timeline[-1]["detail"]) == ("renamed", {"from": "heim"})
     assert len(audits) == 1
     assert kept(ledger, KEY) == (None, [], [])
-    # Whoever goes back to the old name is told where the records are.
+    # A start under the old name reports where the records are.
     with pytest.raises(ConfigurationError, match=r"heim-live.*facade ledger rename heim-live heim"):
         check_sources(ledger, [source, replace(source, name="heim-live")])
     assert rename(ledger, "heim-live", "heim") == 1
@@ -203,9 +203,9 @@ def test_a_silent_process_is_gone_by_the_stores_clock_alone(ledger, another):
 def test_a_facade_that_runs_is_on_the_list_until_it_stops(client):
     watching = Presence(client.facade.ledger)
     reconciler = client.facade.reconciler
-    told = reconciler._presence.announce
+    original = reconciler._presence.announce
     begun = threading.Event()
-    reconciler._presence.announce = lambda: (told(), begun.set())
+    reconciler._presence.announce = lambda: (original(), begun.set())
     reconciler.start()
     try:
         assert begun.wait(60)

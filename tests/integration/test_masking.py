@@ -40,7 +40,7 @@ def shown(answer):
     return {name: value for name, value in answer.items() if name not in {"id", "meta", "identifier"}}
 
 
-def test_a_cancelled_answer_tells_that_and_no_more(client):
+def test_a_cancelled_response_states_that_and_no_more(client):
     response = cancel(client, "apt_1")
     answer = response.json
     reason = {"cancelationReason": data_absent.concept("masked")}
@@ -51,7 +51,7 @@ def test_a_cancelled_answer_tells_that_and_no_more(client):
 
 
 @pytest.mark.parametrize("appointment_id", ["apt_completed", "apt_refused", "apt_reset-before-commit", "apt_read-500"])
-def test_a_proposed_answer_tells_why_and_no_more(client, appointment_id):
+def test_a_proposed_response_states_why_and_no_more(client, appointment_id):
     answer = cancel(client, appointment_id).json
     (why,) = answer.pop("contained")
     assert why["issue"][0]["details"]["text"]

@@ -156,7 +156,7 @@ def test_a_read_gives_the_native_state_as_fhir(client, simulator, appointment_id
     response = client.read(appointment_id)
     assert response.status_code == 200
     assert response.json["status"] == status
-    # Told of a cancellation, the reader is told of its record: version 1.
+    # A reader who gets a cancelled appointment gets the recorded version, 1.
     assert response.headers["ETag"] == ('W/"1"' if status == "cancelled" else 'W/"0"')
     assert simulator.log.count("cancel") == 0
 
@@ -397,7 +397,7 @@ def test_a_different_reason_on_a_repeat_changes_nothing(client, simulator):
 
 
 @pytest.mark.parametrize("code", reasons.hl7_codes())
-def test_a_read_after_the_cancel_tells_the_recorded_reason(client, simulator, code):
+def test_a_read_after_the_cancel_has_the_recorded_reason(client, simulator, code):
     coding = {"system": reasons.SYSTEM, "code": code, "display": "Their own words"}
     reason = {"coding": [coding], "text": "the text"}
     cancelled = client.cancel(
@@ -411,7 +411,7 @@ def test_a_read_after_the_cancel_tells_the_recorded_reason(client, simulator, co
     assert read.json["cancelationReason"]["coding"][0]["code"] == code
 
 
-def test_a_read_tells_the_sources_reason_once_it_is_another(client, simulator):
+def test_a_read_has_the_sources_reason_once_it_differs(client, simulator):
     client.cancel("apt_1", SEED.replace("1839594", "apt_1"))
     simulator.patch("apt_1", {"cancellation": {"reasonCode": "operator_error"}})
     reason = client.read("apt_1").json["cancelationReason"]
@@ -443,7 +443,7 @@ def test_every_native_code_is_mapped_back(mapping):
         assert reason["coding"][1]["code"] == code
 
 
-def test_a_cancellation_nobody_gave_a_reason_for_says_so(client, simulator):
+def test_a_cancellation_without_a_reason_says_so(client, simulator):
     simulator.patch("apt_cancelled", {"cancellation": None})
     reason = client.cancel("apt_cancelled").json["cancelationReason"]
     assert reason == data_absent.concept("unknown")
@@ -495,8 +495,8 @@ def test_the_single_source_routes_need_one_source_or_a_default(make):
 
 def test_a_huge_appointment_loses_its_largest_elements(client):
     many = [{"url": f"urn:x:{n}", "valueString": "x" * 20} for n in range(10_000)]
-    told = {"id": "a", "status": "cancelled", "extension": many, "comment": "said"}
-    kept = checked(told, "a")
+    native = {"id": "a", "status": "cancelled", "extension": many, "comment": "said"}
+    kept = checked(native, "a")
     assert kept == {"id": "a", "status": "cancelled", "comment": "said"}
-    few = {**told, "extension": many[:100]}
+    few = {**native, "extension": many[:100]}
     assert checked(few, "a") == few

@@ -18,26 +18,26 @@ from tests.support.process import call
 OUTCOME = '{"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "throttled"}]}'
 
 
-def told(value):
+def seconds_of(value):
     return HttpResponse(429, {"Retry-After": value}, b"").retry_after()
 
 
 def test_seconds_and_dates_are_read():
-    assert told("0") == 0.0
-    assert told(" 120 ") == 120.0
+    assert seconds_of("0") == 0.0
+    assert seconds_of(" 120 ") == 120.0
     in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
-    assert told(in_an_hour) == pytest.approx(3600, abs=120)
-    assert told("Sun Nov  6 08:49:37 1994") == 0.0
+    assert seconds_of(in_an_hour) == pytest.approx(3600, abs=120)
+    assert seconds_of("Sun Nov  6 08:49:37 1994") == 0.0
     assert HttpResponse(429, {}, b"").retry_after() is None
 
 
 @pytest.mark.parametrize("value", ["", "soon", "-1", "1.5", "1e3", "٣", "Wed, 21 Oct 99999 07:28:00 GMT", "\x00"])
 def test_what_is_neither_is_nothing(value):
-    assert told(value) is None
+    assert seconds_of(value) is None
 
 
 def test_a_number_of_any_length_is_bounded():
-    assert told("9" * 5000) < 1e10
+    assert seconds_of("9" * 5000) < 1e10
     assert NotExecuted(Cause.THROTTLED, retry_after=1e12).retry_after == MAX_RETRY_AFTER
     assert OutcomeUnknown(Cause.THROTTLED, retry_after=-5).retry_after == 0.0
     assert VersionConflict(retry_after=2.0).retry_after == AppointmentNotFound(retry_after=2.0).retry_after == 2.0
@@ -51,14 +51,14 @@ def test_classify_gives_it_to_the_error(status, own):
     assert raised.value.retry_after == 7.0
 
 
-def test_a_read_that_fails_tells_the_client_how_long(fhir_facade, fhir):
+def test_a_read_that_fails_has_retry_after(fhir_facade, fhir):
     fhir.canned["GET"] = Response(OUTCOME, 429, {"Retry-After": "1200"})
     response = fhir_facade().read("apt-1", source="fhir")
     assert (response.status_code, response.headers["Retry-After"]) == (503, "1200")
     assert Unavailable("x", retry_after=0.2).headers["Retry-After"] == "1"
 
 
-def test_a_simulator_says_how_long_and_the_client_is_told(client, fhir_facade):
+def test_a_simulators_retry_after_reaches_the_client(client, fhir_facade):
     for asked in (
         client.read("apt_read-throttled-retry-after"),
         fhir_facade().read("apt-read-throttled-retry-after", source="fhir"),

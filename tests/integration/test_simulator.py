@@ -164,8 +164,8 @@ def test_a_cancellation_needs_no_note(host: SimulatorHost) -> None:
 
 
 def test_bad_requests_are_answered_in_heims_shape(host: SimulatorHost) -> None:
-    assert error_of(heim(host, "GET", "apt_nobody")) == (404, "not_found")
-    assert error_of(cancel(host, "apt_nobody")) == (404, "not_found")
+    assert error_of(heim(host, "GET", "apt_no-such")) == (404, "not_found")
+    assert error_of(cancel(host, "apt_no-such")) == (404, "not_found")
     assert error_of(cancel(host, "apt_completed")) == (422, "not_cancellable")
     assert error_of(heim(host, "GET", "apt_1/visits")) == (404, "not_found")
     assert error_of(heim(host, "GET", "/apt_1")) == (404, "not_found")
@@ -534,7 +534,7 @@ def test_both_operations_can_be_armed_and_disarmed(host: SimulatorHost) -> None:
     assert len(control(host, "GET", "/heim/faults")) == len(FAULTS)
 
 
-def test_the_share_of_requests_that_fail_by_chance_is_told(host: SimulatorHost) -> None:
+def test_the_share_of_requests_that_fail_by_chance_is_shown(host: SimulatorHost) -> None:
     faults = host.simulators["heim"].faults
     assert control(host, "GET", "/heim/chance") == {"share": 0}
     faults.chance = Chance(7, 0.2)
@@ -633,7 +633,7 @@ def test_the_clock_is_set_moved_and_put_back(host: SimulatorHost) -> None:
     assert abs(now() - datetime.now(UTC)) < timedelta(minutes=5)
 
 
-def test_the_fault_list_tells_a_tester_what_to_expect(host: SimulatorHost) -> None:
+def test_the_fault_list_states_what_to_expect(host: SimulatorHost) -> None:
     faults = {fault["name"]: fault for fault in control(host, "GET", "/faults")}
     assert faults["reset-after-commit"] == {
         "name": "reset-after-commit",

@@ -80,7 +80,7 @@ def test_within_reach_but_not_allowed_to_cancel_is_403(two, simulator):
     assert simulator.log.entries() == []
 
 
-def test_permission_is_asked_before_the_body_is_looked_at(two):
+def test_permission_is_checked_before_the_body_is_read(two):
     assert two.cancel("apt_1", "{", source="north", key=OTHER_KEY).status_code == 403
 
 
@@ -287,7 +287,7 @@ def test_an_id_of_another_pattern_is_404_and_row_4_comes_first(client, simulator
 
 
 def test_an_appointment_unknown_to_the_source_is_404(client, simulator):
-    for response in (client.cancel("apt_nobody"), client.read("apt_nobody")):
+    for response in (client.cancel("apt_no-such"), client.read("apt_no-such")):
         assert response.status_code == 404
         assert outcome(response) == "not-found"
     assert simulator.log.count("cancel") == 0

@@ -148,7 +148,7 @@ def test_json_stays_the_same_json(capsys):
 
 
 def test_ledger_list_and_show(client, tmp_path):
-    key, who = ("heim", HOSTILE.replace("\0", "")), f"told by {HOSTILE}"
+    key, who = ("heim", HOSTILE.replace("\0", "")), f"reported by {HOSTILE}"
     ledger = client.facade.ledger
     row = ledger.claim(
         key, None, FIRST, JournalEntry(event="claim", state="claimed", detail={"codes": [[HOSTILE, "x"]]})

@@ -1,4 +1,4 @@
-"""A source system that cannot be read: who settles its doubt, and what a reader and an agent are told."""
+"""A source system that cannot be read: who settles its doubt, and what a reader and an agent get."""
 
 from dataclasses import replace
 

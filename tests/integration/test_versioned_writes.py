@@ -1,4 +1,4 @@
-"""A source that refuses a write for a stale version: read again, one more try, and never a third."""
+"""A source that refuses a write for a version conflict: read again, write once more, and never a third time."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -70,7 +70,7 @@ def events(client):
     return [line["event"] for line in client.facade.ledger.timeline(("heim", "apt_1"))]
 
 
-def test_a_stale_version_is_read_and_written_once_more(before):
+def test_a_version_conflict_is_read_and_written_once_more(before):
     adapter = Versioned("arrived")
     client = before(adapter)
     answer = client.cancel("apt_1")
@@ -93,8 +93,8 @@ def test_a_waiting_client_gets_the_owners_response(before):
         answers = [pool.submit(client.cancel, "apt_1") for _ in range(4)]
         eventually(lambda: events(client).count("repeat") == 3)
         joined.set()
-        told = [answer.result(LIMIT).json["status"] for answer in answers]
-    assert told == ["proposed"] * 4
+        given = [answer.result(LIMIT).json["status"] for answer in answers]
+    assert given == ["proposed"] * 4
     assert len(adapter.writes) == 2
     assert events(client).count("claim") == 1
 
@@ -160,7 +160,7 @@ def test_a_ledger_that_fails_in_between_stops_the_second_write(before, monkeypat
     assert adapter.writes == ["1"]
 
 
-def test_hl7_reasons_pass_through_as_they_are_and_are_told_once():
+def test_hl7_reasons_pass_through_unchanged_and_once():
     native = hl7_reasons()
     mapping = concept_map.load(native.concept_map, native, plugin="any", code_systems={}, fallback=None)
     assert mapping.to_native.keys() == reasons.hl7_codes().keys()
@@ -168,12 +168,12 @@ def test_hl7_reasons_pass_through_as_they_are_and_are_told_once():
         asked = reasons.Coding(reasons.SYSTEM, code)
         sent = mapping.choose([asked])
         assert sent.code == code
-        told = reasons.cancelation_reason([asked], "", sent, None, mapping)
-        assert told == {"coding": [reasons.hl7_coding(code)]}
+        given = reasons.cancelation_reason([asked], "", sent, None, mapping)
+        assert given == {"coding": [reasons.hl7_coding(code)]}
     assert mapping.choose([]).code == "other"
 
 
-def test_a_stale_version_is_a_kind_of_not_done():
+def test_a_version_conflict_is_not_executed():
     assert isinstance(VersionConflict(), NotExecuted)
     assert not isinstance(VersionConflict(), OutcomeUnknown)
     assert VersionConflict().cause is Cause.CONFLICT

@@ -135,7 +135,7 @@ def test_what_is_not_signed_now_and_by_the_source_is_401(client, simulator, head
     assert client.facade.ledger.find(("heim", "apt_1")).read_due is None
 
 
-def test_an_unknown_source_looks_like_one_without_a_secret(client, make):
+def test_an_unknown_source_gets_the_same_as_one_without_a_secret(client, make):
     body = about("apt_1")
     unknown = send(client, body, signed(body), source="nowhere")
     without = send(make(), body, signed(body))
@@ -151,7 +151,7 @@ def test_an_unknown_source_looks_like_one_without_a_secret(client, make):
         (b"[]", 202),
         (b'{"type": "task.created"}', 202),
         (about("../x"), 202),
-        (about("apt_nobody"), 202),
+        (about("apt_no-such"), 202),
         (b" " * (64 * 1024 + 1), 413),
     ],
 )
@@ -215,7 +215,7 @@ def test_every_secret_is_compared_whichever_matches(make, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "problem"),
     [
         ("[]", "webhook_secret_env: must be one, or an array of 1 to 5"),
         ('["A", "A", "A", "A", "A", "A"]', "webhook_secret_env: must be one, or an array of 1 to 5"),
@@ -224,10 +224,10 @@ def test_every_secret_is_compared_whichever_matches(make, monkeypatch):
         ("5", "webhook_secret_env: must be a string, in quotes"),
     ],
 )
-def test_wrong_webhook_secrets_are_one_sentence(make, given, told):
+def test_wrong_webhook_secrets_are_one_sentence(make, given, problem):
     with pytest.raises(ConfigurationError) as refused:
         make(settings=f"webhook_secret_env = {given}")
-    assert refused.value.problems[0].startswith(f"sources.heim.{told}")
+    assert refused.value.problems[0].startswith(f"sources.heim.{problem}")
     assert len(refused.value.problems) == 1
 
 

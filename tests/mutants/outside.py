@@ -6,7 +6,7 @@ from tests.mutants.mutant import of
 
 HTTP = "tests/integration/test_http_client.py"
 PERMIT = f"{HTTP}::test_the_permit_is_taken_once_before_the_first_byte"
-REFUSED = f"{HTTP}::test_a_refused_connection_is_not_done"
+REFUSED = f"{HTTP}::test_a_refused_connection_is_not_executed"
 SHAPE = f"{HTTP}::test_any_other_status_in_a_strangers_shape_is_unknown"
 OWN = f"{HTTP}::test_the_error_shape_proves_a_refusal_for_five_statuses"
 AFTER = f"{HTTP}::test_after_sending_no_fault_is_proof_and_no_write_repeats"
@@ -38,7 +38,7 @@ OUTSIDE = [
             "what a permit raises is taken for the network's",
             "                raise _NotPermitted(error) from error\n",
             "                raise\n",
-            f"{HTTP}::test_a_permit_that_fails_like_a_network_is_told_apart",
+            f"{HTTP}::test_a_permit_that_fails_like_a_network_is_distinguished",
         ),
         (
             "a write is sent after the deadline",
@@ -74,7 +74,7 @@ OUTSIDE = [
             "an exchange begins without time",
             "        if not time_left:\n",
             "        if False:\n",
-            f"{HTTP}::test_no_time_left_is_not_done_and_opens_no_connection",
+            f"{HTTP}::test_no_time_left_is_not_executed_and_not_connected",
         ),
         (
             "a lost connection after the first byte counts as not executed",

@@ -142,7 +142,7 @@ def test_the_page_shows_the_kits_file_and_its_overrides():
 @pytest.mark.parametrize(
     ("support", "word"), [(Support.NONE, "not supported: "), (Support.NOT_IMPLEMENTED, "not implemented: ")]
 )
-def test_none_and_not_implemented_are_told_apart(support, word):
+def test_none_and_not_implemented_are_distinguished(support, word):
     system = line_source.declared(capabilities=Capabilities(read=support))
     with pytest.raises(pytest.skip.Exception) as skipped:
         base.only_if_readable(system)

@@ -174,9 +174,9 @@ def test_ctrl_c_lets_a_cancel_that_was_sent_finish(both):
     """The source answers too slowly for the write's deadline, so the facade reads, and answers, and only then ends."""
     started, shown, url = both(lambda text: text.replace("[facade]", "[facade]\nanswer_within = 16"))
     log = re.search(r"^control +(\S+)$", shown, re.MULTILINE)[1] + "/heim/log"
-    wish = {"resourceType": "Appointment", "status": "cancelled"}
+    cancel = {"resourceType": "Appointment", "status": "cancelled"}
     with ThreadPoolExecutor() as pool:
-        answer = pool.submit(call, "POST", f"{url}/Appointment/heim/apt_slow-drip", json=wish)
+        answer = pool.submit(call, "POST", f"{url}/Appointment/heim/apt_slow-drip", json=cancel)
         eventually(lambda: call("GET", log).json()["cancels"] == 1)
         os.killpg(started.process.pid, signal.SIGINT)
         assert answer.result(LIMIT).json()["status"] == "cancelled"
@@ -202,16 +202,16 @@ def not_started(*arguments):
 
 def test_a_taken_port_is_one_sentence_and_exit_code_2(tmp_path):
     with listening() as taken, free_port() as free:
-        told = not_started("sandbox", "--port", taken)
-        assert re.fullmatch(rf"facade: The sandbox cannot listen on 127\.0\.0\.1, port {taken}: .*\n", told)
+        message = not_started("sandbox", "--port", taken)
+        assert re.fullmatch(rf"facade: The sandbox cannot listen on 127\.0\.0\.1, port {taken}: .*\n", message)
         expected = f"port {taken}: Address already in use; choose another with --host or --port"
-        told = not_started("serve", "--config", SANDBOX, "--port", taken)
-        assert told == f"facade: the facade cannot listen on 127.0.0.1, {expected}\n"
+        message = not_started("serve", "--config", SANDBOX, "--port", taken)
+        assert message == f"facade: the facade cannot listen on 127.0.0.1, {expected}\n"
         path = tmp_path / "sandbox.toml"
         path.write_text(SANDBOX.read_text("utf-8").replace(":8081", f":{free}"), "utf-8")
         shutil.copy(SANDBOX.parent / "sandbox-key.txt", tmp_path)
-        told = not_started("sandbox", "--port", free, "--serve", path, "--serve-port", taken)
-        assert told == f"facade: port {taken} is in use; choose another for the facade with --serve-port\n"
+        message = not_started("sandbox", "--port", free, "--serve", path, "--serve-port", taken)
+        assert message == f"facade: port {taken} is in use; choose another for the facade with --serve-port\n"
 
 
 def test_a_host_that_has_no_address_is_one_sentence(tmp_path):
@@ -220,18 +220,18 @@ def test_a_host_that_has_no_address_is_one_sentence(tmp_path):
     path.write_text(f'{text}\n[clients.me]\nkey_env = "FACADE_KEY_SCHEDULER"\nsources = ["*"]\n', "utf-8")
     shutil.copy(SANDBOX.parent / "sandbox-key.txt", tmp_path)
     (tmp_path / "sandbox-key.txt").chmod(0o600)
-    told = not_started("serve", "--config", path, "--host", "nowhere.invalid")
+    message = not_started("serve", "--config", path, "--host", "nowhere.invalid")
     assert re.fullmatch(
-        r"facade: the facade cannot listen on nowhere\.invalid, port 8080: .+; choose another .*\n", told
+        r"facade: the facade cannot listen on nowhere\.invalid, port 8080: .+; choose another .*\n", message
     )
 
 
 def test_a_sandbox_without_a_configured_source_is_refused():
     with free_port() as port:
-        told = not_started("sandbox", "--port", port, "--serve", SANDBOX)
+        message = not_started("sandbox", "--port", port, "--serve", SANDBOX)
     urls = f"http://127.0.0.1:{port}/fhir_r4 or http://127.0.0.1:{port}/heim"
     advice = "set it, or serve the sandbox at the port of its sources with --port"
-    assert told == f"facade: {SANDBOX} has no source with the base_url {urls}; {advice}\n"
+    assert message == f"facade: {SANDBOX} has no source with the base_url {urls}; {advice}\n"
 
 
 def test_the_facade_says_where_it_serves(start, tmp_path):

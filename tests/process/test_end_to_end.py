@@ -247,7 +247,7 @@ def test_a_path_with_a_strange_segment_is_404_and_sends_nothing(process, heim, p
 
 
 @pytest.mark.parametrize("foreign", ["x-.zz", "x-..2e.2e", "x-.apt.5F1"])
-def test_what_only_looks_like_an_encoded_id_is_a_raw_id(process, heim, foreign):
+def test_what_only_resembles_an_encoded_id_is_a_raw_id(process, heim, foreign):
     # No encoded form, but an id as Heim might have one: Heim is asked, under exactly this id, and sent nothing.
     for method, body in (("GET", ""), ("POST", CANCEL)):
         assert send(process, method, f"{BASE}/Appointment/heim/{foreign}", body)[0] == 404
@@ -327,7 +327,7 @@ def test_facade_cancel_says_in_its_exit_code_what_became_of_it(process, heim):
     calls = {
         "cancelled": (url, "heim", "apt_1", "--reason", "pat-mv", "--note", "Moved to Leeds"),
         "proposed": (url, "heim", "apt_refused"),
-        "unknown appointment": (url, "heim", "apt_nobody"),
+        "unknown appointment": (url, "heim", "apt_no-such"),
         "unknown source": (url, "nowhere", "apt_1"),
         "no facade": (no_one, "heim", "apt_1"),
         "no FHIR there": (process.url, "heim", "apt_1"),
@@ -367,7 +367,7 @@ def test_facade_cancel_json_prints_json_and_nothing_else(process, heim):
     url = process.url + BASE
     with ThreadPoolExecutor(3) as pool:
         cancelled, proposed, refused = pool.map(
-            lambda arguments: run(url, "heim", *arguments, "--json"), [["apt_3"], ["apt_throttled"], ["apt_nobody"]]
+            lambda arguments: run(url, "heim", *arguments, "--json"), [["apt_3"], ["apt_throttled"], ["apt_no-such"]]
         )
     for ended, status, code in ((cancelled, "cancelled", 0), (proposed, "proposed", 3)):
         answer = json.loads(ended.stdout)

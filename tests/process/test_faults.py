@@ -47,7 +47,7 @@ ISSUE_CODES = {
     Behaviour.TWICE: "processing",
     Behaviour.REDIRECT: "processing",
 }
-SURELY_NOT_DONE = {Behaviour.UNAUTHORIZED, Behaviour.REFUSED}
+SURELY_NOT_EXECUTED = {Behaviour.UNAUTHORIZED, Behaviour.REFUSED}
 REQUIRED = "resourceType id identifier serviceType appointmentType slot participant status".split()
 
 READS = [name for name, fault in FAULTS.items() if fault.operation == "read"]
@@ -55,7 +55,7 @@ PROPOSED = [name for name, fault in FAULTS.items() if fault.ends_in == "proposed
 CANCELLED = [name for name, fault in FAULTS.items() if fault.ends_in == "cancelled"]
 
 
-class Told:
+class Timed:
     """One answer and how long it took."""
 
     def __init__(self, process, method, name, **kwargs):
@@ -89,27 +89,27 @@ def asked(names, ask):
 
 
 @pytest.fixture(scope="module")
-def told(process):
+def answers(process):
     """The answer to a cancel by each fault."""
-    return asked(FAULTS, lambda name: Told(process, "POST", name, json=CANCEL))
+    return asked(FAULTS, lambda name: Timed(process, "POST", name, json=CANCEL))
 
 
 @pytest.fixture(scope="module")
-def posts(told, simulator):
+def posts(answers, simulator):
     """How many cancels the source saw by then, by fault."""
-    return {name: simulator.log.count("cancel", f"apt_{name}") for name in told}
+    return {name: simulator.log.count("cancel", f"apt_{name}") for name in answers}
 
 
 @pytest.fixture(scope="module")
-def told_again(process, posts):
+def repeats(process, posts):
     """The answer to a second cancel of each appointment that was cancelled."""
-    return {name: Told(process, "POST", name, json=CANCEL) for name in CANCELLED}
+    return {name: Timed(process, "POST", name, json=CANCEL) for name in CANCELLED}
 
 
 @pytest.fixture(scope="module")
 def read(process, posts):
     """The answer to a read by each fault of reads."""
-    return asked(READS, lambda name: Told(process, "GET", name))
+    return asked(READS, lambda name: Timed(process, "GET", name))
 
 
 def test_the_tables_here_are_complete():
@@ -119,11 +119,11 @@ def test_the_tables_here_are_complete():
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_every_fault_is_200_in_time_and_as_listed(told, name):
-    assert told[name].status == 200
-    assert told[name].body["status"] == FAULTS[name].ends_in
-    assert told[name].seconds < ANSWER_WITHIN + SLACK
-    assert not [element for element in REQUIRED if not told[name].body.get(element)]
+def test_every_fault_is_200_in_time_and_as_listed(answers, name):
+    assert answers[name].status == 200
+    assert answers[name].body["status"] == FAULTS[name].ends_in
+    assert answers[name].seconds < ANSWER_WITHIN + SLACK
+    assert not [element for element in REQUIRED if not answers[name].body.get(element)]
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -132,8 +132,8 @@ def test_the_source_sees_one_cancel_or_none_after_a_failed_read(posts, name):
 
 
 @pytest.mark.parametrize("name", PROPOSED)
-def test_a_proposed_answer_says_why_in_an_outcome_that_fits(told, name):
-    fault, body = FAULTS[name], told[name].body
+def test_a_proposed_answer_says_why_in_an_outcome_that_fits(answers, name):
+    fault, body = FAULTS[name], answers[name].body
     assert "cancelationReason" not in body
     [outcome] = body["contained"]
     assert outcome["resourceType"] == "OperationOutcome"
@@ -141,7 +141,7 @@ def test_a_proposed_answer_says_why_in_an_outcome_that_fits(told, name):
     [issue] = outcome["issue"]
     assert issue["code"] == ISSUE_CODES[fault.behaviour]
     # Only what surely was not done is an error: the rest is a doubt, and its text says what to do about it.
-    surely_not = fault.operation == "cancel" and fault.behaviour in SURELY_NOT_DONE
+    surely_not = fault.operation == "cancel" and fault.behaviour in SURELY_NOT_EXECUTED
     assert issue["severity"] == ("error" if surely_not else "warning")
     unread = "whether the appointment is cancelled was not seen"
     doubt = unread if fault.operation == "read" else "It is not known whether"
@@ -149,16 +149,16 @@ def test_a_proposed_answer_says_why_in_an_outcome_that_fits(told, name):
 
 
 @pytest.mark.parametrize("name", CANCELLED)
-def test_a_cancelled_answer_has_a_reason_and_no_outcome(told, name):
-    assert told[name].body["cancelationReason"]
-    assert "contained" not in told[name].body
+def test_a_cancelled_answer_has_a_reason_and_no_outcome(answers, name):
+    assert answers[name].body["cancelationReason"]
+    assert "contained" not in answers[name].body
 
 
 @pytest.mark.parametrize("name", CANCELLED)
-def test_a_second_cancel_is_200_cancelled_and_sends_nothing(told_again, simulator, name):
-    assert told_again[name].status == 200
-    assert told_again[name].body["status"] == "cancelled"
-    assert told_again[name].seconds < ANSWER_WITHIN + SLACK
+def test_a_second_cancel_is_200_cancelled_and_sends_nothing(repeats, simulator, name):
+    assert repeats[name].status == 200
+    assert repeats[name].body["status"] == "cancelled"
+    assert repeats[name].seconds < ANSWER_WITHIN + SLACK
     assert simulator.log.count("cancel", f"apt_{name}") == 1
 
 
@@ -171,12 +171,12 @@ def test_a_read_that_fails_is_503_inside_the_budget(read, name):
     assert read[name].body["issue"][0]["code"] == "transient"
 
 
-def test_a_late_cancel_is_proposed_first_and_cancelled_later(told, process, simulator):
+def test_a_late_cancel_is_proposed_first_and_cancelled_later(answers, process, simulator):
     late = [name for name, fault in FAULTS.items() if fault.commit is Commit.LATE]
     for name in late:
-        assert told[name].body["status"] == "proposed"
+        assert answers[name].body["status"] == "proposed"
         eventually(lambda: simulator.get(f"apt_{name}")["status"] == "cancelled")  # noqa: B023 - called at once
-        assert Told(process, "GET", name).body["status"] == "cancelled"
-        assert Told(process, "POST", name, json=CANCEL).body["status"] == "cancelled"
+        assert Timed(process, "GET", name).body["status"] == "cancelled"
+        assert Timed(process, "POST", name, json=CANCEL).body["status"] == "cancelled"
         assert simulator.log.count("cancel", f"apt_{name}") == 1
     assert late

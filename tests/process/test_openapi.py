@@ -202,7 +202,7 @@ def provoked(client, path, method, status):
     if status == "403":
         request["key"] = "cancel" if method == "GET" else "read"
     if status == "404":
-        target = target.replace("apt_1", "apt_nobody") if appointment else target.replace("heim", "nowhere")
+        target = target.replace("apt_1", "apt_no-such") if appointment else target.replace("heim", "nowhere")
     if status == "405":
         return client.request("DELETE", target)
     if status == "406":

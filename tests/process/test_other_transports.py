@@ -1,4 +1,4 @@
-"""A source that is not HTTP is served by the sandbox, counted honestly by check, and told of where it cannot be."""
+"""A source that is not HTTP is served by the sandbox, counted by check, and refused with a reason elsewhere."""
 
 import re
 import socket
@@ -76,8 +76,8 @@ def test_a_fault_that_a_transport_cannot_show_is_not_armed():
     assert simulator.fault_ids().keys() >= {"apt_html-404"}
     with serve({"line": simulator, "heim": HeimSimulator()}) as host:
         assert {armed.fault.name for armed in simulator.faults} == set(SHOWN)
-        wish = {"appointment": "apt_refused", "fault": "html-404"}
-        refused = control(host, "POST", "/line/faults", json=wish)
+        listen = {"appointment": "apt_refused", "fault": "html-404"}
+        refused = control(host, "POST", "/line/faults", json=listen)
         assert refused.status_code == 400
         assert refused.json()["error"] == (
             '"line" cannot show a source that is hidden behind a gateway\'s HTML 404. Use another fault: '
@@ -110,17 +110,17 @@ def test_a_listeners_port_that_is_taken_is_one_sentence():
 
 
 @pytest.mark.parametrize(
-    ("wish", "told"),
+    ("listen", "message"),
     [
         ("heim=1", "--listen heim=1: name a source system that is not HTTP (line)"),
         ("line=x", "--listen line=x: the port is 0 to 65535, for example line=2575"),
         ("line", "--listen line: the port is 0 to 65535, for example line=2575"),
     ],
 )
-def test_a_port_is_given_to_a_source_that_is_not_http_only(install, wish, told):
+def test_a_port_is_given_to_a_source_that_is_not_http_only(install, listen, message):
     install("line")
-    done = CliRunner().invoke(main, ["sandbox", "--port", "0", "--listen", wish])
-    assert (done.exit_code, told in done.stderr) == (2, True), done.output
+    done = CliRunner().invoke(main, ["sandbox", "--port", "0", "--listen", listen])
+    assert (done.exit_code, message in done.stderr) == (2, True), done.output
 
 
 def test_check_counts_the_faults_that_the_simulator_can_show(install):

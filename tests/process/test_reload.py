@@ -1,4 +1,4 @@
-"""SIGHUP: a new configuration that is in order replaces the old one; any other changes nothing."""
+"""SIGHUP: a new configuration that is valid replaces the old one; any other changes nothing."""
 
 import hashlib
 import json
@@ -46,7 +46,7 @@ def workers(process):
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("broken", "problem"),
     [
         (lambda text: text + "[[[", "is not TOML"),
         (lambda text: text.replace("HEIM_API_KEY", "HEIM_NOWHERE"), "HEIM_NOWHERE is not set"),
@@ -62,7 +62,7 @@ def workers(process):
         (lambda _: None, "cannot be read"),
     ],
 )
-def test_a_broken_configuration_changes_nothing_and_is_logged(facade, path, broken, told):
+def test_a_broken_configuration_changes_nothing_and_is_logged(facade, path, broken, problem):
     text = path.read_text()
     before = workers(facade)
     if (new := broken(text)) is None:
@@ -71,10 +71,11 @@ def test_a_broken_configuration_changes_nothing_and_is_logged(facade, path, brok
         path.write_text(new)
     facade.signal(signal.SIGHUP)
     eventually(lambda: events(facade, "configuration-kept"))
-    assert any(told in line["problem"] for line in events(facade, "configuration-refused")), facade.observability.logs()
+    refusals = [line["problem"] for line in events(facade, "configuration-refused")]
+    assert any(problem in refusal for refusal in refusals), facade.log()
     assert status(facade, KEY) == 200
     assert workers(facade) == before
-    # A worker that is begun anew serves what was in order last, whatever the file says by now.
+    # A worker that is begun anew serves the last valid configuration, whatever the file holds by now.
     os.kill(min(before), signal.SIGKILL)
     eventually(lambda: workers(facade) and not workers(facade) & before)
     eventually(lambda: _answers(facade))

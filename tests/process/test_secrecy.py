@@ -61,7 +61,7 @@ ODD = {
 
 
 class LeakyHeim(HeimSimulator):
-    """Tells about its patients wherever it can."""
+    """Mentions its patients wherever it can."""
 
     def seeds(self, now):
         private = {"patientName": "CANARY-name", "notes": ["CANARY-notes"], "address": {"line": "CANARY-address"}}
@@ -214,7 +214,7 @@ def requests_in(log):
 
 
 def test_the_traffic_is_what_it_should_be(traffic):
-    # A test that looks for something in nothing would pass.
+    # A test that searches nothing would pass.
     statuses = {what: status for what, status, _, _ in traffic.answers}
     assert {200, 400, 401, 404, 405, 406, 412, 413, 415, 422, 431, 503} <= set(statuses.values())
     assert [statuses[f"cancel apt_{name}"] for name in FAULTS] == [200] * len(FAULTS)
@@ -250,7 +250,7 @@ def test_no_response_holds_a_secret_or_a_native_error(traffic):
     keys = [KEY, HEIM_KEY]
     words = [*keys, "CANARY", "/v1/", traffic.source, traffic.source.removeprefix("http://"), *NATIVE_WORDS]
     for what, _, head, body in traffic.answers:
-        # The server's parser tells a client what it could not read; that was the client's own.
+        # The server's parser reports to a client what it could not read; that was the client's own.
         sought = keys if what in NO_REQUESTS else words
         assert [word for word in sought if word in head + body] == [], what
 
@@ -267,7 +267,7 @@ def test_only_text_and_comment_of_a_request_reach_the_source(traffic):
         }
 
 
-def test_a_cancelled_answer_gives_the_caller_its_own_text_back(traffic):
+def test_a_cancelled_response_gives_the_client_its_own_text_back(traffic):
     body = next(json.loads(body) for what, _, _, body in traffic.answers if what == "cancel apt_7")
     assert body["status"] == "cancelled"
     assert TEXT in body["cancelationReason"]["text"]

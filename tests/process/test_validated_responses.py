@@ -12,8 +12,8 @@ from tests.support.validated_responses import EveryAnswer
 
 
 def pytest_configure(config):
-    judge = lambda resources: [["wrong"] if resource["status"] == "wrong" else [] for resource in resources]
-    config.pluginmanager.register(EveryAnswer(judge))
+    validate = lambda resources: [["wrong"] if resource["status"] == "wrong" else [] for resource in resources]
+    config.pluginmanager.register(EveryAnswer(validate))
 """
 TESTS = """
 import pytest

@@ -34,7 +34,7 @@ CHECKS = {check.name: check for checks in catalogue().values() for check in chec
 READS = {f"fault-{name}" for name, fault in FAULTS.items() if fault.operation == "read"}
 PROPOSED = {f"fault-{name}" for name, fault in FAULTS.items() if fault.ends_in == "proposed"}
 CANCELLED = {f"fault-{name}" for name, fault in FAULTS.items() if fault.ends_in == "cancelled"}
-# What is seen only by looking again after the write.
+# What is seen only by a read after the write.
 LOST = CANCELLED - {"fault-answer-twice"}
 
 WITHIN = 60.0  # seconds; how long an answer may take is not what is tested where all is right
@@ -187,7 +187,7 @@ EXPECTED = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def verdicts(request):
+def reports(request):
     """The reports of the wrong facades that are asked for, each in a process of its own, from the start on."""
     items = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
     names = {item.callspec.params.get("name") for item in items} & {"right", *WRONG}
@@ -298,8 +298,8 @@ def test_a_sandbox_that_fails_by_chance_is_refused(process):
     simulator = HeimSimulator()
     simulator.faults.chance = Chance(seed=7, share=0.2)
     with serve({"heim": simulator}) as host:
-        told = verify("--url", process.base, "--sandbox", host.url, code=2).stderr
-        assert told == (
+        message = verify("--url", process.base, "--sandbox", host.url, code=2).stderr
+        assert message == (
             f"facade: the sandbox at {host.url} lets 20% of the requests fail by chance, so correct facades would "
             "fail checks; start it without --chaos\n"
         )
@@ -311,12 +311,12 @@ def test_an_id_the_source_cannot_have_is_a_possible_cause(process):
         fault_id = "no heim id {}"
 
     with serve({"heim": OtherIds()}) as host:
-        told = verify("--url", process.base, "--sandbox", host.url, code=2).stderr
+        message = verify("--url", process.base, "--sandbox", host.url, code=2).stderr
     assert re.fullmatch(
         rf"facade: the facade at {process.base} responded 404 to a cancel of source heim, id \"no heim id \w+\", and "
         rf"sent nothing to the sandbox's heim; point that source at {host.url}/heim, or name another with --source or "
         "--simulator, or let its id pattern allow the sandbox's ids\n",
-        told,
+        message,
     )
 
 
@@ -346,8 +346,8 @@ def test_the_json_report_has_the_documented_members(process, stand_in):
 
 def test_without_a_key_or_with_a_wrong_one_nothing_is_verified(process, stand_in):
     arguments = ["--url", process.base, "--sandbox", stand_in.url]
-    told = verify(*arguments, code=2, key="").stderr
-    assert told == (
+    message = verify(*arguments, code=2, key="").stderr
+    assert message == (
         f"facade: the facade at {process.base} requires a key (HTTP 401); "
         "set FACADE_CLIENT_KEY to one that may cancel\n"
     )
@@ -356,7 +356,7 @@ def test_without_a_key_or_with_a_wrong_one_nothing_is_verified(process, stand_in
 
 def test_what_cannot_be_reached_is_one_sentence_and_code_2(process, stand_in):
     nothing_there = "http://127.0.0.1:9"
-    told = {
+    message = {
         f"facade: no sandbox at {nothing_there} (": ("--url", process.base, "--sandbox", nothing_there),
         f"facade: no facade at {nothing_there} (": ("--url", nothing_there, "--sandbox", stand_in.url),
         f"facade: the server at {process.url} is not a sandbox (": ("--url", process.base, "--sandbox", process.url),
@@ -373,7 +373,7 @@ def test_what_cannot_be_reached_is_one_sentence_and_code_2(process, stand_in):
             *("--url", process.base, "--only", "fault-refusd"),
         ),
     }
-    for sentence, arguments in told.items():
+    for sentence, arguments in message.items():
         error = verify(*arguments, code=2).stderr
         assert error.startswith(sentence)
         assert error.count("\n") == 1
@@ -396,15 +396,15 @@ def test_there_is_a_wrong_facade_for_every_check():
 
 
 @pytest.mark.parametrize("name", ["right"])
-def test_the_real_facade_is_green_where_the_wrong_ones_stand(verdicts, name):
-    report = json.loads(verdicts[name].get(timeout=600))
+def test_the_real_facade_is_green_where_the_wrong_ones_stand(reports, name):
+    report = json.loads(reports[name].get(timeout=600))
     assert failed(report) == {}
     assert report["counts"] == {"passed": len(CHECKS), "failed": 0, "skipped": 0}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_wrong_facade_fails_exactly_its_checks(verdicts, name):
-    found = failed(json.loads(verdicts[name].get(timeout=600)))
+def test_a_wrong_facade_fails_exactly_its_checks(reports, name):
+    found = failed(json.loads(reports[name].get(timeout=600)))
     assert found.keys() == EXPECTED[name], found
     for findings in found.values():
         for finding in findings:

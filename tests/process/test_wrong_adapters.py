@@ -26,7 +26,7 @@ BARE = (
 IN_MEMORY = Path("/dev/shm")  # thousands of ledgers for a moment each
 
 
-def verdicts(names, report):
+def outcomes(names, report):
     """Run these classes through the kit: the tests that failed, by class."""
     nodes = [f"tests/support/wrong_adapters.py::{name}" for name in names]
     command = [sys.executable, "-m", "pytest", *BARE, f"--junitxml={report}", *nodes]
@@ -49,7 +49,7 @@ def failed(tmp_path_factory):
     groups = [names[n::AT_ONCE] for n in range(AT_ONCE)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         reports = [folder / f"{n}.xml" for n in range(AT_ONCE)]
-        found = list(pool.map(verdicts, groups, reports))
+        found = list(pool.map(outcomes, groups, reports))
     return {name: tests for group in found for name, tests in group.items()}
 
 
@@ -64,5 +64,5 @@ def test_every_test_of_the_kit_is_failed_by_one_of_them():
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_adapter_fails_exactly_its_tests(failed, name):
-    told = {re.sub(r"\[.*", "", test) for test in failed[name]}
-    assert told == WRONG[name].fails, failed[name]
+    reported = {re.sub(r"\[.*", "", test) for test in failed[name]}
+    assert reported == WRONG[name].fails, failed[name]

@@ -55,9 +55,9 @@ VIOLATIONS = [
 def broken_contracts(folder):
     """The ids of the contracts that are broken in a copy of the project."""
     done = run("lint-imports", "--no-cache", "--no-logo", cwd=folder, env={"PYTHONPATH": str(folder / "plugins")})
-    verdicts = dict(re.findall(r"^(.+?) (KEPT|BROKEN)\b", done.stdout, re.MULTILINE))
-    assert set(verdicts) == set(NAMES.values()), done.stdout + done.stderr
-    broken = {contract for contract, name in NAMES.items() if verdicts[name] == "BROKEN"}
+    results = dict(re.findall(r"^(.+?) (KEPT|BROKEN)\b", done.stdout, re.MULTILINE))
+    assert set(results) == set(NAMES.values()), done.stdout + done.stderr
+    broken = {contract for contract, name in NAMES.items() if results[name] == "BROKEN"}
     assert (done.returncode != 0) == bool(broken)
     return broken
 

@@ -96,10 +96,10 @@ def test_every_module_with_a_guard_has_a_mutant():
 # The runner
 
 
-def test_who_has_no_such_mutant_is_told_so():
-    told = CliRunner().invoke(main, ["no such mutant"])
-    assert told.exit_code == 2
-    assert "there is no mutant no such mutant; --list prints all names" in told.output
+def test_a_mutant_that_does_not_exist_is_reported():
+    refused = CliRunner().invoke(main, ["no such mutant"])
+    assert refused.exit_code == 2
+    assert "there is no mutant no such mutant; --list prints all names" in refused.output
     listed = CliRunner().invoke(main, ["--list"])
     assert listed.output.splitlines() == list(MUTANTS)
 

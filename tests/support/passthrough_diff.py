@@ -1,4 +1,4 @@
-"""Whether an answer holds everything that a FHIR server told, and besides it only what the facade adds."""
+"""Whether an answer holds everything that a FHIR server sent, and besides it only what the facade adds."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,14 +11,14 @@ _OWN_META = {"versionId", "lastUpdated", "profile"}
 
 def harm(native: Mapping[str, Any], answer: Mapping[str, Any]) -> list[str]:
     """The places where the answer lacks something, has something else, or has more than the facade adds."""
-    told = {name: value for name, value in native.items() if name not in _DECIDED}
+    sent = {name: value for name, value in native.items() if name not in _DECIDED}
     got = {name: value for name, value in answer.items() if name not in _DECIDED}
-    told["meta"] = {name: value for name, value in told.get("meta", {}).items() if name not in _OWN_META}
+    sent["meta"] = {name: value for name, value in sent.get("meta", {}).items() if name not in _OWN_META}
     got["participant"] = [_without_absent_actor(one) for one in got["participant"]]
     got["meta"] = {name: value for name, value in got["meta"].items() if name not in _OWN_META}
     ours, got["identifier"] = got["identifier"][:2], got["identifier"][2:]
     wrong = [] if [identifier.get("use") for identifier in ours] == [None, "official"] else ["the facade's identifiers"]
-    return wrong + list(_differences(told, {k: v for k, v in got.items() if v != []}, "Appointment"))
+    return wrong + list(_differences(sent, {k: v for k, v in got.items() if v != []}, "Appointment"))
 
 
 def _without_absent_actor(participant: dict[str, Any]) -> dict[str, Any]:
@@ -27,17 +27,17 @@ def _without_absent_actor(participant: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in participant.items() if name != "actor" or not absent}
 
 
-def _differences(told: Any, got: Any, place: str) -> Iterator[str]:
-    if isinstance(told, dict) and isinstance(got, dict):
-        # A relative reference is told its type, and the raw id beside it.
-        added = {"type", "identifier"} if "reference" in told else set()
-        for name in sorted({*told, *(got.keys() - added)}):
-            if name not in told or name not in got:
-                yield f"{place}.{name} is {'lost' if name in told else 'new'}"
+def _differences(sent: Any, got: Any, place: str) -> Iterator[str]:
+    if isinstance(sent, dict) and isinstance(got, dict):
+        # A relative reference gets its type, and the raw id beside it.
+        added = {"type", "identifier"} if "reference" in sent else set()
+        for name in sorted({*sent, *(got.keys() - added)}):
+            if name not in sent or name not in got:
+                yield f"{place}.{name} is {'lost' if name in sent else 'new'}"
             else:
-                yield from _differences(told[name], got[name], f"{place}.{name}")
-    elif isinstance(told, list) and isinstance(got, list) and len(told) == len(got):
-        for position, pair in enumerate(zip(told, got, strict=True)):
+                yield from _differences(sent[name], got[name], f"{place}.{name}")
+    elif isinstance(sent, list) and isinstance(got, list) and len(sent) == len(got):
+        for position, pair in enumerate(zip(sent, got, strict=True)):
             yield from _differences(*pair, f"{place}[{position}]")
-    elif type(told) is not type(got) or told != got:
-        yield f"{place} is {got!r}, not {told!r}"
+    elif type(sent) is not type(got) or sent != got:
+        yield f"{place} is {got!r}, not {sent!r}"

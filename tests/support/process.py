@@ -108,7 +108,7 @@ def running(
 ) -> Iterator[Process]:
     """``facade ARGUMENTS`` on a free port, from when ``probe`` answers; afterwards it must end cleanly.
 
-    ``says`` is a pattern in whose group the command tells its port, on either of its outputs.
+    ``says`` is a pattern whose group is the port that the command prints, on either of its outputs.
     """
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder) / name for name in ("stdout", "stderr")]

@@ -13,7 +13,7 @@ BIN = Path(sys.executable).parent
 
 
 def run(*command, cwd=ROOT, env=None, **kwargs):
-    """What a tool that is installed beside this Python says; it is not looked for elsewhere."""
+    """What a tool that is installed beside this Python says; no other folder is searched."""
     tool = shutil.which(command[0], path=BIN) or shutil.which(command[0])
     assert tool, f"{command[0]} is not installed; make test installs it"
     env = {**os.environ, "COLUMNS": "300", "NO_COLOR": "1", **(env or {})}

@@ -1,4 +1,4 @@
-"""A behaving FHIR server that keeps what it receives and may be told what to answer."""
+"""A behaving FHIR server that keeps what it receives, and whose answers a test can set."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Every FHIR answer that any test was given is judged, after the last test, by a validator that shares no code with us.
+"""Every FHIR response that any test got is validated, after the last test, by a validator that shares no code with us.
 
 Tests may run in several processes. Each remembers the answers of its own tests and hands them to the process that
 started it, which validates them all and adds one result to the run's.
@@ -72,7 +72,7 @@ class EveryAnswer:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Judge, in the process that shows the results, after the last test."""
+        """Validate, in the process that shows the results, after the last test."""
         result = yield
         is_worker = hasattr(session.config, "workerinput")
         if self._wanted and not is_worker and not session.config.option.collectonly:

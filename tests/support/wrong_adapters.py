@@ -564,8 +564,8 @@ class TestTellsTheKeyInAnError(Heim):
             try:
                 return super().cancel(request, current, permit)
             except OutcomeUnknown as error:
-                told = f"sent with {self._settings['api_key'].reveal()}"
-                raise OutcomeUnknown(error.cause, told, retry_after=error.retry_after) from None
+                detail = f"sent with {self._settings['api_key'].reveal()}"
+                raise OutcomeUnknown(error.cause, detail, retry_after=error.retry_after) from None
 
 
 class TestTellsThePatientInAnError(Line):

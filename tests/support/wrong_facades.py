@@ -74,7 +74,7 @@ class Exchange:
         self.path = request.environ["REQUEST_URI"].partition("?")[0]
         self.resource = response.get_json(silent=True, force=True) or {}
         self.is_appointment = response.status_code == 200 and self.resource.get("resourceType") == "Appointment"
-        self.verdict = self.resource.get("status") if self.is_appointment else None
+        self.status = self.resource.get("status") if self.is_appointment else None
 
     def send(self, resource):
         """The same answer with another body."""
@@ -139,7 +139,7 @@ def broken(patch):
 
 @spoiled
 def conflict_on_a_repeat(exchange, memory):
-    if exchange.request.method == "POST" and exchange.verdict == "cancelled":
+    if exchange.request.method == "POST" and exchange.status == "cancelled":
         if exchange.path in memory:
             exchange.refuse(409, "conflict")
         memory[exchange.path] = True
@@ -223,7 +223,7 @@ def plain_json(exchange, memory):
 
 @spoiled
 def proposed_with_a_reason(exchange, memory):
-    if exchange.verdict == "proposed":
+    if exchange.status == "proposed":
         exchange.send({**exchange.resource, "cancelationReason": {"text": "as asked"}})
 
 
@@ -236,7 +236,7 @@ def proposed_without_a_why_after_silence(exchange, memory):
 
 @spoiled
 def the_newest_reason(exchange, memory):
-    is_cancel = exchange.verdict == "cancelled" and exchange.request.method == "POST"
+    is_cancel = exchange.status == "cancelled" and exchange.request.method == "POST"
     if is_cancel and memory.setdefault(exchange.path, exchange.body) != exchange.body:
         reason = {"coding": [{"system": "urn:newest", "code": "newest"}]}
         exchange.send({**exchange.resource, "cancelationReason": reason})
@@ -250,14 +250,14 @@ def a_bug_for_a_malformed_body(exchange, memory):
 
 @spoiled
 def the_native_record_shown(exchange, memory):
-    if exchange.verdict == "cancelled":
+    if exchange.status == "cancelled":
         extension = {"url": "urn:heim:data", "valueString": "CANARY-120/80"}
         exchange.send({**exchange.resource, "extension": [*exchange.resource.get("extension", []), extension]})
 
 
 @spoiled
 def the_sources_address_shown(exchange, memory):
-    if exchange.verdict == "proposed":
+    if exchange.status == "proposed":
         text = exchange.response.get_data(as_text=True)
         place = exchange.request.environ["SANDBOX"]
         exchange.response.set_data(text.replace("The source system", f"HTTPConnection({place})"))
@@ -277,7 +277,7 @@ def sources_told_apart(exchange, memory):
 
 @spoiled
 def proposed_at_first(exchange, memory):
-    if exchange.request.method != "POST" or exchange.verdict != "cancelled":
+    if exchange.request.method != "POST" or exchange.status != "cancelled":
         return
     if exchange.path not in memory:
         memory[exchange.path] = True
@@ -290,7 +290,7 @@ def proposed_at_first(exchange, memory):
 
 @spoiled
 def what_is_not_proven_is_503(exchange, memory):
-    if exchange.verdict == "proposed":
+    if exchange.status == "proposed":
         exchange.refuse(503, "transient", **{"Retry-After": "5"})
 
 
@@ -320,7 +320,7 @@ def reads_without_the_record(exchange, memory):
 
 @spoiled
 def reads_of_how_it_was(exchange, memory):
-    if exchange.verdict == "cancelled" and exchange.request.method == "GET":
+    if exchange.status == "cancelled" and exchange.request.method == "GET":
         before = {name: value for name, value in exchange.resource.items() if name != "cancelationReason"}
         exchange.send({**before, "status": "proposed"})
 
@@ -346,7 +346,7 @@ def request_ids_as_they_come(exchange, memory):
 
 @spoiled
 def no_reason_at_all(exchange, memory):
-    if exchange.verdict == "cancelled":
+    if exchange.status == "cancelled":
         exchange.send({name: value for name, value in exchange.resource.items() if name != "cancelationReason"})
 
 

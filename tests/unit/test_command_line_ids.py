@@ -71,7 +71,7 @@ def test_help_is_help():
 @pytest.mark.parametrize("options_first", [True, False])
 def test_the_ledger_is_asked_about_such_an_id(client, tmp_path, options_first):
     at = ["--config", str(tmp_path / "facade.toml")]
-    for name, more in (("show", []), ("resolve", ["--as", "cancelled", "--because", "told"])):
+    for name, more in (("show", []), ("resolve", ["--as", "cancelled", "--because", "by phone"])):
         words = ["heim", "-a"]
         done = CliRunner().invoke(main, ["ledger", name, *(at + more + words if options_first else words + at + more)])
         assert (done.exit_code, "has no record of heim -a" in done.output) == (1, True), done.output

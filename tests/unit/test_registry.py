@@ -195,7 +195,7 @@ def test_a_name_claimed_by_two_distributions_is_refused(install, start):
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
         ("from json import lodas", "ImportError: cannot import name 'lodas' from 'json'"),
@@ -204,9 +204,9 @@ def test_a_name_claimed_by_two_distributions_is_refused(install, start):
         ("raise SystemExit(3)", "SystemExit: 3"),
     ],
 )
-def test_a_plugin_that_cannot_be_imported_is_refused(refused, code, told):
+def test_a_plugin_that_cannot_be_imported_is_refused(refused, code, message):
     found = only(refused(code))
-    assert found.startswith(f"cannot be imported ({told}")
+    assert found.startswith(f"cannot be imported ({message}")
     assert found.endswith("; reinstall or fix it")
 
 
@@ -238,16 +238,16 @@ def test_a_hook_with_a_parameter_is_refused(refused):
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ("raise KeyError('paper')", "KeyError: 'paper'"),
         ("raise SystemExit(1)", "SystemExit: 1"),
         ("return SourcePlugin(name='paper')", "TypeError: "),
     ],
 )
-def test_a_hook_that_raises_is_refused(refused, body, told):
+def test_a_hook_that_raises_is_refused(refused, body, message):
     found = only(refused(returning(body)))
-    assert found.startswith(f"fails in its hook ({told}")
+    assert found.startswith(f"fails in its hook ({message}")
     assert found.endswith("; fix its facade_source_plugin")
 
 
@@ -277,20 +277,20 @@ WRONG_RETURNS = {
 
 @pytest.mark.parametrize("case", WRONG_RETURNS)
 def test_a_hook_that_returns_no_source_plugin_is_refused(install, start, case):
-    body, told = WRONG_RETURNS[case]
+    body, message = WRONG_RETURNS[case]
     install(returning(body))
     with pytest.raises(ConfigurationError) as error:
         start()
-    expected = f'sources.desk: plugin "paper" of facade-paper: facade_source_plugin returns {told}'
+    expected = f'sources.desk: plugin "paper" of facade-paper: facade_source_plugin returns {message}'
     assert error.value.problems == (expected,)
 
 
-@pytest.mark.parametrize(("name", "told"), [('"papyrus"', '"papyrus"'), ("5", "int")])
-def test_a_declaration_under_another_name_is_refused(install, start, name, told):
+@pytest.mark.parametrize(("name", "message"), [('"papyrus"', '"papyrus"'), ("5", "int")])
+def test_a_declaration_under_another_name_is_refused(install, start, name, message):
     install(edited('name="paper"', f"name={name}"))
     with pytest.raises(ConfigurationError) as error:
         start()
-    expected = f'facade_source_plugin returns a SourcePlugin named {told}; name it "paper", like its entry point'
+    expected = f'facade_source_plugin returns a SourcePlugin named {message}; name it "paper", like its entry point'
     assert error.value.problems == (f'sources.desk: plugin "paper" of facade-paper: {expected}',)
 
 
@@ -304,7 +304,7 @@ def test_two_hooks_in_one_module_are_refused(refused):
 
 
 @pytest.mark.parametrize(
-    ("built_for", "provided", "told"),
+    ("built_for", "provided", "message"),
     [
         ("1.0", "1.0", None),
         ("1.0", "1.9", None),
@@ -315,10 +315,10 @@ def test_two_hooks_in_one_module_are_refused(refused):
         ("0.9", "1.0", "upgrade facade-paper, or install an older fhir-facade"),
     ],
 )
-def test_a_plugin_fits_api_versions_up_to_the_next_major_one(built_for, provided, told):
-    expected = f"is built for plugin API {built_for}, and this fhir-facade has plugin API {provided}; {told}"
+def test_a_plugin_fits_api_versions_up_to_the_next_major_one(built_for, provided, message):
+    expected = f"is built for plugin API {built_for}, and this fhir-facade has plugin API {provided}; {message}"
     found = api_version.incompatibility(built_for, "facade-paper", provided=provided)
-    assert found == (expected if told else None)
+    assert found == (expected if message else None)
 
 
 def test_a_plugin_for_another_api_version_is_refused_first(refused):
@@ -457,7 +457,7 @@ def with_reasons(**changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"codes": {"lost": "Lost"}}, 'reasons: the ConceptMap names the code "torn", which does not exist; '),
         ({"fallback": "'burnt'"}, 'reasons: fallback_reason "burnt" does not exist; '),
@@ -467,10 +467,10 @@ def with_reasons(**changes):
         ({"codes": None}, "reasons cannot be used (TypeError: "),
     ],
 )
-def test_a_plugins_map_is_checked_even_if_a_source_replaces_it(refused, tmp_path, changes, told):
+def test_a_plugins_map_is_checked_even_if_a_source_replaces_it(refused, tmp_path, changes, message):
     (tmp_path / "map.json").write_text("{}", "utf-8")
     found = only(refused(with_reasons(**changes), settings='concept_map_file = "map.json"'))
-    assert found.startswith(f"is misdeclared: {told}")
+    assert found.startswith(f"is misdeclared: {message}")
 
 
 def test_a_plugins_map_is_used_if_no_source_replaces_it(install, start):

@@ -56,7 +56,7 @@ def test_what_means_two_things_or_ends_the_parser_is_refused(body, word):
         (b"[" + b"[]," * 500 + b"[]]", [[]] * 501),
     ],
 )
-def test_what_only_looks_so_is_read(body, value):
+def test_what_only_seems_so_is_read(body, value):
     assert loads(body) == loads_native(body) == value
 
 

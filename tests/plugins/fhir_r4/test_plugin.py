@@ -169,7 +169,7 @@ def test_without_a_version_nothing_is_written(fhir_facade, fhir, mode):
 
 
 @MODES
-def test_a_cancelled_appointment_is_told_and_not_written_to(fhir_facade, fhir, mode):
+def test_a_cancelled_appointment_is_reported_and_not_written_to(fhir_facade, fhir, mode):
     answer = cancel(fhir_facade(mode), "apt-cancelled")
     assert answer["cancelationReason"] == fhir.get("apt-cancelled")["cancelationReason"]
     assert fhir.writes() == 0
@@ -225,8 +225,8 @@ def test_a_server_may_answer_every_write_emptily(fhir_facade, fhir, mode):
 def test_an_unproven_cancel_is_read_and_never_resent(fhir_facade, fhir, answer):
     fhir.canned["PATCH"] = answer
     client = fhir_facade()
-    told = cancel(client, "apt-1")
-    assert told["status"] == "proposed"
+    narrative = cancel(client, "apt-1")
+    assert narrative["status"] == "proposed"
     assert client.facade.ledger.find(("fhir", "apt-1")).state == "in-doubt"
     assert fhir.methods() == ["GET", "PATCH", "GET"]
     fhir.patch("apt-1", {"status": "cancelled"})
@@ -259,7 +259,7 @@ def test_a_locked_appointment_is_in_doubt_after_one_write(fhir_facade, fhir):
 
 
 @pytest.mark.parametrize("appointment_id", ["apt-stale", "apt-stale-409"])
-def test_a_stale_version_is_read_again_and_written_once_more(fhir_facade, fhir, appointment_id):
+def test_a_version_conflict_is_read_again_and_written_once(fhir_facade, fhir, appointment_id):
     assert cancel(fhir_facade(), appointment_id)["status"] == "cancelled"
     statuses = [entry.status for entry in fhir.log.entries(appointment_id)]
     assert statuses == [200, 409 if "409" in appointment_id else 412, 200, 200]
@@ -282,7 +282,7 @@ def test_a_stale_strong_tag_is_read_and_sent_once_more(fhir_facade, fhir, mode):
     assert [headers["IF_MATCH"] for _, headers, _ in fhir.received if "IF_MATCH" in headers] == ['"1"', '"2"']
 
 
-def test_an_always_stale_version_is_not_written_a_third_time(fhir_facade, fhir):
+def test_a_second_version_conflict_is_not_written_a_third_time(fhir_facade, fhir):
     assert why(cancel(fhir_facade(), "apt-stale-always")) == "conflict"
     assert fhir.writes() == 2
 
@@ -334,7 +334,7 @@ def test_every_quick_fault_ends_as_listed_with_one_write(fhir_facade, fhir, name
 # What is passed on
 
 
-def test_a_read_passes_on_everything_that_the_server_tells(fhir_facade, fhir):
+def test_a_read_passes_on_everything_that_the_server_sends(fhir_facade, fhir):
     answer = fhir_facade().read("apt-1", source="fhir").json
     native = fhir.get("apt-1")
     assert harm(native, answer) == []
@@ -350,10 +350,10 @@ def test_a_cancel_passes_on_everything_but_an_old_narrative(fhir_facade, fhir, m
 
 
 def test_a_narrative_that_the_server_renewed_is_passed_on(fhir_facade, fhir):
-    told = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">Cancelled</div>'}
-    native = {**fhir.get("apt-1"), "status": "cancelled", "text": told}
+    narrative = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">Cancelled</div>'}
+    native = {**fhir.get("apt-1"), "status": "cancelled", "text": narrative}
     fhir.canned["PATCH"] = an_answer(json.dumps(native))
-    assert cancel(fhir_facade(), "apt-1")["text"] == told
+    assert cancel(fhir_facade(), "apt-1")["text"] == narrative
 
 
 def test_a_proposed_answer_passes_on_the_rest_and_says_why(fhir_facade, fhir):
@@ -559,7 +559,7 @@ def test_a_no_show_keeps_its_reason_on_a_read(fhir_facade, fhir):
 
 
 @pytest.mark.parametrize("code", reasons.hl7_codes())
-def test_a_read_after_the_cancel_tells_the_recorded_reason(fhir_facade, fhir, code):
+def test_a_read_after_the_cancel_has_the_recorded_reason(fhir_facade, fhir, code):
     client = fhir_facade()
     reason = {"coding": [{"system": reasons.SYSTEM, "code": code}], "text": "the text"}
     cancelled = cancel(client, "apt-1", {**MOVED, "cancelationReason": reason})

@@ -54,7 +54,7 @@ def client(fhir, tmp_path):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The monotonic clock that tokens' ends are judged by."""
+    """The monotonic clock that decides when a token has ended."""
     time = SimpleNamespace(seconds=1000.0)
     time.monotonic = lambda: time.seconds
     monkeypatch.setattr(credentials, "time", time)
@@ -113,7 +113,7 @@ def test_a_token_is_kept_until_near_its_end(fhir_facade, fhir, client, clock):
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("stated", "kept"),
     [
         (10, 4.9),
         ("3600", 3569.0),
@@ -126,8 +126,8 @@ def test_a_token_is_kept_until_near_its_end(fhir_facade, fhir, client, clock):
     ],
     ids=["short", "digits", "a word", "too many digits", "other digits", "over", "no number", "for ever"],
 )
-def test_a_token_that_expires_soon_or_unclearly_is_not_kept(fhir, client, clock, tmp_path, told, kept):
-    body = json.dumps({"access_token": "t", "token_type": "Bearer", "expires_in": told})
+def test_a_token_that_expires_soon_or_unclearly_is_not_kept(fhir, client, clock, tmp_path, stated, kept):
+    body = json.dumps({"access_token": "t", "token_type": "Bearer", "expires_in": stated})
     found = adapter(fhir, tmp_path, client())
     fhir.canned["POST"] = Response(body)
     found._credentials.token()
@@ -249,16 +249,16 @@ def test_without_a_token_nothing_is_sent_and_nothing_leaks(fhir_facade, fhir, cl
     client = fhir_facade(access=client())
     fhir.canned["POST"] = answer
     with capture_logs() as logs:
-        told = cancel(client)
-    assert (told["status"], why(told)) == ("proposed", issue)
+        stated = cancel(client)
+    assert (stated["status"], why(stated)) == ("proposed", issue)
     assert fhir.log.count("read") == fhir.writes() == 0
-    assert "CANARY" not in json.dumps([told, logs], default=str)
+    assert "CANARY" not in json.dumps([stated, logs], default=str)
     assert "eyJ" not in json.dumps(logs, default=str)  # what a JWT begins with
     fhir.canned.clear()
     assert cancel(client)["status"] == "cancelled"
 
 
-def test_oauths_word_for_what_is_wrong_is_told_to_operators(fhir, client, tmp_path):
+def test_an_oauth_error_code_is_logged_for_operators(fhir, client, tmp_path):
     with pytest.raises(NotExecuted) as raised:
         adapter(fhir, tmp_path, client(register=False)).read("apt-1")
     assert raised.value.cause is Cause.CREDENTIALS
