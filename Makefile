@@ -5,7 +5,7 @@ VENV := .venv
 HINT = Name another: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12
 NPM_PACKAGES := tests/fhir_engine/node_modules/.package-lock.json
 
-.PHONY: help run test test-fast lint format typecheck bench dist explore mutants clean
+.PHONY: help run test test-fast lint format typecheck docs bench dist explore mutants clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
@@ -44,6 +44,9 @@ explore: $(VENV)/.test  ## every interleaving of cancels, kills and faults, 100,
 
 mutants: $(VENV)/.test  ## one guard after the other is taken away, and the tests must notice; ten minutes
 	$(VENV)/bin/python -m tests.mutants
+
+docs: $(VENV)/.test  ## the documentation site, in build/docs; a warning is an error
+	$(VENV)/bin/python -m sphinx -b html -W --keep-going docs build/docs
 
 clean:  ## forget what was installed here, for example after a change of Python
 	rm -rf $(VENV) $(dir $(NPM_PACKAGES))

@@ -43,6 +43,7 @@ PROJECT = "facade"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a plugin's ``facade_source_plugin``."""
 
 
 @hookspec

@@ -113,8 +113,8 @@ def test_every_exception_is_needed():
     ],
 )
 def test_a_refused_word_is_found(line):
-    (found,) = findings("docs/page.md", f"\n{line}\n")
-    assert found.startswith("docs/page.md:2: ")
+    (found,) = findings("docs/index.md", f"\n{line}\n")
+    assert found.startswith("docs/index.md:2: ")
     assert ": write " in found
 
 
@@ -122,4 +122,4 @@ def test_a_refused_word_is_found(line):
     "line", ["the commander", "intellect", "in order to", "look it up", "recalled", "source_system"]
 )
 def test_a_word_that_only_contains_one_is_not(line):
-    assert not findings("docs/page.md", line)
+    assert not findings("docs/index.md", line)

@@ -21,6 +21,7 @@ from facade.testing.simulator.faults import FAULTS, Timings
 from facade.testing.simulator.host import is_servable, serve
 
 TIMINGS = Timings(silence=5.0, drip=0.05, late_commit=0.8)
+"""The timings of faults in the kit's runs; ``serve(simulator)`` of a source that is not HTTP uses them."""
 
 _HARNESS = pytest.StashKey[Harness]()
 _RUNS = pytest.StashKey[dict[str, fault_runs.FaultRun]]()
