@@ -1,15 +1,15 @@
-"""What time it is: one clock, handed in, so that a test can make it jump."""
+"""The clock. It is a parameter everywhere, so that a test can set the time."""
 
 import time
 
 
 class Clock:
-    """The machine's clocks. ``now`` may jump, forwards and back; ``monotonic`` never does."""
+    """The clocks of the machine. ``now`` may jump forwards and backwards; ``monotonic`` never goes backwards."""
 
     def now(self) -> float:
-        """Seconds since 1970, UTC."""
+        """Return the seconds since 1970, UTC."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment of this machine's."""
+        """Return the seconds since a fixed, unspecified moment of this machine."""
         return time.monotonic()

@@ -1,8 +1,8 @@
-"""How long the work at hand may still take: an ambient deadline that only ever gets nearer.
+"""An ambient deadline: how long the current work may still take.
 
-The use case sets it around every call to an adapter; ``HttpClient`` obeys it without being told. An
-adapter that does its own input and output asks ``remaining()`` before each wait. A thread that it starts begins
-without the deadline; run it in ``contextvars.copy_context()``.
+The use case sets it around every call of an adapter, and ``HttpClient`` obeys it by itself. An adapter that does its
+own input and output calls ``remaining()`` before each wait. A new thread has no deadline, unless it runs in
+``contextvars.copy_context()``.
 """
 
 import time
@@ -15,7 +15,7 @@ _ends_at: ContextVar[float | None] = ContextVar("facade_deadline", default=None)
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Give the block at most ``seconds``; a nearer deadline that is already set stays in force."""
+    """Give the block at most ``seconds``. An earlier deadline that is already set stays in force."""
     ends_at = time.monotonic() + seconds
     outer = _ends_at.get()
     token = _ends_at.set(ends_at if outer is None else min(outer, ends_at))
@@ -26,6 +26,6 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def remaining(default: float = 4.0) -> float:
-    """Seconds left, never negative; ``default`` where no deadline was set (a plugin's own tests)."""
+    """Return the seconds left, never negative; ``default`` if no deadline is set, as in a plugin's own tests."""
     ends_at = _ends_at.get()
     return default if ends_at is None else max(0.0, ends_at - time.monotonic())

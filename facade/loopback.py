@@ -1,7 +1,7 @@
-"""Which requests a server without authentication takes: those of programs on this machine, none of a foreign page.
+"""Decides which requests a server without authentication accepts: only those of programs on its own machine.
 
-A page in the user's browser reaches loopback too. Its requests have an ``Origin``, or, after DNS rebinding, a foreign
-name in ``Host``; those that came through a proxy have the proxy's headers.
+A page in the user's browser can reach loopback too. Its requests have an ``Origin``, or, after DNS rebinding, another
+name in ``Host``. Requests through a proxy have the proxy's headers.
 """
 
 import re
@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from ipaddress import AddressValueError, IPv6Address
 
 HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+"""The names and addresses of this machine."""
 
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{0,5}))?")
 _ORIGIN = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#\s]+)")
@@ -18,16 +19,16 @@ _FROM_PROXIES = {"forwarded", "via"}
 
 
 def origin(text: str) -> str | None:
-    """The one spelling of an origin, ``scheme://host[:port]``; None where this is none."""
+    """Return the canonical form of an origin, ``scheme://host[:port]``, or None if the text is not an origin."""
     found = _ORIGIN.fullmatch(text)
-    place = _AUTHORITY.fullmatch(found["authority"]) if found else None
-    if not found or not place:
+    authority = _AUTHORITY.fullmatch(found["authority"]) if found else None
+    if not found or not authority:
         return None
-    scheme, port = found["scheme"].lower(), place["port"]
-    where = place["host"].lower()
+    scheme, port = found["scheme"].lower(), authority["port"]
+    host = authority["host"].lower()
     if not port or port == _PORTS.get(scheme):
-        return f"{scheme}://{where}"
-    return f"{scheme}://{where}:{port}" if int(port) <= 65535 else None
+        return f"{scheme}://{host}"
+    return f"{scheme}://{host}:{port}" if int(port) <= 65535 else None
 
 
 def reject_reason(
@@ -37,27 +38,27 @@ def reject_reason(
     allowed_origins: Collection[str],
     setting: str,
 ) -> str | None:
-    """Why a request is refused, with the header's name and the next step; None where it is not.
+    """Return why the request is rejected, with the header's name and the next step, or None if it is accepted.
 
-    ``target`` is the request's target as it was sent, which may name a host of its own. ``setting`` is where an origin
-    is allowed.
+    ``target`` is the request target as sent, which may name a host itself. ``setting`` names the setting or option that
+    lists the allowed origins.
     """
     hosts: list[str] = []
     for name, value in headers:
         lower = name.lower()
         if lower in _FROM_PROXIES or lower.startswith("x-forwarded"):
-            return f"The header {name[:64]} shows a proxy, and only this machine is served here; ask without a proxy."
+            return f"The header {name[:64]} shows a proxy, and only this machine is served; send it without a proxy."
         if lower == "origin" and not _is_allowed(value, allowed_origins):
-            return f"The header Origin names a page that is not allowed here; list its origin in {setting}."
+            return f"The header Origin names an origin that is not allowed; add it to {setting}."
         if lower == "host":
             hosts.append(value)
     absolute = _TARGET.match(target)
     if absolute:
         hosts.append(absolute["authority"])
     if not hosts:
-        return "The header Host is missing; send the name that was asked: 127.0.0.1, [::1] or localhost."
+        return "The header Host is missing; send the name of the server: 127.0.0.1, [::1] or localhost."
     if not all(map(_is_loopback, hosts)):
-        return "The header Host does not name this machine; ask 127.0.0.1, [::1] or localhost."
+        return "The header Host does not name this machine; use 127.0.0.1, [::1] or localhost."
     return None
 
 
@@ -71,7 +72,7 @@ def _is_loopback(authority: str) -> bool:
             return str(IPv6Address(host[1:-1])) in HOSTS
         except AddressValueError:
             return False
-    # A dot at the end of a name says that it is the whole name.
+    # A trailing dot marks a fully qualified name.
     return host in HOSTS or host == "localhost."
 
 

@@ -1,4 +1,4 @@
-"""JSON that means one thing only: what ``json.loads`` would let through or choke on is refused."""
+"""Reads and writes JSON strictly: rejects what ``json.loads`` accepts although it is ambiguous, or fails on."""
 
 import json
 import re
@@ -8,23 +8,24 @@ from typing import Any, TypeAlias
 
 MAX_DEPTH = 64
 MAX_DIGITS = 64
-MAX_NATIVE_DEPTH = 400  # the parser recurses; the interpreter's limit is 1000 frames
-MAX_NAME = 64  # characters of a member's name in a text about it
+MAX_NATIVE_DEPTH = 400  # the parser is recursive, and the interpreter's limit is 1000 frames
+MAX_NAME = 64  # characters of a member's name in a path
 
-# Everything up to the next bracket, strings whole. It matches wherever it is tried: the quantifiers are possessive, a
-# string need not end, and the end of the body does for a bracket. So every byte is looked at once, whatever it is.
+# Matches everything up to the next bracket, with strings as a whole. It matches at every position: the quantifiers are
+# possessive, a string may be unterminated, and the end of the body counts as a bracket. So it reads every byte once.
 _UP_TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.?[^"\\]*+)*+"?)*+([\[\]{}]|\Z)', re.DOTALL)
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-# Python's encoder has no way to write a number by its digits, so they travel through it in a string that nothing
-# else is: no source can know the mark.
+# Python's encoder cannot write a number by its digits. They pass through it as a string with a random mark, which no
+# source can know.
 _MARK = f"number-{uuid.uuid4()}:"
 _MARKED = re.compile(rf'"{_MARK}([0-9eE.+-]+)"')
 
-_Way: TypeAlias = "tuple[_Way, str | int] | None"  # from a value to the document's root: what holds it, and where
+# The path of a value: its container's path, and its name or index there. None is the root.
+_Path: TypeAlias = "tuple[_Path, str | int] | None"
 
 
 class Number:
-    """A number as it was written, to be written so again. Plain, since a document may hold very many."""
+    """A number with its digits as written. It has slots, because a document may contain very many."""
 
     __slots__ = ("digits",)
 
@@ -33,14 +34,14 @@ class Number:
 
 
 class NotStrictJson(ValueError):
-    """The bytes are not JSON that means one thing only; the text says why, without quoting them."""
+    """The bytes are not valid, unambiguous JSON. The text states the cause and does not quote them."""
 
 
 def loads(body: bytes) -> Any:
-    """Parse UTF-8 JSON. Raises NotStrictJson for anything ambiguous, malformed or too deep.
+    """Parse UTF-8 JSON. Raises NotStrictJson for malformed, ambiguous or too deeply nested JSON.
 
-    Refused besides malformed JSON: other encodings, a byte order mark, duplicate members, NaN and
-    infinities, lone surrogates, more than 64 levels of nesting, numbers of more than 64 digits.
+    Rejected besides malformed JSON: other encodings, a byte order mark, duplicate members, NaN and infinities, lone
+    surrogates, more than 64 levels of nesting, numbers of more than 64 digits.
     """
     if body.startswith(b"\xef\xbb\xbf"):
         raise NotStrictJson("the body begins with a byte order mark; send plain UTF-8")
@@ -48,7 +49,7 @@ def loads(body: bytes) -> Any:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise NotStrictJson("the body is not UTF-8") from None
-    # Before the parser sees it: its recursion is the interpreter's, and 100,000 brackets end it.
+    # Check before parsing: the parser is recursive, and 100,000 brackets would exhaust the stack.
     if _is_deeper(body, MAX_DEPTH):
         raise NotStrictJson(f"the body is nested more than {MAX_DEPTH} levels deep")
     try:
@@ -59,22 +60,22 @@ def loads(body: bytes) -> Any:
             parse_int=_integer,
             parse_float=_number,
         )
-        # Half of a surrogate pair arrives as an escape, so only the parsed text shows it.
+        # A lone surrogate is an escape in the body, so only the parsed text shows it.
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         raise NotStrictJson(f"the body is not JSON: line {error.lineno}, column {error.colno}") from None
     except UnicodeEncodeError:
-        raise NotStrictJson("the body holds half of a surrogate pair") from None
+        raise NotStrictJson("the body contains half of a surrogate pair") from None
     return value
 
 
 def loads_native(body: bytes, *, exact: bool = False) -> Any:
-    """Parse a source's JSON, tolerantly: in what is not used of it, anything that JSON parsers write is borne.
+    """Parse a source's JSON. Accepts what common encoders write, because the facade uses only a part of it.
 
-    A byte order mark is skipped, numbers may be long, NaN is null. What would be ambiguous evidence (duplicate
-    members) or end the interpreter (nesting) is refused as above. ``exact`` is for what is written back: it reads
-    every number as a Number and refuses NaN and infinities, which cannot be.
+    Skips a byte order mark, accepts long numbers, and reads NaN as null. Rejects duplicate members, which would be
+    ambiguous evidence, and more than MAX_NATIVE_DEPTH levels of nesting. ``exact`` is for documents that are written
+    back: it reads every number as a Number and rejects NaN and infinities, which JSON cannot represent.
     """
     body = body.removeprefix(b"\xef\xbb\xbf")
     if _is_deeper(body, MAX_NATIVE_DEPTH):
@@ -92,9 +93,9 @@ def loads_native(body: bytes, *, exact: bool = False) -> Any:
 
 
 class TooMany(ValueError):
-    """A document has too many members. ``path`` names the array, or is empty where all values together are too many.
+    """A document has too many members. ``path`` names the array, or is empty if the document has too many values.
 
-    Long names are cut in it.
+    Names in the path are cut after MAX_NAME characters.
     """
 
     def __init__(self, path: str) -> None:
@@ -102,32 +103,32 @@ class TooMany(ValueError):
         self.path = path
 
 
-def bound(value: Any, *, members: int, values: int) -> int:
-    """Check how many members each array has, and how many values there are in all; how many that is.
+def check_size(value: Any, *, members: int, values: int) -> int:
+    """Check the number of members of each array, and the number of values in all. Returns the latter.
 
-    The check ends at the first excess, so that it costs no more than the limits allow. Raises TooMany.
+    Raises TooMany at the first excess, so that the cost depends on the limits and not on the document.
     """
     left = values
-    # Each value with the way to it, as links: a path as text would be as long as the names, once for each value.
-    waiting: list[tuple[_Way, Any]] = [(None, value)]
-    while waiting:
-        way, found = waiting.pop()
+    # Each value with its path as a linked list: as text, a path would repeat all names for each value.
+    remaining: list[tuple[_Path, Any]] = [(None, value)]
+    while remaining:
+        path, found = remaining.pop()
         if not isinstance(found, (list, dict)):
             continue
         if isinstance(found, list) and len(found) > members:
-            raise TooMany(_path(way))
+            raise TooMany(_path_text(path))
         left -= len(found)
         if left < 0:
             raise TooMany("")
         steps = enumerate(found) if isinstance(found, list) else found.items()
-        waiting += [((way, step), member) for step, member in steps if isinstance(member, (list, dict))]
+        remaining += [((path, step), member) for step, member in steps if isinstance(member, (list, dict))]
     return values - left
 
 
-def _path(way: _Way) -> str:
+def _path_text(path: _Path) -> str:
     steps: list[str] = []
-    while way is not None:
-        way, step = way
+    while path is not None:
+        path, step = path
         steps.append(f"[{step}]" if isinstance(step, int) else f".{_cut(str(step))}")
     return "".join(reversed(steps)).removeprefix(".")
 
@@ -137,7 +138,7 @@ def _cut(name: str) -> str:
 
 
 def dumps(value: Any) -> str:
-    """Write JSON, a Number by its digits. Raises ValueError for NaN, TypeError for what is no JSON."""
+    """Write JSON, and a Number by its digits. Raises ValueError for NaN, TypeError for a value without JSON form."""
     text = json.dumps(value, allow_nan=False, default=_marked)
     return _MARKED.sub(r"\1", text)
 
@@ -153,7 +154,7 @@ def _any_integer(digits: str) -> int | float:
 
 
 def _is_deeper(body: bytes, limit: int) -> bool:
-    """Whether the document is nested more than ``limit`` levels deep; linear in its length."""
+    """Return whether the document is nested more than ``limit`` levels deep, in linear time."""
     if body.count(b"[") + body.count(b"{") <= limit:
         return False
     brackets = b"".join(_UP_TO_BRACKET.findall(body))
@@ -163,7 +164,7 @@ def _is_deeper(body: bytes, limit: int) -> bool:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise NotStrictJson("an object holds the same member twice")
+        raise NotStrictJson("an object has the same member twice")
     return members
 
 

@@ -112,7 +112,7 @@ def _bounded(native: Mapping[Any, Any]) -> Appointment:
 def _size(value: Any) -> tuple[int, int] | None:
     """Return the size in bytes as JSON and the number of values; None if it is no JSON, or too large by itself."""
     try:
-        values = strict_json.bound(value, members=MAX_MEMBERS, values=MAX_VALUES)
+        values = strict_json.check_size(value, members=MAX_MEMBERS, values=MAX_VALUES)
         # Half a surrogate pair is no text.
         return len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode()), values
     except (TypeError, ValueError, RecursionError):

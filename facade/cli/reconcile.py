@@ -10,7 +10,7 @@ from facade.app import Facade, assemble
 from facade.cli.common.permissions import refuse_open_keys
 from facade.cli.common.reloading import connection_limits
 from facade.errors import ConfigurationError
-from facade.observability import logs as logging
+from facade.observability import logs
 
 
 @click.command()
@@ -28,7 +28,7 @@ def reconcile(path: Path) -> None:
     try:
         facade.check_sources()
         _refuse_shared_connections(facade)
-        logging.configure()
+        logs.configure()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: facade.reconciler.stop())
         structlog.get_logger().info("reconciling", sources=sorted(facade.sources))

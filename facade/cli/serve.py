@@ -18,7 +18,7 @@ from facade.cancellation.reconciler import Reconciler
 from facade.cli.common.reloading import Served
 from facade.config import Config
 from facade.errors import ConfigurationError, Unavailable
-from facade.observability import logs as logging
+from facade.observability import logs
 from facade.server.connection import Limits
 from facade.server.worker import worker_class
 from facade.web import create_app
@@ -88,7 +88,7 @@ def serve(path: Path, host: str, port: int, store: str | None, health_port: int 
     if health_port is not None:
         listeners.append(_listen(host, health_port, "--health-port"))
         probe_port = listeners[1].getsockname()[1]
-    logging.configure()
+    logs.configure()
     structlog.get_logger().info(
         "serving",
         host=host,
@@ -114,7 +114,7 @@ def serve(path: Path, host: str, port: int, store: str | None, health_port: int 
 
 def _limits(config: Config) -> Limits:
     return Limits(
-        head=config.head_within, body=config.body_within, answer=config.send_within, connections=config.connections
+        head=config.head_within, body=config.body_within, response=config.send_within, connections=config.connections
     )
 
 

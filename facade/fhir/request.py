@@ -131,7 +131,7 @@ def parse(body: Any, appointment_id: str, if_match: frozenset[str] | None = None
         raise BadRequest('The body must be a FHIR Appointment: "resourceType": "Appointment".', issue_code="structure")
     try:
         # Before the schema: its list of errors would cost much more than what is wrong.
-        strict_json.bound(body, members=MAX_MEMBERS, values=MAX_VALUES)
+        strict_json.check_size(body, members=MAX_MEMBERS, values=MAX_VALUES)
     except strict_json.TooMany as error:
         raise UnprocessableContent(_too_many(error.path), issue_code="too-long") from None
     try:

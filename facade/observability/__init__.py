@@ -1,1 +1,1 @@
-"""What the facade reports about itself: structured logs."""
+"""Structured logs."""

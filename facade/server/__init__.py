@@ -1,1 +1,1 @@
-"""The HTTP server under gunicorn: no client that is slow holds a thread that answers requests."""
+"""A gunicorn worker in which a slow client never occupies a thread of the application."""

@@ -1,4 +1,4 @@
-"""The sockets that connections are accepted from, and the pauses where there is no room for one."""
+"""Accepts connections, and pauses while there is no room for another one."""
 
 import errno
 import selectors
@@ -17,7 +17,10 @@ _NOTHING_TO_ACCEPT = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno
 
 
 class Listeners:
-    """``has_room`` and ``make_room`` are asked with whether the connection is for probes; ``take`` gets it."""
+    """The listening sockets of one worker.
+
+    ``has_room`` and ``make_room`` take whether the connection is for health probes; ``take`` gets each new connection.
+    """
 
     def __init__(
         self,
@@ -35,14 +38,14 @@ class Listeners:
         self._paused: set[Any] = set()
         self._resumes_at = 0.0
 
-    def add(self, listener: Any, *, for_probes: bool) -> None:
+    def add(self, listener: Any, *, for_health: bool) -> None:
         """Accept from this socket."""
         listener.setblocking(False)
-        self._all[listener] = for_probes
+        self._all[listener] = for_health
         self._paused.add(listener)
 
     def resume(self) -> float | None:
-        """End the pauses that are over; when the next one is, None where there is none."""
+        """End the pauses that are over. Returns when the next pause ends, None if there is none."""
         if self._paused and time.monotonic() >= self._resumes_at:
             for listener in self._paused:
                 self._poller.register(listener, selectors.EVENT_READ, partial(self._accept, listener))
@@ -57,15 +60,15 @@ class Listeners:
         self._paused.clear()
 
     def _accept(self, listener: Any) -> None:
-        for_probes = self._all[listener]
-        if not self._has_room(for_probes):
+        for_health = self._all[listener]
+        if not self._has_room(for_health):
             self._pause(listener)
             return
         try:
             sock, client = listener.accept()
         except OSError as error:
             if error.errno in _NO_ROOM:
-                self._make_room(for_probes)
+                self._make_room(for_health)
                 self._pause(listener)
             elif error.errno not in _NOTHING_TO_ACCEPT:
                 raise
@@ -73,9 +76,9 @@ class Listeners:
         server: tuple[Any, ...] = listener.getsockname()
         accepted: socket.socket = sock
         accepted.setblocking(False)
-        # The system would keep megabytes for a client that takes nothing.
+        # By default the kernel buffers megabytes for a client that reads nothing.
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
-        self._take(Connection(accepted, client, server, for_probes=for_probes))
+        self._take(Connection(accepted, client, server, for_health=for_health))
 
     def _pause(self, listener: Any) -> None:
         self._poller.unregister(listener)

@@ -1,8 +1,8 @@
-"""gunicorn's worker: one thread waits for all clients, and threads answer the requests that are here.
+"""gunicorn's worker: one thread waits for all clients, other threads run the application.
 
-A request goes to a thread when its head is here. Where the application then asks for a body that is not here, the
-thread is given back, and the request begins anew when the body has come: what can be refused by the head is refused
-before the body, and a body that does not come costs no thread.
+A request goes to a thread when its head is complete. If the application then asks for a body that has not arrived, the
+thread becomes free, and the request starts from the beginning when the body is complete. So the application rejects by
+the head what it can, and a body that does not arrive occupies no thread.
 """
 
 import contextlib
@@ -15,85 +15,85 @@ from typing import ClassVar
 from gunicorn.workers.base import Worker
 
 from facade.server import framing
-from facade.server.clients import PROBES, Clients
 from facade.server.connection import Connection, Limits
-from facade.server.handling import Body, RawResponse, answer, parse_head, refusal
+from facade.server.connection_loop import HEALTH_PATHS, ConnectionLoop
+from facade.server.wsgi import BodyState, RawResponse, error_response, parse_head, respond
 
 
-def worker_class(limits: Limits, probe_port: int | None = None) -> type["BoundedWorker"]:
-    """The worker with these limits. What it accepts on ``probe_port`` gets answers to probes only."""
-    return type("BoundedWorker", (BoundedWorker,), {"limits": limits, "probe_port": probe_port})
+def worker_class(limits: Limits, health_port: int | None = None) -> type["BoundedWorker"]:
+    """Return the worker class with these limits. On ``health_port`` it serves the health probes only."""
+    return type("BoundedWorker", (BoundedWorker,), {"limits": limits, "health_port": health_port})
 
 
 class BoundedWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
-    """A worker process. Probes have a thread for each of their paths, beside the threads for everything else."""
+    """A worker process. Each health probe has a thread of its own, besides the threads for all other requests."""
 
     alive: bool
     limits: ClassVar[Limits] = Limits()
-    probe_port: ClassVar[int | None] = None
+    health_port: ClassVar[int | None] = None
 
     def init_process(self) -> None:
-        """Prepare in the worker, after the fork; returns when ``run`` does."""
+        """Set up the worker after the fork, and run it. Returns when ``run`` does."""
         self._done: SimpleQueue[tuple[Connection, RawResponse | None, int]] = SimpleQueue()
         self._threads = ThreadPoolExecutor(self.cfg.threads, "request")
-        self._probe_threads = {path: ThreadPoolExecutor(1, "probe") for path in PROBES}
-        self._clients = Clients(
+        self._health_threads = {path: ThreadPoolExecutor(1, "health") for path in HEALTH_PATHS}
+        self._loop = ConnectionLoop(
             self.limits,
             keep_alive=self.cfg.keepalive,
             parse_head=lambda head, client: parse_head(head, client, self.cfg),
-            refuse=lambda client, error: refusal(None, client, error, self.handle_error),
-            hand_over=self._hand_over,
+            reject=lambda client, error: error_response(None, client, error, self.handle_error),
+            submit=self._submit,
         )
         super().init_process()
 
     def run(self) -> None:
-        """Serve until stopped, then let what is being answered end."""
-        # A signal writes into the pipe too, so that it ends the wait.
-        self._clients.wake_up_for(self.PIPE[0], self._empty_the_pipe)
+        """Serve until stopped, then finish the requests in progress."""
+        # A signal handler writes to the pipe too, which ends the wait.
+        self._loop.watch(self.PIPE[0], self._drain_pipe)
         for listener in self.sockets:
-            self._clients.listeners.add(listener, for_probes=listener.getsockname()[1] == self.probe_port)
+            self._loop.listeners.add(listener, for_health=listener.getsockname()[1] == self.health_port)
         while self.alive and self.ppid == os.getppid():
-            self._turn()
+            self._run_once()
         self.alive = False
-        self._clients.stop()
+        self._loop.stop()
         ends_at = time.monotonic() + self.cfg.graceful_timeout
-        while len(self._clients) and time.monotonic() < ends_at:
-            self._turn()
-        self._clients.close()
-        for threads in (self._threads, *self._probe_threads.values()):
+        while len(self._loop) and time.monotonic() < ends_at:
+            self._run_once()
+        self._loop.close()
+        for threads in (self._threads, *self._health_threads.values()):
             threads.shutdown(wait=False, cancel_futures=True)
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         self.notify()
-        self._clients.turn()
+        self._loop.run_once()
         with contextlib.suppress(Empty):
             while True:
-                self._clients.answered(*self._done.get_nowait())
+                self._loop.complete(*self._done.get_nowait())
 
-    def _empty_the_pipe(self) -> None:
+    def _drain_pipe(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self.PIPE[0], 4096)
 
-    def _hand_over(self, connection: Connection, body: Body, end: int) -> None:
-        threads = self._probe_threads.get(connection.path, self._threads)
+    def _submit(self, connection: Connection, body: BodyState, end: int) -> None:
+        threads = self._health_threads.get(connection.path, self._threads)
         threads.submit(self._work, connection, bytes(connection.received[:end]), body, end)
 
-    def _work(self, connection: Connection, raw: bytes, body: Body, end: int) -> None:
-        """RawResponse one request, in a thread."""
-        found: RawResponse | None = RawResponse(b"", keep=False)
+    def _work(self, connection: Connection, raw: bytes, body: BodyState, end: int) -> None:
+        """Run one request, in a thread."""
+        response: RawResponse | None = RawResponse(b"", keep_alive=False)
         try:
-            found = answer(
+            response = respond(
                 self.wsgi,
                 raw,
                 body,
                 client=connection.client,
                 server=connection.server,
                 cfg=self.cfg,
-                # Whether our idea of where chunks end is gunicorn's is not left to chance.
-                keep=self.alive and isinstance(connection.body, framing.Sized),
-                refuse=self.handle_error,
+                # After a chunked body, gunicorn's parser might see another start of the next request than framing.
+                keep_alive=self.alive and isinstance(connection.body, framing.FixedLengthBody),
+                handle_error=self.handle_error,
             )
         finally:
-            self._done.put((connection, found, end))
-            with contextlib.suppress(OSError):  # full: the waiting thread is about to wake up
+            self._done.put((connection, response, end))
+            with contextlib.suppress(OSError):  # the pipe is full: the waiting thread wakes up anyway
                 os.write(self.PIPE[1], b".")

@@ -43,8 +43,8 @@ def test_an_authentication_mode_is_one_class_and_one_line(make, monkeypatch):
         make(**edits, **{"clients.scheduler": "clients.other"})
     client = make(**edits)
     assert client.read("apt_1", key=None, headers={"X-Name": "scheduler"}).status_code == 200
-    refused = client.read("apt_1", headers={"X-Name": "nobody"})
-    assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Name")
+    rejected = client.read("apt_1", headers={"X-Name": "unknown"})
+    assert (rejected.status_code, rejected.headers["WWW-Authenticate"]) == (401, "Name")
     document = client.request("GET", "/openapi.json").json
     OpenAPIV31SpecValidator(document).validate()
     assert document["paths"]["/Appointment/{id}"]["get"]["security"] == [{"name": []}]

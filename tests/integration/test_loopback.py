@@ -109,7 +109,7 @@ def test_no_path_is_served_to_a_foreign_page(client, path):
 def test_a_request_without_a_host_is_refused(client):
     refused(client.request("GET", "/metadata", key=None, environ_overrides={"HTTP_HOST": ""}), "Host")
     missing = loopback.reject_reason([("Accept", "*/*")], target="/", allowed_origins=(), setting="x")
-    assert missing == "The header Host is missing; send the name that was asked: 127.0.0.1, [::1] or localhost."
+    assert missing == "The header Host is missing; send the name of the server: 127.0.0.1, [::1] or localhost."
 
 
 def test_the_host_in_the_requests_target_counts_too(client):

@@ -17,7 +17,7 @@ from facade.cli.common.terminal import show, show_json
 from facade.fhir.appointment import ELEMENTS
 from facade.ledger.store import JournalEntry
 from facade.observability import logs as logging
-from facade.observability.logs import LONGEST, MOST
+from facade.observability.logs import MAX_CHARACTERS, MAX_MEMBERS
 from tests.integration.test_ledger import FIRST
 from tests.support.paths import ROOT
 from tests.support.process import call
@@ -82,17 +82,17 @@ def test_every_logged_value_is_bounded(logged, value):
 
 
 def test_a_cut_is_marked_with_what_there_was(logged):
-    _, line = logged(text="x" * (LONGEST + 1), whole="y" * LONGEST, members=list(range(MOST + 7)))
-    assert line["text"] == "x" * LONGEST + f"… ({LONGEST + 1} characters)"
-    assert line["whole"] == "y" * LONGEST
-    assert line["members"][-2:] == [MOST - 1, "… 7 more"]
+    _, line = logged(text="x" * (MAX_CHARACTERS + 1), whole="y" * MAX_CHARACTERS, members=list(range(MAX_MEMBERS + 7)))
+    assert line["text"] == "x" * MAX_CHARACTERS + f"… ({MAX_CHARACTERS + 1} characters)"
+    assert line["whole"] == "y" * MAX_CHARACTERS
+    assert line["members"][-2:] == [MAX_MEMBERS - 1, "… 7 more"]
 
 
 def test_a_line_has_a_bounded_number_of_facts(logged):
     written, line = logged(**{f"fact_{number}": "x" * 2_000 for number in range(5_000)})
-    assert len(line) == MOST + 1
+    assert len(line) == MAX_MEMBERS + 1
     assert line["left_out"] > 4_900
-    assert len(written) < MOST * (LONGEST + 100)
+    assert len(written) < MAX_MEMBERS * (MAX_CHARACTERS + 100)
 
 
 def test_what_is_usual_is_logged_as_it_is(logged):

@@ -186,8 +186,8 @@ DOCUMENTS = {
 }
 HEADERS = {
     "If-Match": lambda value: preconditions.if_match(client_request({"If-Match": value})),
-    "Accept": lambda value: content_negotiation.answer_type(client_request({"Accept": value})),
-    "Content-Type": lambda value: content_negotiation.check_sent(client_request({"Content-Type": value})),
+    "Accept": lambda value: content_negotiation.response_type(client_request({"Accept": value})),
+    "Content-Type": lambda value: content_negotiation.check_content_type(client_request({"Content-Type": value})),
 }
 
 

@@ -8,7 +8,7 @@ from facade.strict_json import (
     MAX_NATIVE_DEPTH,
     NotStrictJson,
     TooMany,
-    bound,
+    check_size,
     dumps,
     loads,
     loads_native,
@@ -92,12 +92,12 @@ def test_what_is_written_back_is_what_was_read():
 
 
 def test_a_document_has_a_bound_of_members_and_of_values():
-    assert bound({"a": [1, 2], "b": {}}, members=2, values=4) == 4
+    assert check_size({"a": [1, 2], "b": {}}, members=2, values=4) == 4
     with pytest.raises(TooMany) as raised:
-        bound({"a": [{"b": [1, 2, 3]}]}, members=2, values=100)
+        check_size({"a": [{"b": [1, 2, 3]}]}, members=2, values=100)
     assert raised.value.path == "a[0].b"
     with pytest.raises(TooMany) as raised:
-        bound({"a": [1, 2], "b": {}}, members=2, values=3)
+        check_size({"a": [1, 2], "b": {}}, members=2, values=3)
     assert raised.value.path == ""
 
 
@@ -107,5 +107,5 @@ def test_a_long_name_is_cut_in_the_path_of_what_is_too_much(depth):
     for _ in range(depth):
         found = {"A" * 60_000: found}
     with pytest.raises(TooMany) as raised:
-        bound(found, members=2, values=100)
+        check_size(found, members=2, values=100)
     assert raised.value.path == ".".join(["A" * 64 + "…"] * depth)
