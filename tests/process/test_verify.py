@@ -89,7 +89,7 @@ EXPECTED = {
         "at-once-never-a-conflict",
     },
     "conflict-while-another-is-under-way": {"at-once-never-a-conflict"},
-    "doubt-is-not-looked-into-at-once": {*LOST, "at-once-the-same-response"},
+    "doubt-is-not-probed-at-once": {*LOST, "at-once-the-same-response"},
     "errors-in-html": {"refusals-are-outcomes"},
     "every-repeat-is-sent": {
         "encoded-ids",
@@ -166,7 +166,7 @@ EXPECTED = {
     "silence-is-cancelled": {"fault-timeout-before-commit", "fault-late-commit", "doubt-sends-nothing"},
     "slashes-are-decoded": {"hostile-ids-stay-outside"},
     "slow-once": {"responses-come-in-time"},
-    "sources-told-apart": {"source-out-of-reach"},
+    "sources-distinguished": {"source-out-of-reach"},
     "the-native-record-shown": {"responses-keep-secrets"},
     "the-newest-reason": {"other-reasons-change-nothing", "at-once-the-same-response"},
     "the-path-before-the-key": {"authentication-comes-first"},

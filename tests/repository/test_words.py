@@ -55,9 +55,15 @@ CHECKED = (
     "docs/guides/operate.md",
     "docs/guides/production.md",
     "docs/guides/test-an-integration.md",
+    "docs/reference/conformance.md",
     "docs/reference/errors.md",
     "docs/reference/faults.md",
     "docs/reference/ledger.md",
+    "docs/reference/verify.md",
+    "facade/cli/",
+    "facade/scaffold/",
+    "facade/testing/",
+    "facade/verify/",
 )
 SUFFIXES = {".md", ".py", ".toml", ".cfg", ".mjs", ".yml", ".yaml", ""}
 

@@ -113,7 +113,7 @@ class LineAdapter(SourceAdapter):
                 raise OutcomeUnknown(Cause.TIMEOUT, "no answer in time") from None
             except OSError:
                 raise OutcomeUnknown(Cause.CONNECTION_LOST, "the connection broke") from None
-        return self.judge(answer)
+        return self.evaluate(answer)
 
     def line(self, *words):
         try:
@@ -133,7 +133,7 @@ class LineAdapter(SourceAdapter):
                 raise OutcomeUnknown(Cause.UNREADABLE, "the answer is cut off or too long")
         return received
 
-    def judge(self, answer):
+    def evaluate(self, answer):
         try:
             word, _, rest = answer.decode("ascii").strip().partition(" ")
             if word == "ERR":

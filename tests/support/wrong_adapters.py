@@ -572,9 +572,9 @@ class TestTellsThePatientInAnError(Line):
     fails = {"test_no_error_contains_patient_data"}
 
     class Adapter(LineAdapter):
-        def judge(self, answer):
+        def evaluate(self, answer):
             try:
-                return super().judge(answer)
+                return super().evaluate(answer)
             except OutcomeUnknown as error:
                 raise OutcomeUnknown(error.cause, answer.decode("latin-1")) from None
 

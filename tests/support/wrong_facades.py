@@ -270,7 +270,7 @@ def nothing_on_prefer_minimal(exchange, memory):
 
 
 @spoiled
-def sources_told_apart(exchange, memory):
+def sources_distinguished(exchange, memory):
     if "/Appointment/north/" in exchange.path and exchange.response.status_code == 404:
         exchange.refuse(403, "forbidden")
 
@@ -488,7 +488,7 @@ def silence_is_cancelled():
 
 
 @broken
-def doubt_is_not_looked_into_at_once():
+def doubt_is_not_probed_at_once():
     attempt.Attempt._probe = lambda self, current: current
 
 
@@ -518,7 +518,7 @@ def every_repeat_is_sent():
 
 
 @broken
-def nobody_waits():
+def no_one_waits():
     variants.no_claim()
 
 
