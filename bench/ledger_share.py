@@ -31,7 +31,7 @@ from facade.ledger.engine import connect
 from facade.ledger.store import Ledger
 from facade.plugin.configured_source import ConfiguredSource
 from facade.plugin.contract import CancelRequest, SourceAdapter, SourcePlugin
-from facade.setting_fields import SourceSettings
+from facade.plugin.settings import SourceSettings
 from tests.histories.postgresql import schema
 
 

@@ -11,6 +11,7 @@ from facade.errors import (
     SourceError,
     VersionConflict,
 )
+from facade.fhir.appointment_status import APPOINTMENT_STATUSES
 from facade.fhir.chargeability import chargeability
 from facade.fhir.reasons import hl7_reasons
 from facade.http_client import HttpClient, HttpResponse, classify
@@ -30,30 +31,43 @@ from facade.plugin.contract import (
     WritePermit,
 )
 from facade.plugin.hookspec import hookimpl
+from facade.plugin.settings import (
+    AppointmentStatus,
+    HttpSourceSettings,
+    SourceSettings,
+    WebhookSettings,
+    secret_pair,
+)
 from facade.setting_fields import (
+    AbsoluteUri,
     BaseUrl,
+    Choice,
     Secret,
     SecretFromEnv,
     SecretFromFile,
     SecretTextFromFile,
-    SourceSettings,
-    WebhookSettings,
+    describe,
 )
 
 __all__ = [
+    "APPOINTMENT_STATUSES",
     "PLUGIN_API",
+    "AbsoluteUri",
     "Appointment",
     "AppointmentNotFound",
+    "AppointmentStatus",
     "BaseUrl",
     "CancelRequest",
     "CanonicalId",
     "Capabilities",
     "Cause",
+    "Choice",
     "Coding",
     "ConfigurationError",
     "FacadeError",
     "HttpClient",
     "HttpResponse",
+    "HttpSourceSettings",
     "NativeReason",
     "NativeReasons",
     "NotExecuted",
@@ -74,7 +88,9 @@ __all__ = [
     "chargeability",
     "classify",
     "deadline",
+    "describe",
     "hl7_reasons",
     "hookimpl",
     "remaining",
+    "secret_pair",
 ]

@@ -28,7 +28,7 @@ from facade.web.auth.authenticator import Authenticator
 
 @dataclass(frozen=True, kw_only=True)
 class Facade:
-    """Everything that serving needs; read-only."""
+    """Everything that serving needs. It does not change."""
 
     config: Config
     sources: Mapping[str, ConfiguredSource]
@@ -39,18 +39,18 @@ class Facade:
     authenticator: Authenticator
 
     def open_store(self) -> None:
-        """Make sure of the store: SQLite is created and upgraded, any other must be at this version.
+        """Prepare the store: create or upgrade SQLite; any other database must have this version's schema.
 
-        Raises ConfigurationError where it is not, or cannot be opened.
+        Raises ConfigurationError where it has another version, or cannot be opened.
         """
         migrate.make_ready(self.ledger.engine, self.ledger.option)
 
     def check_sources(self) -> None:
-        """Make sure that the store's records are those of the configured sources. Raises ConfigurationError."""
+        """Check that the store's records belong to the configured sources. Raises ConfigurationError."""
         check_sources(self.ledger, self.sources.values())
 
     def renewed(self) -> "Facade":
-        """The same facade with adapters, connections, locks and threads of its own; for a process that was forked."""
+        """Return the same facade with new adapters, connections, locks and threads, for a forked process."""
         old = self.ledger
         ledger = Ledger(connect(old.engine.url.render_as_string(hide_password=False)), option=old.option)
         sources = registry.renewed(self.sources)
@@ -58,14 +58,14 @@ class Facade:
 
     @property
     def single_source(self) -> ConfiguredSource | None:
-        """The source of the single-source routes: the default, or the only one."""
+        """The source of the single-source routes: the default source, or the only one; None if there is neither."""
         if self.config.default_source is not None:
             return self.sources[self.config.default_source]
         return next(iter(self.sources.values())) if len(self.sources) == 1 else None
 
 
 def assemble(path: Path, *, store: str | None = None) -> Facade:
-    """The facade that a configuration file describes, on another ``store`` if one is named.
+    """Build the facade that a configuration file describes, on another ``store`` if one is given.
 
     Raises ConfigurationError with every problem.
     """
@@ -77,7 +77,7 @@ def assemble(path: Path, *, store: str | None = None) -> Facade:
     except ConfigurationError as error:
         problems += error.problems
     try:
-        # Also when the rest is wrong: an operator wants to hear of every problem in one start.
+        # Also when the rest is wrong, so that one start reports every problem.
         tables = document.get("sources", {})
         tables = (
             {name: table for name, table in tables.items() if isinstance(table, dict)}
@@ -99,7 +99,7 @@ def assemble(path: Path, *, store: str | None = None) -> Facade:
 
 
 def open_ledger(path: Path | None, store: str | None) -> Ledger:
-    """The ledger that ``store`` names, or else a configuration file, of which nothing else is read.
+    """Open the ledger that ``store`` names, or else the configuration file, of which nothing else is read.
 
     Neither secrets nor plugins are needed. Raises ConfigurationError.
     """
@@ -123,7 +123,7 @@ def compose(
     timers: Timers,
     budget: Budget | None = None,
 ) -> Facade:
-    """The facade of these parts."""
+    """Build a facade from its parts."""
     budget = budget or Budget(config.answer_within)
     repository = CancellationRepository(ledger, timers, ledger.clock)
     doubt = InDoubtResolver(repository, timers, ledger.clock)

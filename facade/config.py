@@ -1,4 +1,4 @@
-"""Reads the configuration file through marshmallow schemas.
+"""Reads and validates the configuration file, except the settings of sources.
 
 Every setting whose name ends in ``_file`` is a path, relative to the configuration file.
 """
@@ -14,53 +14,96 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate, va
 
 from facade.config_messages import sentences
 from facade.errors import ConfigurationError
-from facade.setting_fields import Origin, Secret, SecretFromEnv, matching, uri
+from facade.setting_fields import AbsoluteUri, Choice, Origin, Secret, SecretFromEnv, describe, matching
 
 DEFAULT_STORE = "sqlite:///var/facade.db"
 SOURCE_IDENTIFIER_SYSTEM = "urn:fhir-facade:source-system"
 OPERATIONS = ("cancel", "read")
 NAME = r"[A-Za-z0-9-]{1,64}"
 SHORTEST_KEY = 16
-"""Characters of a client's key; a shorter one can be guessed."""
+"""The least number of characters of a client's key; a shorter one can be guessed."""
 _PATH = r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)*"
 _NO_SOURCE = "configure at least one, as [sources.NAME] with its plugin"
 
 
-def _seconds() -> fields.Float:
-    """How long a client may take."""
-    return fields.Float(load_default=10.0, validate=validate.Range(0.1, 60.0, error="must be 0.1 to 60 seconds"))
+def _seconds(what: str) -> fields.Float:
+    """Return the field of a time limit for clients."""
+    return fields.Float(
+        load_default=10.0,
+        validate=validate.Range(0.1, 60.0, error="must be 0.1 to 60 seconds"),
+        metadata=describe(f"Seconds in total for a client to {what}."),
+    )
 
 
-class _FacadeSchema(Schema):
+class FacadeTable(Schema):
+    """The settings of the table ``[facade]``."""
+
     base_path = fields.String(
         load_default="",
         validate=matching(_PATH, 'must be empty or like "/fhir/r4": a leading slash, none at the end'),
+        metadata=describe('Prefix of every FHIR route, for example `"/fhir/r4"`.'),
     )
     answer_within = fields.Float(
-        load_default=8.0,  # the scheduler gives up after 10
+        load_default=8.0,  # many schedulers give up after 10
         validate=validate.Range(6.0, 60.0, error="must be 6 to 60 seconds: below 6 the parts of a cancel have no room"),
+        metadata=describe("Seconds until the response is sent; less than clients wait."),
     )
-    default_source = fields.String(load_default=None)
-    source_identifier_system = uri(load_default=SOURCE_IDENTIFIER_SYSTEM)
-    explain_proposed = fields.Boolean(load_default=True, truthy={True}, falsy={False})
-    store = fields.String(load_default=None)
-    head_within = _seconds()
-    body_within = _seconds()
-    send_within = _seconds()
+    default_source = fields.String(
+        load_default=None,
+        metadata=describe("Source of the single-source routes.", default="the only one", example="heim"),
+    )
+    source_identifier_system = AbsoluteUri(
+        load_default=SOURCE_IDENTIFIER_SYSTEM,
+        metadata=describe("System of the identifier that names the source in an Appointment."),
+    )
+    explain_proposed = fields.Boolean(
+        load_default=True,
+        truthy={True},
+        falsy={False},
+        metadata=describe("Whether a proposed response contains an OperationOutcome that states the cause."),
+    )
+    store = fields.String(
+        load_default=None,
+        metadata=describe(
+            "The ledger's database: `sqlite:///` and a file, relative to this one, or `postgresql+psycopg://host/database`.",
+            default=f'`"{DEFAULT_STORE}"`',
+            example=DEFAULT_STORE,
+        ),
+    )
+    head_within = _seconds("send the headers of a request")
+    body_within = _seconds("send the body of a request")
+    send_within = _seconds("receive the response")
     connections = fields.Integer(
         load_default=512,
         strict=True,
         validate=validate.Range(64, 10_000, error="must be 64 to 10000: above the 32 threads, below the open files"),
+        metadata=describe("Connections per worker; above that, the one that waits longest is closed."),
     )
     health_port = fields.Integer(
-        load_default=None, strict=True, validate=validate.Range(1, 65535, error="must be a port, 1 to 65535")
+        load_default=None,
+        strict=True,
+        validate=validate.Range(1, 65535, error="must be a port, 1 to 65535"),
+        metadata=describe("Separate port for `/health/live` and `/health/ready`.", example=8082),
     )
 
 
-class _AuthSchema(Schema):
-    # The modes that exist are checked in check(): the authenticators are in a layer above this one.
-    mode = fields.String(load_default="api-key")
-    allowed_origins = fields.List(Origin(), load_default=list)
+class AuthTable(Schema):
+    """The settings of the table ``[auth]``."""
+
+    # check() validates the mode: the authenticators are in a layer above this one.
+    mode = fields.String(
+        load_default="api-key",
+        metadata=describe(
+            'How clients authenticate: `"api-key"`, or `"none"`, which serves programs on this machine only.'
+        ),
+    )
+    allowed_origins = fields.List(
+        Origin(),
+        load_default=list,
+        metadata=describe(
+            'With mode `"none"`: origins whose pages may send requests.', example=["http://127.0.0.1:3000"]
+        ),
+    )
 
 
 class _ClientKey(SecretFromEnv):
@@ -74,20 +117,35 @@ class _ClientKey(SecretFromEnv):
         return key
 
 
-class _ClientSchema(Schema):
-    key_env = _ClientKey()
+class ClientTable(Schema):
+    """The settings of a table ``[clients.NAME]``."""
+
+    key_env = _ClientKey(
+        metadata=describe(
+            f"Environment variable that holds the key, {SHORTEST_KEY} characters or more; or set `key_sha256`.",
+            example="FACADE_KEY_SCHEDULER",
+        )
+    )
     key_sha256 = fields.String(
         validate=[
             matching(r"[0-9a-f]{64}", 'must be 64 lower-case hexadecimal digits: printf %s "$KEY" | sha256sum'),
             validate.NoneOf([hashlib.sha256().hexdigest()], error="is the SHA-256 of nothing; was $KEY set?"),
-        ]
+        ],
+        metadata=describe(
+            'SHA-256 of the client\'s key, the output of `printf %s "$KEY" | sha256sum`; or set `key_env`.',
+            type_name="64 hexadecimal digits",
+        ),
     )
     sources = fields.List(
-        fields.String(), required=True, validate=validate.Length(min=1, error='must name a source, or be ["*"] for all')
+        fields.String(),
+        required=True,
+        validate=validate.Length(min=1, error='must name a source, or be ["*"] for all'),
+        metadata=describe('Names of the sources that this client may use; `["*"]` for all.', example=["*"]),
     )
     operations = fields.List(
-        fields.String(validate=validate.OneOf(OPERATIONS, error='must be "cancel" or "read"')),
+        Choice(*OPERATIONS),
         load_default=list(OPERATIONS),
+        metadata=describe('What this client may do; without `"read"` a cancel returns only what concerns it.'),
     )
 
     @validates_schema
@@ -104,10 +162,10 @@ class _ClientSchema(Schema):
 
 
 class _FileSchema(Schema):
-    facade = fields.Nested(_FacadeSchema, load_default=lambda: _FacadeSchema().load({}))
-    auth = fields.Nested(_AuthSchema, load_default=lambda: _AuthSchema().load({}))
-    clients = fields.Dict(fields.String(), fields.Nested(_ClientSchema), load_default=dict)
-    # A plugin's own settings are checked by its own schema, in the registry.
+    facade = fields.Nested(FacadeTable, load_default=lambda: FacadeTable().load({}))
+    auth = fields.Nested(AuthTable, load_default=lambda: AuthTable().load({}))
+    clients = fields.Dict(fields.String(), fields.Nested(ClientTable), load_default=dict)
+    # A source's settings are validated by its plugin's schema, when the source is built.
     sources = fields.Dict(
         fields.String(validate=matching(NAME, "a name in the URL: it must be 1 to 64 letters, digits and hyphens")),
         fields.Dict(),
@@ -127,13 +185,13 @@ class Client:
     operations: frozenset[str]
 
     def reaches(self, source: str) -> bool:
-        """Whether this source exists, as far as this client is told."""
+        """Whether this client may use the source. To a client that may not, the source does not exist."""
         return "*" in self.sources or source in self.sources
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The checked configuration, but for the sources: the registry checks those, plugin by plugin."""
+    """The validated configuration without the sources, which ``facade.plugin.registry`` validates."""
 
     base_path: str
     answer_within: float
@@ -152,7 +210,7 @@ class Config:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file, with file settings made absolute. Raises ConfigurationError."""
+    """Read the tables of a TOML file, and make file settings absolute. Raises ConfigurationError."""
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -168,7 +226,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def read_store(path: Path) -> str:
-    """The URL of the ledger that a configuration file names; nothing else of the file is looked at.
+    """Read the URL of the ledger from a configuration file, and nothing else of it.
 
     Raises ConfigurationError.
     """
@@ -188,7 +246,7 @@ class AuthMode(Protocol):
 
 
 def check(document: Mapping[str, Any], auth_modes: Mapping[str, type[AuthMode]]) -> Config:
-    """Return the configuration that the tables state. Raises ConfigurationError with every problem found.
+    """Validate the tables and return the configuration. Raises ConfigurationError with every problem found.
 
     ``auth_modes`` are the values that ``auth.mode`` may have.
     """
@@ -198,7 +256,7 @@ def check(document: Mapping[str, Any], auth_modes: Mapping[str, type[AuthMode]])
         data: Any = schema.load(document)
     except ValidationError as error:
         problems += sentences(error, schema)
-        # What of it is sound is looked at further: an operator wants to hear of every problem in one start.
+        # The valid part is checked further, so that one start reports every problem.
         data = error.valid_data
     given = document.get("sources")
     sources = list(given) if isinstance(given, dict) else None
@@ -238,14 +296,14 @@ def _client_problems(clients: Mapping[str, Any], sources: list[str] | None) -> I
 
 
 def _absolute_store(store: Any, folder: Path) -> Any:
-    """A SQLite file is named from the configuration file on: two folders to start from must not be two ledgers."""
+    """Make a SQLite file relative to the configuration file, so that the working directory has no effect."""
     if not isinstance(store, str) or not store.startswith("sqlite:///") or store == "sqlite:///:memory:":
         return store
     return f"sqlite:///{folder / store.removeprefix('sqlite:///')}"
 
 
 def absolute(value: Any, folder: Path) -> Any:
-    """The same tables with every file setting named from ``folder`` on."""
+    """Return the same tables with every file setting made absolute, relative to ``folder``."""
     if not isinstance(value, dict):
         return value
     return {

@@ -1,7 +1,9 @@
-"""What a source may set, and the kinds of settings: secrets from the environment or files, URLs, URIs."""
+"""The kinds of settings: secrets from the environment or from files, URLs, choices; and how each setting is described.
 
-import base64
-import binascii
+Every setting is declared once, as a marshmallow field: its name, type and default, and ``metadata=describe(…)`` for its
+meaning. ``facade.config_reference`` makes the reference tables from these declarations.
+"""
+
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -10,50 +12,58 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validate
 
 from facade import loopback
 
 _PORTS = {"http": 80, "https": 443}
 _VARIABLE = r"[A-Z_][A-Z0-9_]*"
-_HEADER = r"[A-Za-z0-9-]{1,64}"
 _URI = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"\x00-\x1f\x7f-\x9f]+"
 _SPACE = " \t\r\n"
 _UNUSUAL = re.compile(
     r"[^\S \t\r\n]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\u200b-\u200f\u202a-\u202e\u2060-\u2069]"
 )
 MOST_SECRETS = 5
-"""Secrets that may hold at once; two are enough to change from one to the next."""
-SHORTEST_SECRET = 16
-"""Bytes of the key that webhooks are signed with, at the least."""
-_WHSEC = "whsec_"
+"""How many secrets may be valid at once; two are enough to change from one to the next."""
+
+
+def describe(meaning: str, *, default: str = "", example: Any = None, type_name: str = "") -> dict[str, Any]:
+    """Return the ``metadata`` of a setting's field.
+
+    ``meaning`` is one sentence. ``default`` is Markdown for a default that the field's ``load_default`` does not show.
+    ``example`` is a value, for a setting whose default is no good example. ``type_name`` replaces the name of the type
+    that follows from the field.
+    """
+    return {"description": meaning, "default": default, "example": example, "type_name": type_name}
 
 
 def matching(pattern: str, error: str) -> validate.Regexp:
-    """A validator of whole strings."""
+    """Return a validator of whole strings."""
     return validate.Regexp(rf"(?:{pattern})\Z", error=error)
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A value that no log, error or repr shows; ``reveal()`` where it is used."""
+    """A secret value. No log, error or repr shows it; ``reveal()`` returns it where it is used."""
 
     _value: str = field(repr=False)
 
     def __str__(self) -> str:
-        raise TypeError("a Secret is no text; call its reveal() where it is used")
+        raise TypeError("a Secret is not text; call its reveal() where it is used")
 
     def reveal(self) -> str:
-        """The value itself."""
+        """Return the value."""
         return self._value
 
 
 class SecretFromEnv(fields.String):
-    """The name of an environment variable; loads as the Secret it holds."""
+    """The name of an environment variable. Loads as the Secret that the variable holds."""
+
+    type_name = "name of an environment variable"
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         name = super()._deserialize(value, attr, data, **kwargs)
-        # What looks like no variable's name may be the secret itself, written in the wrong place.
+        # A value that does not look like a variable's name may be the secret itself, so the message omits it.
         where = f"the environment variable {name}" if re.fullmatch(_VARIABLE, name) else "the environment variable"
         secret = os.environ.get(name, "") if "\0" not in name else ""
         if not secret:
@@ -62,12 +72,14 @@ class SecretFromEnv(fields.String):
 
 
 class SecretFromFile(fields.String):
-    """The path of a file; loads as the Secret that is its content without the line's end."""
+    """The path of a file. Loads as the Secret that is the file's content, without whitespace around it."""
+
+    type_name = "path of a file"
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         path = super()._deserialize(value, attr, data, **kwargs)
         try:
-            # Of ASCII only: what else looks like a space is part of the key, or a slip to be told of.
+            # Only ASCII whitespace is removed. Other whitespace is part of the key, or an error to report.
             secret = Path(path).read_text("utf-8").strip(_SPACE)
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
@@ -79,7 +91,7 @@ class SecretFromFile(fields.String):
 
 
 class SecretTextFromFile(SecretFromFile):
-    """The path of a file; loads as the Secret that is its text, which may have several lines, like a PEM key."""
+    """The path of a file. Loads as the Secret that is its text, which may have several lines, like a PEM key."""
 
     def _secret(self, text: str, where: str) -> Secret:
         if not text:
@@ -90,7 +102,7 @@ class SecretTextFromFile(SecretFromFile):
 
 
 class OneOrSeveral(fields.Field[tuple[Any, ...]]):
-    """One value, or an array of at least one; loads as a tuple."""
+    """One value, or an array of 1 to MOST_SECRETS values. Loads as a tuple."""
 
     def __init__(self, one: fields.Field[Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -105,7 +117,7 @@ class OneOrSeveral(fields.Field[tuple[Any, ...]]):
 
 
 def secret_files(schema: Schema, table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The settings in a table that name files with secrets, each with a path."""
+    """Yield the settings in a table that name files with secrets, each with the file's path."""
     for name, field_ in schema.fields.items():
         key = field_.data_key or name
         value = table.get(key)
@@ -120,7 +132,7 @@ def secret_files(schema: Schema, table: Mapping[str, Any]) -> Iterator[tuple[str
 
 
 def secrets_in(settings: Mapping[str, Any]) -> list[Secret]:
-    """Every secret among a source's settings, at any depth."""
+    """Return every secret in a source's settings, at any depth."""
 
     def inside(value: Any) -> Iterator[Secret]:
         if isinstance(value, Secret):
@@ -142,7 +154,9 @@ def _usable(secret: str, where: str) -> Secret:
 
 
 class BaseUrl(fields.String):
-    """An absolute https URL without credentials, query and fragment; plain http to loopback only."""
+    """An absolute https URL without credentials, query or fragment; http is accepted for loopback only."""
+
+    type_name = "URL"
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         url = super()._deserialize(value, attr, data, **kwargs)
@@ -156,14 +170,16 @@ class BaseUrl(fields.String):
             raise ValidationError("must be an absolute https:// URL without credentials, query or fragment")
         if parts.scheme == "http" and host not in loopback.HOSTS:
             raise ValidationError("is plain http to a host that is not loopback; use https://")
-        # One spelling for one place, so that two sources at the same place are seen to be.
+        # URLs are normalized, so that two sources with the same address are found.
         host = f"[{host}]" if ":" in host else host
         place = host if port in (None, _PORTS[parts.scheme]) else f"{host}:{port}"
         return f"{parts.scheme}://{place}{parts.path.rstrip('/')}"
 
 
 class Origin(fields.String):
-    """An origin as browsers send it: a scheme, a host, and a port unless it is the scheme's own."""
+    """An origin as browsers send it: a scheme, a host, and a port unless it is the scheme's default port."""
+
+    type_name = "origin"
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         origin = loopback.origin(super()._deserialize(value, attr, data, **kwargs))
@@ -172,69 +188,19 @@ class Origin(fields.String):
         return origin
 
 
-def uri(**kwargs: Any) -> fields.String:
+class AbsoluteUri(fields.String):
     """An absolute URI."""
-    return fields.String(validate=matching(_URI, "must be an absolute URI, like urn:… or https://…"), **kwargs)
+
+    type_name = "absolute URI"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(validate=matching(_URI, "must be an absolute URI, like urn:… or https://…"), **kwargs)
 
 
-class SourceSettings(Schema):
-    """What every source may set; a plugin's settings schema extends it. Unknown keys are refused."""
+class Choice(fields.String):
+    """One of several words."""
 
-    class Meta:
-        unknown = RAISE
-
-    plugin = fields.String(required=True)
-    identifier_systems = fields.Dict(fields.String(), uri())
-    code_systems = fields.Dict(fields.String(), uri())
-    concept_map_file = fields.String()
-    fallback_reason = fields.String()
-    settle_window = fields.Float(
-        load_default=900.0, validate=validate.Range(1.0, 86_400.0, error="must be 1 to 86400 seconds")
-    )
-
-
-def secret_key(secret: Secret) -> bytes:
-    """The key of a Standard Webhooks secret: base64 after ``whsec_``, else the text itself."""
-    text = secret.reveal()
-    if text.startswith(_WHSEC):
-        try:
-            return base64.b64decode(text.removeprefix(_WHSEC), validate=True)
-        except binascii.Error:
-            pass
-    return text.encode()
-
-
-class WebhookSettings(SourceSettings):
-    """What a source that sends webhooks may set besides; without a secret none is accepted."""
-
-    # Several while a source changes from one to the next: any of them verifies.
-    webhook_secret_env = OneOrSeveral(SecretFromEnv())
-    webhook_secret_file = OneOrSeveral(SecretFromFile())
-    webhook_scheme = fields.String(
-        load_default="standard",
-        validate=validate.OneOf(["standard", "hmac-sha256"], error='must be "standard" or "hmac-sha256"'),
-    )
-    webhook_header_prefix = fields.String(load_default="webhook", validate=matching(_HEADER, "must be a header's name"))
-    webhook_signature_header = fields.String(
-        load_default="X-Signature", validate=matching(_HEADER, "must be a header's name")
-    )
-
-    @validates_schema(skip_on_field_errors=False)
-    def _one_webhook_secret(self, data: Mapping[str, Any], **_: Any) -> None:
-        if "webhook_secret_env" in data and "webhook_secret_file" in data:
-            raise ValidationError("give webhook_secret_env or webhook_secret_file, not both")
-
-    @validates_schema(skip_on_field_errors=True)
-    def _long_webhook_secrets(self, data: Mapping[str, Any], **_: Any) -> None:
-        is_standard = data.get("webhook_scheme") == "standard"
-        for name in ("webhook_secret_env", "webhook_secret_file"):
-            secrets = data.get(name, ())
-            for number, secret in enumerate(secrets, 1):
-                key = secret_key(secret) if is_standard else secret.reveal().encode()
-                if len(key) < SHORTEST_SECRET:
-                    which = f"secret {number} of {len(secrets)}" if len(secrets) > 1 else "the secret"
-                    raise ValidationError(
-                        f"{which} is too short: it must have {SHORTEST_SECRET} characters or more, and after whsec_ "
-                        f"base64 of {SHORTEST_SECRET} bytes or more; make one with openssl rand -hex 32",
-                        name,
-                    )
+    def __init__(self, *words: str, **kwargs: Any) -> None:
+        *others, last = (f'"{word}"' for word in words)
+        self.type_name = f"{', '.join(others)} or {last}" if others else last
+        super().__init__(validate=validate.OneOf(words, error=f"must be {self.type_name}"), **kwargs)

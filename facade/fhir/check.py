@@ -14,8 +14,8 @@ from fhir.resources.R4B.resource import Resource
 from pydantic import ValidationError
 
 from facade.fhir import narrative, period
+from facade.fhir.appointment_status import APPOINTMENT_STATUSES
 from facade.fhir.elements import Element, elements, model_of
-from facade.fhir.request import STATUSES
 
 Place = tuple[str | int, ...]
 
@@ -41,7 +41,7 @@ def problems(appointment: Mapping[str, Any]) -> list[str]:
     """Everything wrong with an Appointment: structure, required value sets, ids, references, R4's invariants."""
     found = resource_problems(appointment)
     status = appointment.get("status")
-    if status not in STATUSES:
+    if status not in APPOINTMENT_STATUSES:
         found.append("status")
     if not str(appointment.get("id", "x")).strip("."):
         found.append("id")

@@ -11,23 +11,9 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields
 from facade import strict_json
 from facade.errors import BadRequest, UnprocessableContent
 from facade.fhir import ids, reasons
+from facade.fhir.appointment_status import APPOINTMENT_STATUSES
 from facade.fhir.text import clean
 from facade.plugin.contract import CancelRequest, Coding
-
-# http://hl7.org/fhir/R4/valueset-appointmentstatus.html
-STATUSES = (
-    "proposed",
-    "pending",
-    "booked",
-    "arrived",
-    "fulfilled",
-    "cancelled",
-    "noshow",
-    "entered-in-error",
-    "checked-in",
-    "waitlist",
-)
-
 
 MAX_MEMBERS = 100
 """Members of one array in a request; a real cancel has a handful."""
@@ -144,7 +130,7 @@ def parse(body: Any, appointment_id: str, if_match: frozenset[str] | None = None
     status = appointment.get("status")
     if status is None:
         raise UnprocessableContent('The element "status" is required; send "cancelled".', issue_code="required")
-    if status not in STATUSES:
+    if status not in APPOINTMENT_STATUSES:
         raise UnprocessableContent(
             'The element "status" is not an R4 appointment status; send "cancelled".',
             issue_code="code-invalid",

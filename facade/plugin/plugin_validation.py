@@ -12,7 +12,7 @@ from facade.fhir import concept_map
 from facade.fhir.appointment import REQUIRED_ELEMENTS
 from facade.plugin import api_version
 from facade.plugin.contract import CanonicalId, Capabilities, NativeReasons, SourcePlugin, Support
-from facade.setting_fields import SourceSettings, WebhookSettings
+from facade.plugin.settings import SourceSettings, WebhookSettings
 
 
 def problems(plugin: SourcePlugin) -> Iterator[str]:

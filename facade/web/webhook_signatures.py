@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from werkzeug.datastructures import Headers
 
 from facade.errors import Unauthenticated
-from facade.setting_fields import Secret, secret_key
+from facade.plugin.settings import secret_key
+from facade.setting_fields import Secret
 
 TOLERANCE = 300  # seconds between the timestamp and now, as in Standard Webhooks
 _MAX_SIGNATURES = 20  # of one webhook; a sender has one for each key in use and for each scheme

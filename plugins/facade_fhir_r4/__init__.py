@@ -1,4 +1,4 @@
-"""A FHIR R4 server: what its plugin declares."""
+"""The plugin for FHIR R4 servers: its declaration."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def _simulator() -> "Simulator":
-    # Imported when asked for: serving needs no simulator, and no Flask application of its own.
+    # Imported on demand: serving needs no simulator, and no Flask application for one.
     from facade_fhir_r4.simulator import FhirR4Simulator
 
     return FhirR4Simulator()
@@ -28,7 +28,7 @@ def facade_source_plugin() -> SourcePlugin:
         id_pattern=r"[A-Za-z0-9.-]{1,64}",
         repeat="errors",
         reasons=hl7_reasons(),
-        # Only mode "update" has a place for a note.
+        # Only mode "update" sends a note.
         capabilities=Capabilities(versioned_writes=Support.FULL, note=Support.NOT_IMPLEMENTED),
         # What R4's Appointment may refer to (http://hl7.org/fhir/R4/appointment.html).
         identifiers=(

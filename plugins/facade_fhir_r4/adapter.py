@@ -26,7 +26,7 @@ _CONTENT_TYPES = {"PATCH": "application/json-patch+json", "PUT": "application/fh
 
 
 class FhirR4Adapter(SourceAdapter):
-    """Reads and cancels by FHIR's RESTful API, every write with ``If-Match``."""
+    """Reads and cancels with FHIR's RESTful API. Every write has an ``If-Match``."""
 
     def __init__(self, config: SourceConfig) -> None:
         self._settings = config.settings
@@ -42,34 +42,34 @@ class FhirR4Adapter(SourceAdapter):
         return _appointment(self._get(appointment_id), appointment_id)
 
     def cancel(self, request: CancelRequest, current: Appointment | None, permit: WritePermit) -> Appointment:
-        """PATCH or PUT once, on the version that was read; the appointment in the answer is the evidence."""
+        """PATCH or PUT once, on the version that was read; the appointment in the response is the proof."""
         if self._settings["mode"] == "patch":
             current = current or self.read(request.appointment_id)
             return self._write("PATCH", current, translate.to_patch(request), permit)
-        # What goes back must be what the server has, to the last digit: ``current`` went through the facade.
-        answer = self._get(request.appointment_id)
-        current = _appointment(answer, request.appointment_id)
-        return self._write("PUT", current, translate.to_update(answer.json(exact=True), request), permit)
+        # The PUT must return exactly what the server has, to the last digit. ``current`` went through the facade.
+        response = self._get(request.appointment_id)
+        current = _appointment(response, request.appointment_id)
+        return self._write("PUT", current, translate.to_update(response.json(exact=True), request), permit)
 
     def _get(self, appointment_id: str) -> HttpResponse:
         token = self._credentials.token()
-        answer = self._http.get(_PATH, headers=_bearer(token), id=appointment_id)
-        if answer.status == 401 and self._credentials.drop(token):
-            answer = self._http.get(_PATH, headers=_bearer(self._credentials.token()), id=appointment_id)
+        response = self._http.get(_PATH, headers=_bearer(token), id=appointment_id)
+        if response.status == 401 and self._credentials.drop(token):
+            response = self._http.get(_PATH, headers=_bearer(self._credentials.token()), id=appointment_id)
         # Deleted: http://hl7.org/fhir/R4/http.html#delete
-        if answer.status == 410 and _own_error(answer):
+        if response.status == 410 and _own_error(response):
             raise AppointmentNotFound("HTTP 410")
-        return classify(answer, own_error=_own_error)
+        return classify(response, own_error=_own_error)
 
     def _write(self, method: str, current: Appointment, body: Any, permit: WritePermit) -> Appointment:
         if current.get("status") == "cancelled":
             return current
-        if reason := translate.why_not(current, self._settings):
+        if reason := translate.obstacle(current, self._settings):
             raise NotExecuted(Cause.REFUSED, reason)
         tag = translate.entity_tag(current)
         if tag is None:
             raise NotExecuted(
-                Cause.UNREADABLE, "the server tells no version, and a write without one could undo another's"
+                Cause.UNREADABLE, "the server reports no version, and a write without one could undo another's"
             )
         token = self._credentials.token()
         headers = {
@@ -78,29 +78,29 @@ class FhirR4Adapter(SourceAdapter):
             "If-Match": tag,
             "Prefer": "return=representation",
         }
-        answer = self._http.send(method, _PATH, id=current["id"], json=body, headers=headers, permit=permit)
-        if answer.status == 401:
-            self._credentials.drop(token)  # for the next one; this write is never sent again
-        # A precondition that failed means that nothing was done (RFC 9110, section 15.5.13); 409 is Oracle's word.
-        if answer.status == 412 or (answer.status == 409 and _own_error(answer)):
-            raise VersionConflict(f"HTTP {answer.status}")
-        classify(answer, own_error=_own_error)
-        if not answer.body.strip():
-            raise OutcomeUnknown(Cause.UNPROVEN, f"HTTP {answer.status} with an empty body")
-        return _appointment(answer, current["id"])
+        response = self._http.send(method, _PATH, id=current["id"], json=body, headers=headers, permit=permit)
+        if response.status == 401:
+            self._credentials.drop(token)  # for the next request; this write is never sent again
+        # After a failed precondition nothing was executed (RFC 9110, section 15.5.13). Oracle Health sends 409.
+        if response.status == 412 or (response.status == 409 and _own_error(response)):
+            raise VersionConflict(f"HTTP {response.status}")
+        classify(response, own_error=_own_error)
+        if not response.body.strip():
+            raise OutcomeUnknown(Cause.UNPROVEN, f"HTTP {response.status} with an empty body")
+        return _appointment(response, current["id"])
 
 
-def _appointment(answer: HttpResponse, appointment_id: str) -> Appointment:
-    return translate.to_fhir(answer.json(), answer.headers.get("ETag", ""), appointment_id)
+def _appointment(response: HttpResponse, appointment_id: str) -> Appointment:
+    return translate.to_fhir(response.json(), response.headers.get("ETag", ""), appointment_id)
 
 
 def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _own_error(answer: HttpResponse) -> bool:
+def _own_error(response: HttpResponse) -> bool:
     try:
-        body = answer.json()
+        body = response.json()
     except SourceError:
         return False
     return isinstance(body, dict) and body.get("resourceType") == "OperationOutcome"

@@ -1,4 +1,4 @@
-"""The way in: a token as configured, or one fetched by SMART Backend Services and kept until near its end.
+"""Provides the bearer token: the configured one, or one from SMART Backend Services, kept until it almost expires.
 
 http://hl7.org/fhir/smart-app-launch/STU2/backend-services.html
 """
@@ -31,12 +31,12 @@ from facade import (
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ASSERTION_LIFE = timedelta(minutes=4)  # at most five; servers' clocks differ
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750, section 2.1
-_FETCH_WITHIN = 10.0  # seconds; whoever asks waits no longer than its own deadline
-_MARGIN = 30.0  # seconds before its end in which a token is not used any more
+_FETCH_WITHIN = 10.0  # seconds; each call waits no longer than its own deadline
+_MARGIN = 30.0  # seconds before its expiry from which a token is no longer used
 _DEFAULT_LIFE = 300.0  # seconds; SMART requires expires_in and recommends no more than this
 _LONGEST_LIFE = 86_400.0
 _SECONDS = re.compile(r"[0-9]{1,9}")  # some servers write expires_in as a string
-# RFC 6749, section 5.2; any other word of the endpoint's is not repeated.
+# RFC 6749, section 5.2; any other text of the endpoint is not logged.
 _ERRORS = frozenset(
     "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope".split()
 )
@@ -44,37 +44,37 @@ _CAUSES = {400: Cause.CREDENTIALS, 401: Cause.CREDENTIALS, 403: Cause.CREDENTIAL
 
 
 class Credentials(ABC):
-    """Where the bearer token of the next request comes from."""
+    """Provides the bearer token of the next request."""
 
     @abstractmethod
     def token(self) -> str:
-        """A token to send. Raises NotExecuted."""
+        """Return a token to send. Raises NotExecuted."""
 
     @abstractmethod
     def drop(self, token: str) -> bool:
-        """The server has refused this token; whether ``token()`` may now give another."""
+        """Discard a token that the server has rejected. Returns whether ``token()`` may now return another one."""
 
 
 class StaticToken(Credentials):
-    """One token, as configured."""
+    """The one configured token."""
 
     def __init__(self, token: str) -> None:
         self._token = token
 
     def token(self) -> str:
-        """That one."""
+        """Return the configured token."""
         return self._token
 
     def drop(self, token: str) -> bool:
-        """There is no other."""
+        """Return False: there is no other token."""
         return False
 
 
 class ClientCredentials(Credentials):
-    """Tokens for an assertion signed by ``sign``; one is fetched at a time, in a thread and a deadline of its own.
+    """Fetches tokens with an assertion that ``sign`` signs, one at a time, in a thread with a deadline of its own.
 
-    So a token that comes too late for whoever asked first is there for the next. At most ``max_concurrent``
-    wait for it; one more is refused at once, so that a hung endpoint cannot take every thread.
+    A token that arrives too late for the call that asked for it is there for the next call. At most ``max_concurrent``
+    calls wait for it. One more is rejected at once, so that an endpoint that hangs cannot hold every thread.
     """
 
     def __init__(self, config: SourceConfig, sign: Callable[[dict[str, Any]], str]) -> None:
@@ -84,13 +84,13 @@ class ClientCredentials(Credentials):
         self._http = HttpClient(f"{url.scheme}://{url.netloc}")
         self._path = url.path.replace("{", "{{").replace("}", "}}")
         self._places = threading.BoundedSemaphore(config.settings["max_concurrent"])
-        self._lock = threading.Lock()  # of what follows; never held over a wait
+        self._lock = threading.Lock()  # protects the fields below; never held during a wait
         self._token = ""
         self._usable_until = 0.0  # monotonic
         self._coming: Future[str] | None = None
 
     def token(self) -> str:
-        """The one at hand, or a fresh one. Raises NotExecuted: nothing was asked of the FHIR server."""
+        """Return the current token, or fetch one. Raises NotExecuted: nothing was sent to the FHIR server."""
         with self._lock:
             if time.monotonic() < self._usable_until:
                 return self._token
@@ -105,7 +105,7 @@ class ClientCredentials(Credentials):
             self._places.release()
 
     def drop(self, token: str) -> bool:
-        """Forget it, unless another has taken its place."""
+        """Discard the token, unless another has replaced it."""
         with self._lock:
             if token == self._token:
                 self._usable_until = 0.0
@@ -118,7 +118,7 @@ class ClientCredentials(Credentials):
             try:
                 with deadline(_FETCH_WITHIN):
                     token, usable_until = self._fetch()
-            # Whatever it is, the waiting threads must hear of it.
+            # The waiting threads must get the error, whatever it is.
             except BaseException as error:  # noqa: BLE001
                 self._came("", 0.0)
                 coming.set_exception(error)
@@ -127,7 +127,7 @@ class ClientCredentials(Credentials):
                 coming.set_result(token)
 
         try:
-            # A context of its own: the asker's holds the asker's deadline.
+            # A new context, because the calling thread's context has that thread's deadline.
             threading.Thread(target=Context().run, args=(run,), name="token", daemon=True).start()
         except RuntimeError:
             raise NotExecuted(Cause.THROTTLED, "this process cannot start another thread") from None
@@ -138,20 +138,22 @@ class ClientCredentials(Credentials):
             self._token, self._usable_until, self._coming = token, usable_until, None
 
     def _fetch(self) -> tuple[str, float]:
-        """A token and the monotonic time until which to use it."""
+        """Fetch a token. Returns it with the monotonic time until which to use it."""
         try:
-            answer = self._http.send("POST", self._path, form=self._form(), permit=_writes_nothing)
-            if answer.status != 200:
-                cause = Cause.SERVER_ERROR if answer.status >= 500 else Cause.UNREADABLE
-                raise NotExecuted(_CAUSES.get(answer.status, cause), f"the token endpoint answered {_refusal(answer)}")
-            told = answer.json()
+            response = self._http.send("POST", self._path, form=self._form(), permit=_writes_nothing)
+            if response.status != 200:
+                cause = Cause.SERVER_ERROR if response.status >= 500 else Cause.UNREADABLE
+                raise NotExecuted(
+                    _CAUSES.get(response.status, cause), f"the token endpoint responded {_refusal(response)}"
+                )
+            body = response.json()
         except SourceError as error:
-            # Whatever happened to this request, the FHIR server was sent nothing.
+            # Whatever happened to this request, nothing was sent to the FHIR server.
             raise NotExecuted(error.cause, f"no token: {error.detail}") from None
-        token = told.get("access_token") if isinstance(told, dict) else None
-        if not (isinstance(token, str) and _TOKEN.fullmatch(token) and str(told.get("token_type")).lower() == "bearer"):
-            raise NotExecuted(Cause.UNREADABLE, "no token: the token endpoint's answer holds no bearer token")
-        life = told.get("expires_in", _DEFAULT_LIFE)
+        token = body.get("access_token") if isinstance(body, dict) else None
+        if not (isinstance(token, str) and _TOKEN.fullmatch(token) and str(body.get("token_type")).lower() == "bearer"):
+            raise NotExecuted(Cause.UNREADABLE, "no token: the token endpoint's response contains no bearer token")
+        life = body.get("expires_in", _DEFAULT_LIFE)
         if isinstance(life, str) and _SECONDS.fullmatch(life):
             life = int(life)
         life = min(float(life), _LONGEST_LIFE) if type(life) in {int, float} and life > 0 else 0.0
@@ -176,7 +178,7 @@ class ClientCredentials(Credentials):
 
 
 def credentials(config: SourceConfig) -> Credentials:
-    """The credentials that are configured. Raises ConfigurationError for a key that cannot sign."""
+    """Return the configured credentials. Raises ConfigurationError for a key that cannot sign."""
     token = config.settings["token"]
     return StaticToken(token.reveal()) if token is not None else ClientCredentials(config, _signer(config))
 
@@ -184,7 +186,7 @@ def credentials(config: SourceConfig) -> Credentials:
 def _signer(config: SourceConfig) -> Callable[[dict[str, Any]], str]:
     settings = config.settings
     try:
-        import jwt  # here, because only client credentials need it
+        import jwt  # imported here, because only client credentials need it
     except ImportError:
         raise ConfigurationError("client credentials need PyJWT; pip install 'fhir-facade[smart]'") from None
     algorithm, text = settings["algorithm"], settings["private_key_file"].reveal()
@@ -192,12 +194,14 @@ def _signer(config: SourceConfig) -> Callable[[dict[str, Any]], str]:
         jwk = json.loads(text) if text.startswith("{") else {}
         key = jwt.PyJWK.from_dict(jwk, algorithm) if jwk else text
         jwt.encode({}, key, algorithm)
-    except Exception:  # noqa: BLE001 - it may fail in any way over a wrong key, and its words may hold some of it
-        wrong = f"private_key_file: holds no private key to sign {algorithm} with; give one as PEM or JWK"
+    except Exception:  # noqa: BLE001 - a wrong key may raise anything, and the text may contain parts of it
+        wrong = f"private_key_file: contains no private key that can sign {algorithm}; give one as PEM or JWK"
         raise ConfigurationError(wrong) from None
     key_id = settings.get("key_id", jwk.get("kid"))
     if not isinstance(key_id, str):
-        raise ConfigurationError("key_id: the private key file does not tell it; give the kid the key is registered by")
+        raise ConfigurationError(
+            "key_id: the private key file does not contain it; give the kid under which the key is registered"
+        )
 
     def sign(claims: dict[str, Any]) -> str:
         return jwt.encode(claims, key, algorithm, {"kid": key_id})
@@ -205,16 +209,16 @@ def _signer(config: SourceConfig) -> Callable[[dict[str, Any]], str]:
     return sign
 
 
-def _refusal(answer: HttpResponse) -> str:
-    """The status and, where the endpoint says one, OAuth's word for what is wrong."""
+def _refusal(response: HttpResponse) -> str:
+    """Return the status and, if the endpoint sends one, OAuth's error code."""
     try:
-        body = answer.json()
+        body = response.json()
     except SourceError:
         body = None
     word = body.get("error") if isinstance(body, dict) else None
     known = isinstance(word, str) and word in _ERRORS
-    return f"HTTP {answer.status} {word}" if known else f"HTTP {answer.status}"
+    return f"HTTP {response.status} {word}" if known else f"HTTP {response.status}"
 
 
 def _writes_nothing() -> None:
-    """A request for a token writes nothing, so it needs no permit."""
+    """Permit the request: a request for a token is not a native write."""

@@ -1,4 +1,4 @@
-"""The appointments that the simulated FHIR server begins with: every status, every quirk, every fault's id."""
+"""The seeded appointments of the simulated FHIR server: every status, every special case, every fault's id."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,9 +11,9 @@ _HOUR = timedelta(hours=1)
 
 
 def seeds(now: datetime, fault_ids: list[str]) -> dict[str, Native]:
-    """By id; all ids inside an appointment hold its number, so that no other's can be taken for them."""
-    quirks = ("stale", "stale-409", "stale-always", "empty-answer", "locked")
-    ordinary = ["1839594", *(f"apt-{n}" for n in range(1, 10)), *(f"apt-{quirk}" for quirk in quirks), *fault_ids]
+    """Return the appointments by id. All ids inside one contain its number, so that they differ from every other's."""
+    special_cases = ("stale", "stale-409", "stale-always", "empty-response", "locked")
+    ordinary = ["1839594", *(f"apt-{n}" for n in range(1, 10)), *(f"apt-{case}" for case in special_cases), *fault_ids]
     statuses = ("proposed", "pending", "booked", "arrived", "checked-in", "fulfilled", "noshow", "waitlist")
     cancelled = {
         "status": "cancelled",
@@ -44,7 +44,7 @@ def _present(native: Native) -> Native:
 
 
 def _appointment(appointment_id: str, number: int, now: datetime) -> Native:
-    """An ordinary one, as rich as R4 allows; the canaries may stand in an answer, and nowhere else."""
+    """Return an ordinary appointment with many elements. The canaries may appear in a response, and nowhere else."""
     start, end = now + 73 * _HOUR, now + 74 * _HOUR
     return {
         "resourceType": "Appointment",
@@ -143,5 +143,5 @@ def _absent(why: str) -> dict[str, Any]:
 
 
 def _nine_digits(instant: datetime, number: int) -> str:
-    """Any precision is R4; no Python datetime holds this one."""
+    """Return an instant with nine digits of a second: R4 allows any precision, and Python's datetime does not."""
     return f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{number:06d}789Z"

@@ -1,70 +1,95 @@
-"""The settings of a FHIR R4 server: where servers differ there is one, and its default is Oracle Health's."""
+"""The settings of a FHIR R4 server. Where servers differ there is a setting; its default suits Oracle Health."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from marshmallow import ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import ValidationError, fields, validate, validates_schema
 
-from facade import BaseUrl, SecretFromEnv, SecretFromFile, SecretTextFromFile, SourceSettings
+from facade import (
+    AbsoluteUri,
+    AppointmentStatus,
+    BaseUrl,
+    Choice,
+    HttpSourceSettings,
+    SecretTextFromFile,
+    describe,
+    secret_pair,
+)
 
-# http://hl7.org/fhir/R4/valueset-appointmentstatus.html; a cancelled appointment is not cancelled again.
-_STATUSES = "proposed pending booked arrived fulfilled noshow entered-in-error checked-in waitlist".split()
+CANCELLABLE_STATUSES = ("proposed", "booked", "arrived", "checked-in")
+"""Oracle Health, "Appointment REST Endpoints": the statuses from which an appointment can be cancelled."""
 _CLIENT = ("token_url", "client_id", "private_key_file")
 _WORD = validate.Regexp(re.compile(r"[\x21-\x7e]{1,256}\Z"), error="must be printable ASCII without spaces")
 
 
 class TokenUrl(BaseUrl):
-    """A BaseUrl with its final slash, if it has one: it is called as it is, and named in what is signed."""
+    """A BaseUrl that keeps its final slash: it is called, and named in what is signed, exactly as configured."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         url = super()._deserialize(value, attr, data, **kwargs)
         return f"{url}/" if value.endswith("/") else url
 
 
-class FhirR4Settings(SourceSettings):
-    """The settings of one FHIR R4 server; the plugin's README explains each."""
+class FhirR4Settings(HttpSourceSettings):
+    """The settings of one FHIR R4 server."""
 
-    base_url = BaseUrl(required=True)
-    mode = fields.String(
-        load_default="patch", validate=validate.OneOf(["patch", "update"], error='must be "patch" or "update"')
+    mode = Choice(
+        "patch",
+        "update",
+        load_default="patch",
+        metadata=describe('How to cancel: JSON Patch, as Oracle Health documents it, or `"update"` with PUT.'),
     )
-    token_env = SecretFromEnv()
-    token_file = SecretFromFile()
-    token_url = TokenUrl()
-    client_id = fields.String(validate=_WORD)
-    private_key_file = SecretTextFromFile()
-    key_id = fields.String(validate=_WORD)
-    algorithm = fields.String(
-        load_default="RS384", validate=validate.OneOf(["RS384", "ES384"], error='must be "RS384" or "ES384"')
+    token_env, token_file = secret_pair("token", "the bearer token, in place of client credentials")
+    token_url = TokenUrl(
+        metadata=describe(
+            "Client credentials: URL of the token endpoint.", example="https://login.hospital.example/oauth2/token"
+        )
+    )
+    client_id = fields.String(
+        validate=_WORD, metadata=describe("Client credentials: the registered client id.", example="fhir-facade")
+    )
+    private_key_file = SecretTextFromFile(
+        metadata=describe("Client credentials: file with the private key, PEM or JWK.", example="hospital-key.pem")
+    )
+    key_id = fields.String(
+        validate=_WORD,
+        metadata=describe(
+            "Client credentials: the `kid` under which the key is registered.",
+            default="the JWK's `kid`",
+            example="2026-01",
+        ),
+    )
+    algorithm = Choice(
+        "RS384",
+        "ES384",
+        load_default="RS384",
+        metadata=describe("Client credentials: algorithm that the key signs with."),
     )
     scope = fields.String(
         load_default="system/Appointment.read system/Appointment.write",
         validate=validate.Regexp(r"[\x21-\x7e]+( [\x21-\x7e]+)*\Z", error="must be scopes, a space between two"),
+        metadata=describe("Client credentials: the scopes to request, in SMART's version 1 syntax. *Unverified*"),
     )
     cancellable_statuses = fields.List(
-        fields.String(validate=validate.OneOf(_STATUSES, error="is no R4 appointment status to cancel from")),
-        load_default=lambda: ["proposed", "booked", "arrived", "checked-in"],
+        AppointmentStatus(validate=validate.NoneOf(["cancelled"], error="is no R4 appointment status to cancel from")),
+        load_default=lambda: list(CANCELLABLE_STATUSES),
+        metadata=describe("Statuses from which the server cancels: Oracle Health's. *Unverified* for other servers."),
     )
-    is_cancelable_extension = fields.String(
+    is_cancelable_extension = AbsoluteUri(
         load_default="https://fhir-ehr.cerner.com/r4/StructureDefinition/is-cancelable",
-        validate=validate.Regexp(r'[A-Za-z][A-Za-z0-9+.-]*:[^\s<>"]+\Z', error="must be an absolute URI"),
-    )
-    max_concurrent = fields.Integer(
-        load_default=8, strict=True, validate=validate.Range(min=1, max=1000, error="must be 1 to 1000")
+        metadata=describe("URL of the extension whose `false` forbids a cancel."),
     )
 
     @validates_schema(skip_on_field_errors=False)
-    def _one_way_in(self, data: Mapping[str, Any], **_: Any) -> None:
+    def _check_one_kind(self, data: Mapping[str, Any], **_: Any) -> None:
         tokens = [name for name in ("token_env", "token_file") if name in data]
         client = [name for name in (*_CLIENT, "key_id") if name in data]
-        if len(tokens) == 2:
-            raise ValidationError("give token_env or token_file, not both")
-        if tokens and client:
+        if len(tokens) == 1 and client:
             raise ValidationError(f"give {tokens[0]} or client credentials ({', '.join(client)}), not both")
 
     @validates_schema
-    def _has_a_way_in(self, data: Mapping[str, Any], **_: Any) -> None:
+    def _check_complete(self, data: Mapping[str, Any], **_: Any) -> None:
         if "token_env" in data or "token_file" in data:
             return
         missing = [name for name in _CLIENT if name not in data]
@@ -75,12 +100,7 @@ class FhirR4Settings(SourceSettings):
         if missing:
             raise ValidationError(f"client credentials need {_listed(_CLIENT)}; give {_listed(missing)}")
 
-    @post_load
-    def _complete(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        data["token"] = data.get("token_env") or data.get("token_file")
-        return data
 
-
-def _listed(names: Any) -> str:
+def _listed(names: Sequence[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last

@@ -1,4 +1,4 @@
-"""A FHIR R4 server that behaves: versions, conditional writes, tokens, and a seeded appointment for every case."""
+"""Simulates a FHIR R4 server: versions, conditional writes, tokens, and a seeded appointment for every case."""
 
 import re
 import secrets
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 _PATH = re.compile(r"/Appointment/([^/]+)")
 _OPERATIONS: dict[str, Operation] = {"GET": "read", "PATCH": "cancel", "PUT": "cancel"}
-_STATIC_TOKEN = re.compile(r"test_[!-~]+")  # the sandbox takes any of these
-# Oracle Health, "Appointment REST Endpoints": the statuses that a cancel may come from.
+_STATIC_TOKEN = re.compile(r"test_[!-~]+")  # the simulator accepts any of these
+# Written a second time on purpose: the simulator must not repeat an error of the plugin. Oracle Health, "Appointment
+# REST Endpoints": the statuses from which an appointment can be cancelled.
 _CANCELLABLE = {"proposed", "booked", "arrived", "checked-in"}
 _NOT_CANCELABLE = {"url": "https://fhir-ehr.cerner.com/r4/StructureDefinition/is-cancelable", "valueBoolean": False}
 _REFUSALS = {
-    Behaviour.UNAUTHORIZED: (401, "login", "The token is missing, unknown or over."),
+    Behaviour.UNAUTHORIZED: (401, "login", "The token is missing, unknown or expired."),
     Behaviour.REFUSED: (422, "business-rule", "This appointment cannot be cancelled."),
     Behaviour.THROTTLED: (429, "throttled", "Too many requests."),
 }
@@ -43,9 +44,10 @@ class FhirError(Exception):
 class FhirR4Simulator(Simulator):
     """FHIR's read, patch and update of Appointments, and a token endpoint.
 
-    ``stale_status`` is what a stale ``If-Match`` is answered with, ``empty_answers`` whether a write is answered
-    by an empty 200, as Oracle Health does; ``apt-stale-409`` and ``apt-empty-answer`` do so whatever is set.
-    ``strong_tags`` is whether its ETags are strong and ``If-Match`` therefore compared strongly.
+    ``stale_status`` is the status of the response to a stale ``If-Match``. ``empty_responses`` is whether the
+    response to a write is an empty 200, as Oracle Health sends it. ``apt-stale-409`` and ``apt-empty-response`` always
+    get these responses.
+    ``strong_tags`` is whether ETags are strong, and ``If-Match`` is therefore compared strongly.
     ``clients`` has the public keys of SMART clients, as PEM, by client id and key id.
     """
 
@@ -55,7 +57,7 @@ class FhirR4Simulator(Simulator):
     def __init__(self) -> None:
         super().__init__()
         self.stale_status = 412
-        self.empty_answers = False
+        self.empty_responses = False
         self.strong_tags = False
         self.token_life = 300
         self.clients: dict[tuple[str, str], str] = {}
@@ -64,27 +66,27 @@ class FhirR4Simulator(Simulator):
         self._edited: set[str] = set()
 
     def operation(self, method: str, path: str) -> tuple[Operation, str] | None:
-        """The token endpoint is neither read nor cancel."""
+        """Return the operation and the appointment's id; None for the token endpoint, which is neither."""
         found = _PATH.fullmatch(path)
         return (_OPERATIONS[method], found[1]) if found and method in _OPERATIONS else None
 
     def refusal(self, behaviour: Behaviour) -> tuple[int, Any]:
-        """As an OperationOutcome."""
+        """Return the refusal as an OperationOutcome."""
         error = FhirError(*_REFUSALS[behaviour])
         return error.status, error.body
 
     def seeds(self, now: datetime) -> Mapping[str, Native]:
-        """See ``facade_fhir_r4.seeds``."""
+        """Return the appointments of ``facade_fhir_r4.seeds``."""
         return seeds(now, list(self.fault_ids()))
 
     def reset(self) -> None:
-        """No token is good any more, either."""
+        """Restore the seeds, and invalidate every token."""
         with self.lock:
             super().reset()
             self._tokens, self._assertions, self._edited = {}, set(), set()
 
     def put(self, appointment_id: str, native: Native) -> None:
-        """Create or replace it; the version and its time are the server's to give."""
+        """Create or replace the appointment. The server sets its version and the time of the change."""
         with self.lock:
             before = self.get(appointment_id)
             number = int(before["meta"]["versionId"]) + 1 if before else 1
@@ -93,9 +95,9 @@ class FhirR4Simulator(Simulator):
             super().put(appointment_id, {"id": appointment_id, **native, "resourceType": "Appointment", "meta": meta})
 
     def app(self) -> "WSGIApplication":
-        """The requests named above; everything else answers 404 or 405 with an OperationOutcome."""
+        """Serve the requests above; everything else gets 404 or 405 with an OperationOutcome."""
         app = Flask("facade_fhir_r4.simulator")
-        app.url_map.merge_slashes = False  # a real API would not redirect a path with // in it
+        app.url_map.merge_slashes = False  # a real API does not redirect a path with // in it
         app.register_error_handler(FhirError, lambda error: _json(error.body, error.status))
         app.register_error_handler(HTTPException, _http_error)
 
@@ -131,8 +133,11 @@ class FhirR4Simulator(Simulator):
             raise FhirError(*_REFUSALS[Behaviour.UNAUTHORIZED])
 
     def _new_token(self) -> Response:
-        """SMART Backend Services: the assertion must be a known client's, for here, short-lived and never seen."""
-        import jwt  # here, because without client credentials no one needs it
+        """Issue a token as SMART Backend Services does.
+
+        The assertion must be from a known client, for this endpoint, short-lived and new.
+        """
+        import jwt  # imported here, because only client credentials need it
 
         assertion = request.form.get("client_assertion", "")
         try:
@@ -156,11 +161,11 @@ class FhirR4Simulator(Simulator):
         self._assertions.add(claims["jti"])
         token = secrets.token_urlsafe()
         self._tokens[token] = time.monotonic() + self.token_life
-        told = {"access_token": token, "token_type": "bearer", "expires_in": self.token_life}
-        return _json({**told, "scope": request.form["scope"]})
+        body = {"access_token": token, "token_type": "bearer", "expires_in": self.token_life}
+        return _json({**body, "scope": request.form["scope"]})
 
     def expire_tokens(self) -> None:
-        """Every token that was given is over, whatever its holder was told."""
+        """Expire every issued token before its time."""
         self._tokens = {}
 
     def _known(self, appointment_id: str) -> Native:
@@ -170,14 +175,14 @@ class FhirR4Simulator(Simulator):
         return native
 
     def _edit_meanwhile(self, appointment_id: str) -> None:
-        """Somebody else writes between a reader's read and its write: the first time, or every time."""
+        """Change the appointment between a client's read and its write: the first time, or every time."""
         once = appointment_id in {"apt-stale", "apt-stale-409"} and appointment_id not in self._edited
         if once or appointment_id == "apt-stale-always":
             self._edited.add(appointment_id)
             self.put(appointment_id, self._known(appointment_id))
 
     def _writable(self, appointment_id: str, content_type: str) -> Native:
-        """The appointment that the request's ``If-Match`` names, unless something stands against a write."""
+        """Return the appointment if its version is in ``If-Match`` and it can be cancelled. Raises FhirError."""
         native = self._known(appointment_id)
         if request.mimetype != content_type:
             raise FhirError(415, "not-supported", f"Send {content_type}.")
@@ -194,7 +199,7 @@ class FhirR4Simulator(Simulator):
 
     def _written(self, appointment_id: str, changed: Native) -> Response:
         self.put(appointment_id, changed)
-        empty = self.empty_answers or appointment_id == "apt-empty-answer"
+        empty = self.empty_responses or appointment_id == "apt-empty-response"
         return Response(status=200) if empty else self._resource(self._known(appointment_id))
 
     def _resource(self, native: Native) -> Response:
@@ -208,7 +213,7 @@ class FhirR4Simulator(Simulator):
 
 
 def _patched(native: Native, patch: Any) -> Native:
-    """The two operations of a cancel (RFC 6902), as Oracle Health documents them: one coding, the text ignored."""
+    """Apply the two operations of a cancel (RFC 6902), as Oracle Health documents them: one coding, no text."""
     match patch:
         case [
             {"op": "replace", "path": "/status", "value": "cancelled", **more},
@@ -235,7 +240,7 @@ def _json(body: Any, status: int = 200) -> Response:
 
 
 def _http_error(error: HTTPException) -> Response:
-    """No such path, or no such method there: as an OperationOutcome, ``Allow`` kept."""
+    """Return an unknown path or method as an OperationOutcome, with the ``Allow`` header."""
     response = _json(FhirError(0, "not-supported", f"{error.name}.").body, error.code or 500)
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(error.valid_methods or ())

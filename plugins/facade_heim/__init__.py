@@ -1,4 +1,4 @@
-"""Heim: what its plugin declares."""
+"""The plugin for Heim: its declaration."""
 
 import json
 from importlib.resources import files
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from facade import Capabilities, NativeReasons, SourcePlugin, Support, hookimpl
 from facade_heim import codes
 from facade_heim.adapter import HeimAdapter
-from facade_heim.schemas import webhooked_appointment
+from facade_heim.schemas import webhook_appointment
 from facade_heim.settings import HeimSettings
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _simulator() -> "Simulator":
-    # Imported when asked for: serving needs no simulator, and no Flask application of its own.
+    # Imported on demand: serving needs no simulator, and no Flask application for one.
     from facade_heim.simulator import HeimSimulator
 
     return HeimSimulator()
@@ -44,6 +44,6 @@ def facade_source_plugin() -> SourcePlugin:
         capabilities=Capabilities(note=Support.FULL),
         identifiers=("Patient", "Practitioner", "Slot", "externalReference"),
         code_systems=("task", "appointmentType"),
-        webhook=webhooked_appointment,
+        webhook=webhook_appointment,
         simulator=_simulator,
     )

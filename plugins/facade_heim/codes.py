@@ -1,4 +1,4 @@
-"""Heim's words, complete in its guide *Cancelling appointments*: 15 reasons, 4 causing, 2 cancelling entities."""
+"""Heim's codes, as its guide *Cancelling appointments* lists them: 15 reasons, 4 causing and 2 cancelling entities."""
 
 REASONS = {
     "patient_cancelled": "Patient cancelled",
@@ -27,7 +27,10 @@ CANCELLING_ENTITIES = {"organisation": "Organisation", "patient": "Patient"}
 
 
 def causing_entity(reason: str) -> str:
-    """Whose cause a reason is where no one says: the causing entity decides money, so never the cheapest."""
+    """Return the causing entity of a reason where the request names none.
+
+    The causing entity decides who pays, so it follows from the reason and is never merely the cheapest.
+    """
     if reason.startswith("patient_") or reason == "incorrect_patient_information":
         return "patient"
     if reason.startswith("practitioner_"):

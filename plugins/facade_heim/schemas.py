@@ -1,4 +1,4 @@
-"""Heim's JSON: where each element is found in it, and of which type it must be to be used."""
+"""Parses Heim's JSON: finds each field by its path, and checks its type."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _UNUSABLE = "unusable"
 
 @dataclass(frozen=True)
 class NativeAppointment:
-    """What of a Heim appointment is used; absent elements are None. ``data`` and ``metadata`` never are."""
+    """The used fields of a Heim appointment, never ``data`` and ``metadata``. Absent ones are None."""
 
     id: str | None = None
     status: str | None = None
@@ -33,8 +33,8 @@ class NativeAppointment:
     cancelling_entity: str | None = None
 
 
-class Word(fields.Field[str]):
-    """A string, or an integer as its digits; empty is absent."""
+class StringField(fields.Field[str]):
+    """A string, or an integer as its digits. An empty string loads as None."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):
@@ -44,21 +44,21 @@ class Word(fields.Field[str]):
         return value or None
 
 
-class Claim(Word):
-    """A Word; anything else as its text, because "there is one, unusable" is not "there is none"."""
+class AnyAsString(StringField):
+    """A string; a value of any other type loads as its text, because an unusable value differs from an absent one."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         return super()._deserialize(str(value), attr, data, **kwargs)
 
 
 class NativeAppointmentSchema(Schema):
-    """A Heim appointment, after its elements were looked up."""
+    """The fields of a Heim appointment, by name."""
 
     class Meta:
         unknown = EXCLUDE
 
-    locals().update({name: Word(allow_none=True) for name in NativeAppointment.__dataclass_fields__})
-    eta = Claim(allow_none=True)  # decides money
+    locals().update({name: StringField(allow_none=True) for name in NativeAppointment.__dataclass_fields__})
+    eta = AnyAsString(allow_none=True)  # decides whether a cancel may be charged
 
     @post_load
     def _frozen(self, data: dict[str, Any], **_: Any) -> NativeAppointment:
@@ -66,7 +66,7 @@ class NativeAppointmentSchema(Schema):
 
 
 class CancellationSchema(Schema):
-    """The cancellation object that Heim is sent."""
+    """The cancellation object that the plugin sends to Heim."""
 
     note = fields.String()
     causingEntity = fields.String(required=True, validate=validate.OneOf(list(codes.CAUSING_ENTITIES)))  # noqa: N815
@@ -76,29 +76,29 @@ class CancellationSchema(Schema):
     reasonCode = fields.String(required=True, validate=validate.OneOf(list(codes.REASONS)))  # noqa: N815
 
 
-def parse(body: Any, places: Mapping[str, Any]) -> NativeAppointment:
-    """The appointment in an answer: on the body itself or its ``appointment`` member. Tolerant.
+def parse(body: Any, field_paths: Mapping[str, Any]) -> NativeAppointment:
+    """Parse the appointment in a response: the body, or its ``appointment`` member. Never raises.
 
-    An element of an unusable type is absent, but for the ETA, which decides money: that one is there, and unusable.
-    ``places`` are compiled JMESPath expressions by element.
+    ``field_paths`` has compiled JMESPath expressions by field. A field with an unusable type counts as absent, except
+    the ETA: it decides whether a cancel may be charged, so it counts as present and unusable.
     """
     wrapped = body.get("appointment") if isinstance(body, dict) else None
     root = wrapped if isinstance(wrapped, dict) else body
-    found = {name: _search(place, root, _UNUSABLE if name == "eta" else None) for name, place in places.items()}
+    found = {name: _search(path, root, _UNUSABLE if name == "eta" else None) for name, path in field_paths.items()}
     schema = NativeAppointmentSchema()
     wrong = schema.validate(found)
     native: NativeAppointment = schema.load({name: value for name, value in found.items() if name not in wrong})
     return native
 
 
-def webhooked_appointment(body: Any, settings: Mapping[str, Any]) -> str | None:
-    """The id of the appointment that a webhook is about."""
+def webhook_appointment(body: Any, settings: Mapping[str, Any]) -> str | None:
+    """Return the id of the appointment that a webhook is about; None where it has none."""
     found = _search(settings["webhook_appointment"], body)
     return found if isinstance(found, str) else None
 
 
-def _search(place: Any, root: Any, otherwise: Any = None) -> Any:
+def _search(path: Any, root: Any, otherwise: Any = None) -> Any:
     try:
-        return place.search(root)
+        return path.search(root)
     except JMESPathError:
-        return otherwise  # a function over a value of the wrong type
+        return otherwise  # the expression calls a function with a value of the wrong type

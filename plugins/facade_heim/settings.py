@@ -1,4 +1,4 @@
-"""Heim's settings: what its guide does not state is a default here, never a constant in code."""
+"""The settings of Heim. What its guide does not state is a setting with a default, not a constant in the code."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,10 +8,10 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
-from facade import BaseUrl, SecretFromEnv, SecretFromFile, WebhookSettings
+from facade import AppointmentStatus, BaseUrl, Choice, HttpSourceSettings, WebhookSettings, describe, secret_pair
 from facade_heim import codes
 
-PLACES = {
+FIELD_PATHS = {
     "id": "id",
     "status": "status",
     "start": "windowStart",
@@ -28,26 +28,29 @@ PLACES = {
     "causing_entity": "cancellation.causingEntity",
     "cancelling_entity": "cancellation.cancellingEntity",
 }
-CANCELLATION_PLACES = {
+"""Where each field is in a native appointment, as JMESPath; the setting ``places`` overrides single ones."""
+CANCELLATION_FIELD_PATHS = {
     "cancellation_reason": "reasonCode",
     "cancellation_note": "note",
     "causing_entity": "causingEntity",
     "cancelling_entity": "cancellingEntity",
 }
+"""The same for a cancellation object; the setting ``cancellation_places`` overrides single ones."""
 STATUSES = {
     "scheduling": "proposed",
     "scheduled": "booked",
     "completed": "fulfilled",
     "cancelled": "cancelled",
 }
-
-_FHIR_STATUSES = (
-    "proposed pending booked arrived fulfilled cancelled noshow entered-in-error checked-in waitlist".split()
-)
+"""The FHIR status of each native status; the setting ``statuses`` adds to it."""
+_OWN_ERROR = "error.code || error.message"
+_WEBHOOK_APPOINTMENT = "data.appointment.id || data.appointmentId || appointment.id || appointmentId || data.id"
 
 
 class Expression(fields.String):
-    """A JMESPath expression (https://jmespath.org), compiled."""
+    """A JMESPath expression (https://jmespath.org). Loads compiled."""
+
+    type_name = "JMESPath expression"
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         expression = super()._deserialize(value, attr, data, **kwargs)
@@ -57,8 +60,10 @@ class Expression(fields.String):
             raise ValidationError("is not a JMESPath expression; see https://jmespath.org") from None
 
 
-class Zone(fields.String):
-    """The name of a time zone in the IANA database, as a ZoneInfo."""
+class TimeZone(fields.String):
+    """The name of a time zone in the IANA database. Loads as a ZoneInfo."""
+
+    type_name = "IANA time zone"
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         name = super()._deserialize(value, attr, data, **kwargs)
@@ -68,80 +73,101 @@ class Zone(fields.String):
             raise ValidationError(f'"{name}" is not an IANA time zone; write one like Europe/London') from None
 
 
-def _path(default: str) -> fields.String:
+def _path(default: str, what: str) -> fields.String:
     well_formed = validate.Regexp(
         r"(/[A-Za-z0-9._~-]+)*/\{id\}(/[A-Za-z0-9._~-]+)*\Z",
         error='must be a path with "{{id}}" as one segment of it',
     )
-    return fields.String(load_default=default, validate=well_formed)
-
-
-def _places(default: Mapping[str, str]) -> fields.Dict:
-    names = validate.OneOf(list(default), error=f"is no element; known are {', '.join(default)}")
-    return fields.Dict(fields.String(validate=names), Expression(), load_default=dict)
-
-
-class HeimSettings(WebhookSettings):
-    """The settings of one Heim organisation; the plugin's README explains each."""
-
-    base_url = BaseUrl(load_default="https://api.heim.health")
-    api_key_env = SecretFromEnv()
-    api_key_file = SecretFromFile()
-    environment = fields.String(
-        required=True, validate=validate.OneOf(["test", "live"], error='must be "test" or "live"')
+    return fields.String(
+        load_default=default, validate=well_formed, metadata=describe(what, type_name="path with `{id}`")
     )
-    read_path = _path("/v1/appointments/{id}")
-    cancel_path = _path("/v1/appointments/{id}/cancel")
-    cancellation_path = _path("/v1/appointments/{id}/cancellation")
-    places = _places(PLACES)
-    cancellation_places = _places(CANCELLATION_PLACES)
-    own_error = Expression(load_default=lambda: jmespath.compile("error.code || error.message"))
+
+
+def _field_paths(defaults: Mapping[str, str], what: str) -> fields.Dict:
+    names = validate.OneOf(list(defaults), error=f"is no element; known are {', '.join(defaults)}")
+    return fields.Dict(
+        fields.String(validate=names),
+        Expression(),
+        load_default=dict,
+        metadata=describe(what, default="see below", type_name="table of JMESPath expressions"),
+    )
+
+
+class HeimSettings(HttpSourceSettings, WebhookSettings):
+    """The settings of one Heim organisation."""
+
+    base_url = BaseUrl(
+        load_default="https://api.heim.health", metadata=describe("Base URL of Heim's API. *Unverified*")
+    )
+    api_key_env, api_key_file = secret_pair("api_key", "the API key", required=True)
+    environment = Choice(
+        "test",
+        "live",
+        required=True,
+        metadata=describe("Environment of the API key; must agree with the key's prefix."),
+    )
+    read_path = _path("/v1/appointments/{id}", "Path to read an appointment. *Unverified*")
+    cancel_path = _path("/v1/appointments/{id}/cancel", "Path to cancel an appointment, as the guide states it.")
+    cancellation_path = _path("/v1/appointments/{id}/cancellation", "Path to read a cancellation. *Unverified*")
+    places = _field_paths(FIELD_PATHS, "Where each field is in a native appointment. *Unverified*")
+    cancellation_places = _field_paths(
+        CANCELLATION_FIELD_PATHS, "Where each field is in a cancellation object. *Unverified*"
+    )
+    own_error = Expression(
+        load_default=lambda: jmespath.compile(_OWN_ERROR),
+        metadata=describe(
+            "Expression that finds something only in an error of Heim itself. *Unverified*", default=f"`{_OWN_ERROR}`"
+        ),
+    )
     statuses = fields.Dict(
         fields.String(),
-        fields.String(validate=validate.OneOf(_FHIR_STATUSES, error="is no R4 appointment status")),
+        AppointmentStatus(),
         load_default=dict,
+        metadata=describe(
+            "FHIR status by native status, added to the default; any other native status is *not cancelled*.",
+            default="see below",
+            type_name="table of R4 appointment statuses",
+        ),
     )
     webhook_appointment = Expression(
-        load_default=lambda: jmespath.compile(
-            "data.appointment.id || data.appointmentId || appointment.id || appointmentId || data.id"
-        )
+        load_default=lambda: jmespath.compile(_WEBHOOK_APPOINTMENT),
+        metadata=describe("Where the appointment's id is in a webhook. *Unverified*", default="see below"),
     )
-    timezone = Zone(load_default=None)
-    cancelling_entity = fields.String(
-        validate=validate.OneOf(
-            list(codes.CANCELLING_ENTITIES), error=f"must be one of {', '.join(codes.CANCELLING_ENTITIES)}"
-        )
+    timezone = TimeZone(
+        load_default=None,
+        metadata=describe(
+            "Time zone of times without one; without it such times are not used.", example="Europe/London"
+        ),
+    )
+    cancelling_entity = Choice(
+        *codes.CANCELLING_ENTITIES,
+        metadata=describe("Cancelling entity of every cancel of this source.", default="from the map of reasons"),
     )
     note_max_length = fields.Integer(
         load_default=1000,
         strict=True,
         validate=validate.Range(min=1, max=100_000, error="must be 1 to 100000"),
+        metadata=describe("Most characters of a note; a longer one is cut. *Unverified*"),
     )
-    throttles_before_execution = fields.Boolean(load_default=False, truthy={True}, falsy={False})
-    max_concurrent = fields.Integer(
-        load_default=8, strict=True, validate=validate.Range(min=1, max=1000, error="must be 1 to 1000")
+    throttles_before_execution = fields.Boolean(
+        load_default=False,
+        truthy={True},
+        falsy={False},
+        metadata=describe("Whether a 429 proves that Heim did not execute the request. *Unverified*"),
     )
 
     @validates_schema(skip_on_field_errors=False)
-    def _key_agrees(self, data: Mapping[str, Any], **_: Any) -> None:
-        given = [data[name] for name in ("api_key_env", "api_key_file") if name in data]
-        if len(given) == 2:
-            raise ValidationError("give api_key_env or api_key_file, not both")
+    def _check_key_prefix(self, data: Mapping[str, Any], **_: Any) -> None:
+        key = data.get("api_key_env") or data.get("api_key_file")
         environment = data.get("environment")
-        if given and environment and not given[0].reveal().startswith(f"{environment}_"):
+        if key and environment and not key.reveal().startswith(f"{environment}_"):
             raise ValidationError(
                 f'the key does not begin with "{environment}_", so it is not one of environment = "{environment}"'
             )
 
-    @validates_schema
-    def _has_key(self, data: Mapping[str, Any], **_: Any) -> None:
-        if "api_key_env" not in data and "api_key_file" not in data:
-            raise ValidationError("give the API key, as api_key_env or api_key_file")
-
     @post_load
     def _complete(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        data["api_key"] = data.get("api_key_env") or data["api_key_file"]
-        for name, default in (("places", PLACES), ("cancellation_places", CANCELLATION_PLACES)):
-            data[name] = {element: jmespath.compile(path) for element, path in default.items()} | data[name]
+        for name, defaults in (("places", FIELD_PATHS), ("cancellation_places", CANCELLATION_FIELD_PATHS)):
+            data[name] = {field: jmespath.compile(path) for field, path in defaults.items()} | data[name]
         data["statuses"] = STATUSES | data["statuses"]
         return data

@@ -14,8 +14,8 @@ from facade.testing.simulator.faults import Behaviour, Operation
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# Heim's guide "Cancelling appointments", read a second time on purpose: a value that the plugin's own lists
-# get wrong is refused here.
+# Written a second time on purpose, from Heim's guide "Cancelling appointments": the simulator rejects a value that is
+# wrong in the plugin's lists.
 _CANCELLATION = {
     "causingEntity": frozenset({"organisation", "patient", "platform", "practitioner"}),
     "cancellingEntity": frozenset({"organisation", "patient"}),
@@ -68,7 +68,7 @@ class HeimSimulator(Simulator):
     odd_status_id = "apt_unknown-status"
 
     def operation(self, method: str, path: str) -> tuple[Operation, str] | None:
-        """Reading the cancellation is a read of the appointment too."""
+        """Return the operation and the appointment's id. Reading the cancellation counts as a read."""
         for known_method, pattern, operation in _PATHS:
             found = pattern.fullmatch(path)
             if found and method == known_method:
@@ -76,19 +76,19 @@ class HeimSimulator(Simulator):
         return None
 
     def refusal(self, behaviour: Behaviour) -> Refusal:
-        """As Heim itself would say it."""
+        """Return the refusal in Heim's own shape."""
         status, code, message = _REFUSALS[behaviour]
         return status, HeimError(status, code, message).body
 
     def seeds(self, now: datetime) -> Mapping[str, Native]:
-        """See ``_seeds``."""
+        """Return the appointments of ``_seeds``."""
         return _seeds(now, list(self.fault_ids()))
 
     def app(self) -> "WSGIApplication":
-        """The three documented requests; everything else answers 404 or 405 in Heim's shape."""
+        """Serve the three documented requests; everything else gets 404 or 405 in Heim's shape."""
         app = Flask("facade_heim.simulator")
         app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
-        app.url_map.merge_slashes = False  # a real API would not redirect a path with // in it
+        app.url_map.merge_slashes = False  # a real API does not redirect a path with // in it
         app.register_error_handler(HeimError, lambda error: (jsonify(error.body), error.status))
         app.register_error_handler(HTTPException, _http_error)
 
@@ -143,7 +143,7 @@ def _checked_cancellation() -> dict[str, Any]:
 
 
 def _http_error(error: HTTPException) -> Response:
-    """No such path, or no such method there: in Heim's shape, ``Allow`` kept."""
+    """Return an unknown path or method in Heim's shape, with the ``Allow`` header."""
     response = jsonify(HeimError(0, error.name.lower().replace(" ", "_"), f"{error.name}.").body)
     response.status_code = error.code or 500
     if isinstance(error, MethodNotAllowed):
@@ -152,7 +152,7 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _seeds(now: datetime, fault_ids: list[str]) -> dict[str, Native]:
-    """Every status, with and without an ETA, inside and outside 24 hours, and the faults' appointments."""
+    """Return every status, with and without an ETA, within and beyond 24 hours, and the faults' appointments."""
     hour = timedelta(hours=1)
     ordinary = ["1839594", *(f"apt_{n}" for n in range(1, 10)), "apt_scheduled", *fault_ids]
     unknown = ("windowId", "windowStart", "windowEnd", "estimatedTimeOfArrival", "practitionerId")
@@ -181,13 +181,13 @@ def _seeds(now: datetime, fault_ids: list[str]) -> dict[str, Native]:
         appointment_id: {**_appointment(appointment_id, number, now + 73 * hour), **changed}
         for number, (appointment_id, changed) in enumerate(changes.items(), start=101)
     }
-    # Heim does not say whether an unknown member is null or absent: here absent, in apt_scheduling null.
+    # Heim does not state whether an unknown member is null or absent: it is absent here, and null in apt_scheduling.
     del seeds["apt_no-eta"]["estimatedTimeOfArrival"]
     return seeds
 
 
 def _appointment(appointment_id: str, number: int, eta: datetime) -> Native:
-    """An ordinary one; all its ids hold its number, so that no other's can be taken for them."""
+    """Return an ordinary appointment. All its ids contain its number, so that they differ from every other's."""
     return {
         "id": appointment_id,
         "status": "scheduled",
@@ -198,7 +198,7 @@ def _appointment(appointment_id: str, number: int, eta: datetime) -> Native:
         **_times(eta),
         "appointmentType": "standard",
         "externalReference": f"EXT-{number}",
-        # Neither may ever be read, logged or passed on; tests look for the canaries everywhere.
+        # Neither may be used, logged or passed on; tests search for the canaries everywhere.
         "metadata": {"floor": "CANARY-metadata"},
         "data": {"bloodPressure": "CANARY-120/80"},
         "cancellation": None,
@@ -206,7 +206,7 @@ def _appointment(appointment_id: str, number: int, eta: datetime) -> Native:
 
 
 def _times(eta: datetime) -> Native:
-    """A window of two hours around the ETA."""
+    """Return the ETA, and a window of two hours around it."""
     hour = timedelta(hours=1)
     members = {"windowStart": eta - hour, "windowEnd": eta + hour, "estimatedTimeOfArrival": eta}
     return {name: f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for name, instant in members.items()}

@@ -1,4 +1,4 @@
-"""Heim ↔ FHIR, pure functions: a cancel request out, an appointment in."""
+"""Translates between Heim and FHIR with pure functions: cancel requests to Heim, appointments to FHIR."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _WITH_A_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 
 
 def to_native(request: CancelRequest, settings: Mapping[str, Any]) -> dict[str, str]:
-    """The cancellation object to post. ``request.native_reason`` is set."""
+    """Return the cancellation object to send. ``request.native_reason`` is set."""
     assert request.native_reason is not None  # noqa: S101 - the declaration has reasons, so the facade set one
     reason = request.native_reason
     cancelling = reason.properties.get("cancellingEntity", "organisation")
@@ -33,11 +33,11 @@ def to_native(request: CancelRequest, settings: Mapping[str, Any]) -> dict[str, 
     return {"note": note, **body} if note else body
 
 
-def to_fhir(native: NativeAppointment, config: SourceConfig, *, judged_at: datetime | None = None) -> Appointment:
-    """The appointment as FHIR R4 with raw ids.
+def to_fhir(native: NativeAppointment, config: SourceConfig, *, reference_time: datetime | None = None) -> Appointment:
+    """Return the appointment as FHIR R4 with raw ids. An element that Heim does not report is absent.
 
-    ``judged_at`` is the instant of a cancel, or now for an appointment that still could be cancelled:
-    with it the chargeability extension is added. An element that Heim does not tell is absent.
+    ``reference_time`` is the time of a cancel, or the current time for an appointment that can still be cancelled. With
+    it, the chargeability extension is added.
     """
     zone: ZoneInfo | None = config.settings["timezone"]
     start, end = _instant(native.start, zone), _instant(native.end, zone)
@@ -46,7 +46,7 @@ def to_fhir(native: NativeAppointment, config: SourceConfig, *, judged_at: datet
         "id": native.id,
         "status": config.settings["statuses"].get(native.status),
         "extension": [
-            *(_chargeability(native, zone, judged_at) if judged_at is not None else []),
+            *(_chargeability(native, zone, reference_time) if reference_time is not None else []),
             *_entities(native),
         ],
         "identifier": _external_reference(native, config),
@@ -57,7 +57,7 @@ def to_fhir(native: NativeAppointment, config: SourceConfig, *, judged_at: datet
         "end": end.isoformat() if start and end else None,
         "slot": [{"reference": f"Slot/{native.window}"}] if native.window else None,
         "participant": [
-            # Heim tells who takes part, not who accepted.
+            # Heim reports who takes part, not who has accepted.
             {"actor": {"reference": f"{kind}/{native_id}"}, "status": "needs-action"}
             for kind, native_id in (("Patient", native.patient), ("Practitioner", native.practitioner))
             if native_id
@@ -67,9 +67,9 @@ def to_fhir(native: NativeAppointment, config: SourceConfig, *, judged_at: datet
 
 
 def _instant(text: str | None, zone: ZoneInfo | None) -> datetime | None:
-    """A time with its zone; without one it takes the source's, or is unusable.
+    """Parse a time. Without an offset it gets the configured zone; None where it is unusable.
 
-    A date alone is unusable, and so is a local time that the zone has twice or never: it is not guessed.
+    A date alone is unusable. So is a local time that the zone has twice or never: the plugin does not guess.
     """
     try:
         parsed = datetime.fromisoformat(text.upper() if text and _WITH_A_TIME.match(text) else "")
@@ -78,23 +78,23 @@ def _instant(text: str | None, zone: ZoneInfo | None) -> datetime | None:
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=zone)
         if parsed.utcoffset() != parsed.replace(fold=1).utcoffset():
-            return None  # the clocks are put back or forward: https://peps.python.org/pep-0495/
+            return None  # the clocks change: https://peps.python.org/pep-0495/
     offset = parsed.utcoffset()
-    # FHIR's offsets are whole minutes.
+    # An offset in FHIR is in whole minutes.
     return None if offset is None or offset % timedelta(minutes=1) else parsed
 
 
-def _chargeability(native: NativeAppointment, zone: ZoneInfo | None, judged_at: datetime) -> list[dict[str, Any]]:
+def _chargeability(native: NativeAppointment, zone: ZoneInfo | None, reference_time: datetime) -> list[dict[str, Any]]:
     eta = _instant(native.eta, zone)
-    # An ETA that is there and cannot be used may be near.
-    may_be = eta - judged_at < CHARGEABLE_WITHIN if eta is not None else bool(native.eta)
+    # An ETA that is present and unusable may be near.
+    may_be = eta - reference_time < CHARGEABLE_WITHIN if eta is not None else bool(native.eta)
     return [chargeability(may_be=may_be, eta=eta.isoformat() if eta is not None else None)]
 
 
 def _entities(native: NativeAppointment) -> list[dict[str, Any]]:
-    """Whom the cancellation is put down to, as Heim tells it; Operations may revise that afterwards."""
-    told = {"causingEntity": native.causing_entity, "cancellingEntity": native.cancelling_entity}
-    parts = [{"url": name, "valueCode": code} for name, code in told.items() if code]
+    """Return the extension with the causing and cancelling entities. Heim Operations may revise them later."""
+    entities = {"causingEntity": native.causing_entity, "cancellingEntity": native.cancelling_entity}
+    parts = [{"url": name, "valueCode": code} for name, code in entities.items() if code]
     return [{"url": ENTITIES, "extension": parts}] if parts else []
 
 

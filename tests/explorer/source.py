@@ -14,7 +14,7 @@ from facade.plugin.contract import (
     SourcePlugin,
     WritePermit,
 )
-from facade.setting_fields import SourceSettings
+from facade.plugin.settings import SourceSettings
 
 READS = ("ok", "fails", "missing")
 WRITES = ("done", "applied", "lost", "late", "refused", "not found")

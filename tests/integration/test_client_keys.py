@@ -9,7 +9,7 @@ from marshmallow import ValidationError
 from facade.app import assemble
 from facade.cli import main
 from facade.errors import ConfigurationError
-from facade.setting_fields import SecretFromFile, SecretTextFromFile, uri
+from facade.setting_fields import AbsoluteUri, SecretFromFile, SecretTextFromFile
 from tests.conftest import KEY
 
 # Whitespace to str.strip(), and no ASCII space: controls, NEL, no-break and other spaces, line separators, byte order
@@ -92,7 +92,7 @@ def test_in_no_other_header_either(make, space):
 
 def test_a_uri_of_the_configuration_has_no_control_characters():
     with pytest.raises(ValidationError, match="absolute URI"):
-        uri().deserialize("urn:x\x00y")
+        AbsoluteUri().deserialize("urn:x\x00y")
 
 
 @pytest.mark.parametrize("command", [["cancel", "heim", "apt_1", "--url"], ["verify", "--url"]])

@@ -7,7 +7,7 @@ import pytest
 
 from facade import errors
 from facade.cli import main
-from facade.config import _AuthSchema, _ClientSchema, _FacadeSchema
+from facade.config import AuthTable, ClientTable, FacadeTable
 from facade.testing.simulator.faults import FAULTS
 from tests.support.paths import ROOT
 
@@ -52,7 +52,7 @@ def test_every_command_and_each_of_its_options_is_in_the_readme():
 
 
 @pytest.mark.parametrize(
-    ("prefix", "schema"), [("facade", _FacadeSchema), ("auth", _AuthSchema), ("clients.NAME", _ClientSchema)]
+    ("prefix", "schema"), [("facade", FacadeTable), ("auth", AuthTable), ("clients.NAME", ClientTable)]
 )
 def test_every_configuration_key_is_in_the_readme(prefix, schema):
     for name in schema().fields:

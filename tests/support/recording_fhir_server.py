@@ -25,7 +25,7 @@ class WatchedFhir(FhirR4Simulator):
 
     def reset(self) -> None:
         super().reset()
-        self.stale_status, self.empty_answers, self.strong_tags = 412, False, False
+        self.stale_status, self.empty_responses, self.strong_tags = 412, False, False
         self.token_life, self.clients = 300, {}
         self.canned, self.before, self.received = {}, {}, []
 

@@ -13,7 +13,7 @@ from facade_heim.settings import HeimSettings
 from facade.app import assemble
 from facade.cli import main
 from facade.cli import serve as serve_command
-from facade.config import _ClientSchema
+from facade.config import ClientTable
 from facade.errors import ConfigurationError
 from facade.fhir.reasons import SYSTEM
 from facade.setting_fields import Secret
@@ -528,7 +528,7 @@ def test_every_setting_in_the_production_file_exists(tmp_path, monkeypatch):
     assert facade.sources["heim"].mapping.fallback == "organisation_cancelled"
     alternatives = set(re.findall(r"# or (\w+_\w+)", text))
     assert alternatives == {"key_sha256", "api_key_file", "token_env"}
-    assert alternatives <= {*_ClientSchema().fields, *HeimSettings().fields, *FhirR4Settings().fields}
+    assert alternatives <= {*ClientTable().fields, *HeimSettings().fields, *FhirR4Settings().fields}
 
 
 # One plugin, several sources

@@ -174,7 +174,7 @@ DOCUMENTS = {
     "an appointment of Heim": lambda document, heim: translate.to_fhir(
         schemas.parse(document, heim.settings["places"]), heim
     ),
-    "a webhook of Heim": lambda document, heim: schemas.webhooked_appointment(document, heim.settings),
+    "a webhook of Heim": lambda document, heim: schemas.webhook_appointment(document, heim.settings),
     "an error of Heim": lambda document, heim: heim.settings["own_error"].search(document),
     "an appointment of a FHIR server": lambda document, heim: fhir_translate.to_fhir(
         {**document, "resourceType": "Appointment", "id": "1"}, "", "1"

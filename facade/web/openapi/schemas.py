@@ -8,7 +8,8 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import fields
 
 from facade.fhir.appointment import REQUIRED_ELEMENTS
-from facade.fhir.request import STATUSES, CancelRequestSchema, Exactly
+from facade.fhir.appointment_status import APPOINTMENT_STATUSES
+from facade.fhir.request import CancelRequestSchema, Exactly
 
 _JSON_TYPES = {str: "string", int: "integer", bool: "boolean", dict: "object"}
 _TEXT = {"type": "string", "minLength": 1}
@@ -22,9 +23,9 @@ def register(spec: APISpec, marshmallow: MarshmallowPlugin) -> None:
     request = spec.components.schemas["CancelRequest"]
     # The function that parses a request checks these, because they decide between 400 and 422.
     request["required"] = ["resourceType", "status"]
-    request["properties"] |= {"resourceType": {"const": "Appointment"}, "status": {"enum": list(STATUSES)}}
+    request["properties"] |= {"resourceType": {"const": "Appointment"}, "status": {"enum": list(APPOINTMENT_STATUSES)}}
     spec.components.schema("CancelResponse", _appointment(["cancelled", "proposed"]))
-    spec.components.schema("Appointment", _appointment(STATUSES))
+    spec.components.schema("Appointment", _appointment(APPOINTMENT_STATUSES))
     spec.components.schema("OperationOutcome", _resource("OperationOutcome", {"issue": _listed(_ISSUE)}))
     spec.components.schema("ConceptMap", _resource("ConceptMap", {"id": _TEXT, "status": _TEXT, "group": _listed({})}))
     capabilities = {"status": _TEXT, "fhirVersion": {"const": "4.0.1"}, "rest": _listed({})}

@@ -65,7 +65,8 @@ def _is_signed(source: ConfiguredSource, body: bytes) -> bool:
 
 
 def _secrets(source: ConfiguredSource) -> Sequence[Secret]:
-    return source.settings.get("webhook_secret_env") or source.settings.get("webhook_secret_file") or ()
+    secrets: Sequence[Secret] = source.settings.get("webhook_secret", ())
+    return secrets
 
 
 def _scheme(source: ConfiguredSource) -> dict[str, str]:

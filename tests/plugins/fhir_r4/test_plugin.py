@@ -194,13 +194,13 @@ def test_a_cancel_seen_by_an_updates_read_takes_no_permit(fhir_facade, fhir):
 
 
 def test_an_empty_200_is_proven_by_the_read_after_it(fhir_facade, fhir):
-    assert cancel(fhir_facade(), "apt-empty-answer")["status"] == "cancelled"
+    assert cancel(fhir_facade(), "apt-empty-response")["status"] == "cancelled"
     assert fhir.methods() == ["GET", "PATCH", "GET"]
 
 
 @MODES
 def test_a_server_may_answer_every_write_emptily(fhir_facade, fhir, mode):
-    fhir.empty_answers = True
+    fhir.empty_responses = True
     assert cancel(fhir_facade(mode), "apt-1")["status"] == "cancelled"
     assert fhir.writes() == 1
 

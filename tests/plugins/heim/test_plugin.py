@@ -160,7 +160,7 @@ def test_may_be_chargeable_is_under_24_hours_before_the_eta(eta, may_be, zone):
     if zone == "-11:30" and eta:
         text = (eta - timedelta(hours=11, minutes=30)).replace(tzinfo=None).isoformat() + zone
     native = parse({"id": "a", "status": "scheduled", "estimatedTimeOfArrival": text}, config().settings["places"])
-    appointment = translate.to_fhir(native, config(), judged_at=NOW)
+    appointment = translate.to_fhir(native, config(), reference_time=NOW)
     parts = {part["url"]: part for part in appointment["extension"][0]["extension"]}
     assert appointment["extension"][0]["url"] == chargeability.EXTENSION
     assert parts["mayBeChargeable"]["valueBoolean"] is may_be
@@ -186,7 +186,7 @@ def test_may_be_chargeable_is_under_24_hours_before_the_eta(eta, may_be, zone):
 )
 def test_an_eta_that_is_there_and_unusable_may_be_near(eta):
     native = parse({"id": "a", "estimatedTimeOfArrival": eta}, config().settings["places"])
-    extension = translate.to_fhir(native, config(), judged_at=NOW)["extension"][0]["extension"]
+    extension = translate.to_fhir(native, config(), reference_time=NOW)["extension"][0]["extension"]
     assert extension == [{"url": "mayBeChargeable", "valueBoolean": True}]
 
 
@@ -194,21 +194,21 @@ def test_an_eta_that_is_there_and_unusable_may_be_near(eta):
 def test_a_local_eta_that_occurs_twice_or_never_may_be_near(eta):
     settings = config(timezone="Europe/London")
     native = parse({"id": "a", "estimatedTimeOfArrival": eta}, settings.settings["places"])
-    extension = translate.to_fhir(native, settings, judged_at=NOW)["extension"][0]["extension"]
+    extension = translate.to_fhir(native, settings, reference_time=NOW)["extension"][0]["extension"]
     assert extension == [{"url": "mayBeChargeable", "valueBoolean": True}]
 
 
 def test_an_eta_whose_place_fails_may_be_near():
     settings = config(places={"eta": "to_number(join('', estimatedTimeOfArrival))"})
     native = parse({"id": "a", "estimatedTimeOfArrival": "2036-12-01T09:00:00Z"}, settings.settings["places"])
-    extension = translate.to_fhir(native, settings, judged_at=NOW)["extension"][0]["extension"]
+    extension = translate.to_fhir(native, settings, reference_time=NOW)["extension"][0]["extension"]
     assert extension == [{"url": "mayBeChargeable", "valueBoolean": True}]
 
 
 @pytest.mark.parametrize("eta", [None, ""])
 def test_without_an_eta_there_is_no_charge(eta):
     native = parse({"id": "a", "estimatedTimeOfArrival": eta}, config().settings["places"])
-    extension = translate.to_fhir(native, config(), judged_at=NOW)["extension"][0]["extension"]
+    extension = translate.to_fhir(native, config(), reference_time=NOW)["extension"][0]["extension"]
     assert extension == [{"url": "mayBeChargeable", "valueBoolean": False}]
 
 

@@ -29,7 +29,11 @@ class PaperAdapter(SourceAdapter):
     def __init__(self, config: SourceConfig) -> None:
         self._config = config
         key = config.settings["api_key"].reveal()
-        self._http = HttpClient(config.settings["base_url"], headers={"Authorization": f"Bearer {key}"})
+        self._http = HttpClient(
+            config.settings["base_url"],
+            headers={"Authorization": f"Bearer {key}"},
+            max_concurrent=config.settings["max_concurrent"],
+        )
 
     def read(self, appointment_id: str) -> Appointment:
         """GET the appointment."""
