@@ -45,6 +45,13 @@ class Setting:
         """The last part of the path."""
         return self.path.rpartition(".")[2]
 
+    @property
+    def comment(self) -> str:
+        """The meaning, with the values that are allowed, as a comment of a configuration file."""
+        allowed = re.search(r'[\d.]+ to [\d.]+$|"[^"]+"`? or .*', self.type)
+        limits = f" ({allowed[0]})" if allowed and allowed[0].replace("`", "") not in self.description else ""
+        return re.sub(r"[`*]", "", f"{self.description.rstrip('.')}{limits}.")
+
 
 def core_settings() -> Iterator[Setting]:
     """Yield the settings of the tables ``[facade]``, ``[auth]`` and ``[clients.NAME]``."""

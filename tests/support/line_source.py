@@ -25,6 +25,7 @@ from facade import (
     SourceSettings,
     Support,
     VersionConflict,
+    describe,
     remaining,
 )
 from facade.testing.conformance import TIMINGS
@@ -71,8 +72,8 @@ In the same file.
 class LineSettings(SourceSettings):
     """Where it listens, and the key."""
 
-    address = fields.String(required=True)
-    key_env = SecretFromEnv(required=True)
+    address = fields.String(required=True, metadata=describe("Host and port."))
+    key_env = SecretFromEnv(required=True, metadata=describe("Environment variable that holds the key."))
 
 
 class LineAdapter(SourceAdapter):

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import structlog
 from facade_fhir_r4.adapter import FhirR4Adapter
 from facade_heim import HeimAdapter, facade_source_plugin
-from marshmallow import EXCLUDE
+from marshmallow import EXCLUDE, fields
 
 from facade import (
     CanonicalId,
@@ -947,6 +947,15 @@ class TestExplainsNoKey(Line):
 
     def readme(self):
         return line_source.README.replace("`address`, `key_env`", "`address`")
+
+
+class TestDoesNotSayWhatASettingMeans(Line):
+    fails = {"test_each_setting_has_a_meaning"}
+
+    class Unexplained(LineSettings):
+        address = fields.String(required=True)
+
+    changes = {"settings": Unexplained}
 
 
 class TestShowsAnExampleThatDoesNotLoad(Line):

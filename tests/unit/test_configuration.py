@@ -183,7 +183,7 @@ REFUSALS = {
     ),
     "a source without key": (
         [('api_key_env = "HEIM_API_KEY"\n', "")],
-        "sources.heim: give the API key, as api_key_env or api_key_file",
+        "sources.heim: give api_key_env or api_key_file",
     ),
     "a missing secret file": (
         [('api_key_env = "HEIM_API_KEY"', 'api_key_file = "nowhere.txt"')],
@@ -526,8 +526,8 @@ def test_every_setting_in_the_production_file_exists(tmp_path, monkeypatch):
     assert facade.config.explain_proposed is True
     assert list(facade.sources) == ["heim", "hospital"]
     assert facade.sources["heim"].mapping.fallback == "organisation_cancelled"
-    alternatives = set(re.findall(r"# or (\w+_\w+)", text))
-    assert alternatives == {"key_sha256", "api_key_file", "token_env"}
+    alternatives = set(re.findall(r"\b(?:or set|with|or) (\w+_(?:env|file|sha256))", text))
+    assert alternatives == {"key_sha256", "api_key_file", "webhook_secret_file", "token_env", "token_file"}
     assert alternatives <= {*ClientTable().fields, *HeimSettings().fields, *FhirR4Settings().fields}
 
 

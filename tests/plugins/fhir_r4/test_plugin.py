@@ -6,13 +6,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from facade_fhir_r4 import translate
+from facade_fhir_r4 import facade_source_plugin, translate
 from facade_fhir_r4.adapter import FhirR4Adapter
 from facade_fhir_r4.settings import FhirR4Settings
 from structlog.testing import capture_logs
 from werkzeug.wrappers import Response
 
-from facade import CancelRequest, ConfigurationError, NativeReason, OutcomeUnknown, SourceConfig
+from facade import CancelRequest, ConfigurationError, NativeReason, OutcomeUnknown, SourceConfig, config_reference
 from facade.app import assemble
 from facade.errors import Cause
 from facade.fhir import reasons
@@ -429,9 +429,10 @@ def test_a_status_in_a_wrong_shape_is_not_one_to_cancel_from(fhir_facade, fhir, 
 
 
 def test_every_setting_has_its_row_in_the_readme():
-    rows = " ".join(re.findall(r"^\|([^|]+)\|", README.split("## Settings")[1].split("##")[0], re.MULTILINE))
+    section = README.split("## Settings")[1].split("##")[0]
+    assert config_reference.table(config_reference.plugin_settings(facade_source_plugin()), with_path=False) in section
     for name in FhirR4Settings().fields:
-        assert f"`{name}`" in rows, name
+        assert f"`{name}`" in section, name
 
 
 def test_the_defaults_are_those_of_the_readme(fhir):
@@ -439,10 +440,10 @@ def test_the_defaults_are_those_of_the_readme(fhir):
     for name in ("mode", "algorithm", "scope", "max_concurrent", "settle_window", "is_cancelable_extension"):
         value = settings[name]
         shown = f"{value:g}" if isinstance(value, (int, float)) else f"`{value}`"
-        (row,) = re.findall(rf"^\| `{name}` \|([^|]+)\|", README, re.MULTILINE)
-        assert shown in row
-    (row,) = re.findall(r"^\| `cancellable_statuses` \|([^|]+)\|", README, re.MULTILINE)
-    assert re.findall(r"`([^`]+)`", row) == settings["cancellable_statuses"]
+        (row,) = re.findall(rf"^\| `{name}` \|(.+)\|$", README, re.MULTILINE)
+        assert shown in row.replace('"', "")
+    (row,) = re.findall(r"^\| `cancellable_statuses` \|[^|]+\|([^|]+)\|", README, re.MULTILINE)
+    assert re.findall(r'"([^"]+)"', row) == settings["cancellable_statuses"]
 
 
 def test_the_readmes_example_settings_load(tmp_path, monkeypatch):

@@ -262,7 +262,7 @@ def test_an_oauth_error_code_is_logged_for_operators(fhir, client, tmp_path):
     with pytest.raises(NotExecuted) as raised:
         adapter(fhir, tmp_path, client(register=False)).read("apt-1")
     assert raised.value.cause is Cause.CREDENTIALS
-    assert raised.value.detail == "no token: the token endpoint answered HTTP 401 invalid_client"
+    assert raised.value.detail == "no token: the token endpoint responded HTTP 401 invalid_client"
 
 
 def test_an_unreachable_token_endpoint_is_reported_as_such(fhir_facade, fhir, client):
@@ -295,12 +295,12 @@ def test_the_token_endpoint_keeps_its_final_slash(fhir, client, tmp_path):
 @pytest.mark.parametrize(
     ("algorithm", "text", "problem"),
     [
-        ("RS384", "CANARY", "holds no private key to sign RS384 with; give one as PEM or JWK"),
-        ("RS384", '{"kty": "CANARY"}', "holds no private key to sign RS384 with"),
-        ("RS384", "{CANARY", "holds no private key to sign RS384 with"),
-        ("RS384", key_pair("ES384").private, "holds no private key to sign RS384 with"),
-        ("ES384", key_pair("RS384").private, "holds no private key to sign ES384 with"),
-        ("ES384", key_pair("ES384").public, "holds no private key to sign ES384 with"),
+        ("RS384", "CANARY", "contains no private key that can sign RS384; give one as PEM or JWK"),
+        ("RS384", '{"kty": "CANARY"}', "contains no private key that can sign RS384"),
+        ("RS384", "{CANARY", "contains no private key that can sign RS384"),
+        ("RS384", key_pair("ES384").private, "contains no private key that can sign RS384"),
+        ("ES384", key_pair("RS384").private, "contains no private key that can sign ES384"),
+        ("ES384", key_pair("ES384").public, "contains no private key that can sign ES384"),
         ("ES384", "", "is empty; write the secret into it"),
     ],
 )
@@ -312,7 +312,7 @@ def test_a_key_that_cannot_sign_stops_the_start_unshown(fhir_facade, client, alg
 
 
 def test_a_key_without_a_name_needs_key_id(fhir_facade, client):
-    with pytest.raises(ConfigurationError, match="key_id: the private key file does not tell it; give"):
+    with pytest.raises(ConfigurationError, match="key_id: the private key file does not contain it; give"):
         fhir_facade(access=client(key_id=None))
 
 

@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from facade_heim import codes, translate
+from facade_heim import codes, facade_source_plugin, translate
 from facade_heim.schemas import CancellationSchema, parse
 from facade_heim.settings import HeimSettings
 
+from facade import config_reference
 from facade.fhir import chargeability, reasons
 from facade.plugin.contract import CancelRequest, NativeReason, SourceConfig
 from tests.conftest import SEED
@@ -370,5 +371,7 @@ def test_an_operations_edit_is_seen_by_the_next_read(client, simulator):
 
 def test_every_setting_is_in_the_readme():
     readme = (Path(translate.__file__).parent / "README.md").read_text("utf-8")
+    declared = facade_source_plugin()
+    assert config_reference.table(config_reference.plugin_settings(declared), with_path=False) in readme
     for name in HeimSettings().fields:
         assert f"`{name}`" in readme, name
