@@ -12,8 +12,8 @@ from typing import Any, Literal
 from facade.config import OPERATIONS
 
 GET, POST = "GET", "POST"
-ARGUMENTS = {"sourceSystem": "source_system", "id": "appointment_id", "name": "name"}
-"""The parameters of a path as clients know them, each with the name of the view's argument."""
+ARGUMENTS = {"sourceSystem": "source_system", "id": "appointment_id"}
+"""The parameters of a path whose argument of the view has another name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Operation:
     @property
     def rule(self) -> str:
         """The path as a Flask rule."""
-        return re.sub(r"\{(\w+)\}", lambda match: f"<{ARGUMENTS[match[1]]}>", self.path)
+        return re.sub(r"\{(\w+)\}", lambda match: f"<{ARGUMENTS.get(match[1], match[1])}>", self.path)
 
     @property
     def takes_source(self) -> bool:

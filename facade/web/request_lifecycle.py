@@ -26,11 +26,14 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 def install(app: Flask, operations: Iterable[Operation]) -> None:
     """Add the routes of the operations, and the functions that run before and after every request."""
     facade: Facade = app.extensions["facade"]
-    by_endpoint = {operation.name: operation for operation in operations}
+    by_endpoint: dict[str, Operation] = {}
     app.extensions["facade_operations"] = by_endpoint
-    for name, operation in by_endpoint.items():
+    for operation in operations:
+        if operation.name in by_endpoint:
+            raise ValueError(f"two operations have the name {operation.name}: rename a view")
+        by_endpoint[operation.name] = operation
         rule = operation.under(facade.config.base_path) + operation.rule
-        app.add_url_rule(rule, name, _handler(operation), methods=[operation.method])
+        app.add_url_rule(rule, operation.name, _handler(operation), methods=[operation.method])
     app.before_request(_begin)
     app.after_request(_end)
 

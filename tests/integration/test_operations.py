@@ -62,6 +62,11 @@ def test_a_new_route_is_one_decorated_view(make):
     assert "/Slot/{sourceSystem}/{id}" not in make().request("GET", "/openapi.json").json["paths"]
 
 
+def test_two_operations_cannot_have_one_name(client):
+    with pytest.raises(ValueError, match="two operations have the name free_slot"):
+        create_app(client.facade, (*OPERATIONS, free_slot, free_slot))
+
+
 @pytest.mark.parametrize("declaration", [{"requires": "move"}, {"requires": "read", "credentials": None}])
 def test_a_client_operation_that_does_not_exist_is_rejected(declaration):
     with pytest.raises(ValueError, match="/x requires"):

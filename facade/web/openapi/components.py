@@ -31,12 +31,12 @@ _COMMON = ("X-Request-Id", "X-Correlation-Id", "Cache-Control")
 
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "X-Request-Id": ("The request's, if it is 1 to 128 of `A-Z a-z 0-9 . _ : -`, else a new one.", {"minLength": 1}),
-    "X-Correlation-Id": ("The request's, if it is as an `X-Request-Id`.", {}),
+    "X-Correlation-Id": ("The request's, if it has the form of an `X-Request-Id`.", {}),
     "Cache-Control": ("Clients must not store a response.", {"const": "no-store"}),
     "ETag": ("The version of the facade's record; 0 while there is none.", {"pattern": _ETAG}),
-    "WWW-Authenticate": ("How to authenticate.", {"minLength": 1}),
+    "WWW-Authenticate": ("The authentication scheme that the client must use.", {"minLength": 1}),
     "Allow": ("The methods of this path.", {"minLength": 1}),
-    "Retry-After": ("Seconds.", {"type": "integer", "minimum": 1}),
+    "Retry-After": ("The seconds to wait before a retry.", {"type": "integer", "minimum": 1}),
 }
 _PARAMETERS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "sourceSystem": ("path", "sourceSystem", "The source system's name.", {"pattern": f"^{NAME}$"}),
