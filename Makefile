@@ -69,7 +69,7 @@ $(VENV)/pyvenv.cfg:
 	  echo "fhir-facade needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1). $(HINT)" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-# A FHIR server and a validator that nobody here wrote; the tests do without them where they cannot be installed, CI
+# A FHIR server and a validator that this project did not write; the tests do without them where they cannot be installed, CI
 # does not.
 $(NPM_PACKAGES): tests/fhir_engine/package-lock.json | $(VENV)/.test
 	@echo "Installing Medplum's FHIR engine ..."

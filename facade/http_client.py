@@ -186,7 +186,7 @@ class HttpClient:
                     answer = self._perform(request, wire, time_left)
                 finally:
                     self._slots.release()
-            # Whatever it is, the waiting thread must hear of it: it judges and raises.
+            # Whatever it is, the waiting thread must get it: it translates and raises.
             except BaseException as error:  # noqa: BLE001
                 finished.set_exception(error)
             else:
@@ -205,7 +205,7 @@ class HttpClient:
             raise wire.fault(Cause.TIMEOUT, "the deadline passed")
         error = finished.exception()
         if error is not None:
-            raise _judge(wire, error)
+            raise _translated(wire, error)
         return finished.result()
 
     def _perform(self, request: requests.Request, wire: "_Wire", time_left: float) -> HttpResponse:
@@ -264,7 +264,7 @@ def classify(
     raise OutcomeUnknown(cause, detail, retry_after=wait)
 
 
-def _judge(wire: "_Wire", error: BaseException) -> BaseException:
+def _translated(wire: "_Wire", error: BaseException) -> BaseException:
     if isinstance(error, rx.RequestException):
         cause = next(CAUSES[cls] for cls in type(error).__mro__ if cls in CAUSES)
         # Inside the body, requests calls a timeout a ConnectionError.
@@ -358,7 +358,7 @@ class _OneExchange(HTTPAdapter):
         wire = self._wire
 
         class Watched:
-            """What both kinds of connection tell the wire."""
+            """What both kinds of connection report to the wire."""
 
             sock: Any
             begun = False

@@ -100,8 +100,8 @@ def complete(
     if why is not None:
         _contain(answer, why)
     if native is not None and (labels_lost or (wrong := check.problems(answer))):
-        # Good elements that are bad together, or that no one may see without their labels: what the source said is
-        # lost, its verdict is not.
+        # Good elements that are bad together, or that no one may see without their labels: the source's elements are
+        # lost, its status is not.
         bare, _ = complete(
             None,
             identity=identity,

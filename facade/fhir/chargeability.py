@@ -1,4 +1,4 @@
-"""The extension that says whether a cancellation may be chargeable, and by which ETA that was judged."""
+"""The extension that says whether a cancellation may be chargeable, and by which ETA that was decided."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -52,7 +52,7 @@ def load(
     if fallback != REFUSE and fallback not in native.codes:
         problems.append(_unknown(f'fallback_reason "{fallback}"', fallback, [*native.codes, REFUSE]))
     if invalid := _invalid(resource):
-        raise ConfigurationError(*problems, f"the ConceptMap is not valid R4: look at {', '.join(invalid)}")
+        raise ConfigurationError(*problems, f"the ConceptMap is not valid R4: fix {', '.join(invalid)}")
     default = {name: default_code_system(plugin, name) for name in names}
     default |= {native.name: native.system} if native.system else {}
     uris = {name: code_systems.get(name, uri) for name, uri in default.items()}

@@ -41,7 +41,7 @@ def of_source_error(error: SourceError, text: str = "", *, known: bool, readable
     """Why an appointment is not cancelled, for the agent who must act on it. Never native content.
 
     ``known`` says whether the appointment was read: without that, no one knows that it is not cancelled. ``readable``
-    says whether reading it again could tell.
+    says whether another read could show it.
     """
     severity: Severity
     if isinstance(error, OutcomeUnknown):

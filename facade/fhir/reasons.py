@@ -123,13 +123,13 @@ def cancelation_reason(
     """``Appointment.cancelationReason`` of a cancelled answer.
 
     ``codings`` and ``text`` are the client's, ``sent`` is the native reason that went out for them and
-    ``recorded`` the CodeableConcept that the source tells. Where the source tells another reason than
+    ``recorded`` the CodeableConcept that the source states. Where it states another reason than
     the one sent (another party was first, or the source revised it), the source's stands alone.
     """
     codings = tuple(codings)
     recorded_code = _native_code(recorded, mapping)
     if sent is None or (recorded_code is not None and recorded_code != sent.code):
-        return _told(recorded, recorded_code, mapping)
+        return _stated(recorded, recorded_code, mapping)
     answer: list[dict[str, Any]] = []
     hl7 = next((c.code for c in codings if c.system == SYSTEM and c.code in hl7_codes()), None)
     if hl7 is not None:
@@ -141,8 +141,8 @@ def cancelation_reason(
         if mapping.system != SYSTEM:
             answer.append(mapping.native_coding(sent.code))
     words = "; ".join(dict.fromkeys(filter(None, [text, *(_foreign(c, mapping) for c in codings)])))
-    told = {"coding": answer, "text": words}
-    return {key: value for key, value in told.items() if value} or None
+    stated = {"coding": answer, "text": words}
+    return {key: value for key, value in stated.items() if value} or None
 
 
 def _native_code(recorded: Mapping[str, Any] | None, mapping: ReasonMap | None) -> str | None:
@@ -152,15 +152,15 @@ def _native_code(recorded: Mapping[str, Any] | None, mapping: ReasonMap | None) 
     return next((c["code"] for c in codings if c.get("system") == mapping.system and "code" in c), None)
 
 
-def _told(recorded: Mapping[str, Any] | None, code: str | None, mapping: ReasonMap | None) -> dict[str, Any] | None:
+def _stated(recorded: Mapping[str, Any] | None, code: str | None, mapping: ReasonMap | None) -> dict[str, Any] | None:
     if recorded is None:
         return None
-    told = dict(recorded)
+    stated = dict(recorded)
     back = mapping.hl7_coding(code) if mapping is not None and code is not None else None
-    codings = list(told.get("coding", []))
+    codings = list(stated.get("coding", []))
     if back is not None and all(c.get("system") != SYSTEM for c in codings):
-        told["coding"] = [back, *codings]
-    return told
+        stated["coding"] = [back, *codings]
+    return stated
 
 
 def _foreign(coding: Coding, mapping: ReasonMap | None) -> str:

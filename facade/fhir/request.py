@@ -106,7 +106,7 @@ class CancelRequestSchema(_Lenient):
 
 
 def parse(body: Any, appointment_id: str, if_match: frozenset[str] | None = None) -> CancelRequest:
-    """The wish that ``body`` (parsed JSON) states for the appointment with this raw native id.
+    """Parse the cancel request that ``body`` (parsed JSON) states for the appointment with this raw native id.
 
     Raises BadRequest for anything that is not an Appointment of this id, UnprocessableContent for a
     missing or unknown status, a wrong JSON type of a known element, or too many members.

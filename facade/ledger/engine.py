@@ -166,7 +166,7 @@ def create_private(file: str) -> None:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Turn WAL on, for good. SQLite does not wait for others here, so several that begin at once need another try."""
+    """Turn WAL on, for good. SQLite does not wait for others here, so that several that begin at once need a retry."""
     ends_at = time.monotonic() + LOCK_WAIT
     while True:
         try:

@@ -110,10 +110,10 @@ class Row:
 
     ``attempt_number`` is the number of the attempt, that of its claim in the journal: what an owner writes is fenced by
     it, and no number is given twice. ``sending_at`` is when the write was recorded that it may leave. ``read_due`` is
-    when doubt is looked into next, at ``read_step`` of the schedule, and ``read_in`` how many seconds ahead that was.
+    when the doubt is read next, at ``read_step`` of the schedule, and ``read_in`` how many seconds ahead that was.
     ``by_operator`` says that the state is a person's word, which had no consequences so far, so that it can be undone.
     ``read_before`` says that the source was once seen to know the appointment. ``charge_limit`` and ``starts_at`` are
-    the ETA and the start that the source told. ``cancel_request`` is the request that was claimed for. ``version``
+    the ETA and the start that the source stated. ``cancel_request`` is the request that was claimed for. ``version``
     counts the recorded answers. ``response`` is the body last given by the owner, ``reported`` what the source said of
     the cancellation in it.
     """

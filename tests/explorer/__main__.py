@@ -8,7 +8,7 @@ import click
 
 from tests.explorer.configurations import ALL
 from tests.explorer.mutants import MUTANTS
-from tests.explorer.search import explore, first_violation, told
+from tests.explorer.search import explore, first_violation, narrated
 from tests.explorer.world import in_the_model
 
 Job = tuple[str, str, int, float, int]
@@ -57,7 +57,7 @@ def _explored(job: Job) -> tuple[str, bool, list[str]]:
     with in_the_model() as make:
         if not mutant:
             result = explore(make, ALL[setup], states=states, seconds=seconds, seed=seed)
-            story = told(make, ALL[setup], result.story) if result.violation else []
+            story = narrated(make, ALL[setup], result.story) if result.violation else []
             return setup, bool(result.violation), [f"{setup}: {result}", *(f"    {line}" for line in story)]
         with MUTANTS[mutant].alive():
             result = first_violation(make, ALL[setup], runs=states, seconds=seconds, seed=seed)

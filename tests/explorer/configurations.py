@@ -18,7 +18,7 @@ SETUPS = {
     "a power cut of the host": Setup(clients=3, power_cuts=1, one_host=True, passes=2),
     "versioned writes": Setup(clients=2, ticks=1, edits=1, outside=1, passes=2, capabilities=VERSIONED),
     "readers": Setup(clients=3, readers=2, outside=1, passes=1, ledger_faults=1, read_faults=1),
-    "verdicts and readers": Setup(
+    "resolutions and readers": Setup(
         processes=1, clients=2, readers=1, operators=1, undos=1, read_faults=2, passes=0, writes=("applied",)
     ),
     "readers and a purge": Setup(clients=2, readers=2, operators=1, purges=1, passes=2, read_faults=1, outside=1),
@@ -46,8 +46,8 @@ NARROW = {
         clients=1, readers=1, outside=1, read_faults=1, passes=0, capabilities=VERSIONED, writes=("done",)
     ),
     "a reader is first": Setup(clients=3, readers=1, outside=1, passes=0, read_faults=1, writes=("refused",)),
-    "two verdicts": Setup(processes=1, clients=3, operators=2, passes=0, writes=("lost", "late")),
-    "a verdict and its undoing": Setup(
+    "two resolutions": Setup(processes=1, clients=3, operators=2, passes=0, writes=("lost", "late")),
+    "a resolution and its undoing": Setup(
         clients=2, operators=1, undos=1, passes=0, capabilities=BLIND, writes=("applied",)
     ),
 }

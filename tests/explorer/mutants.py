@@ -130,18 +130,18 @@ MUTANTS = {
     "a claim of a store that outlives no one is not flushed": Mutant(
         MemoryLedger, "claim", "flushed=not store.one_host", "flushed=False", "a power cut of the store"
     ),
-    "a verdict is for whatever attempt there is": Mutant(
+    "a resolution is for whatever attempt there is": Mutant(
         CancellationRepository,
         "record_resolution",
         "(row.attempt_number, row.sending_at) == (seen.attempt_number, seen.sending_at)",
         "True",
-        "two verdicts",
+        "two resolutions",
         runs=10_000,
     ),
-    "a verdict is undone though it was told": Mutant(
-        CancellationRepository, "undo_resolution", ', "by_operator": True}', "}", "a verdict and its undoing"
+    "a resolution is undone though it was reported": Mutant(
+        CancellationRepository, "undo_resolution", ', "by_operator": True}', "}", "a resolution and its undoing"
     ),
-    "a verdict is told and can be undone": Mutant(
+    "a resolution is reported and can be undone": Mutant(
         CancellationRepository,
         "recorded_result",
         "row.by_operator and row.state == State.CANCELLED",

@@ -153,7 +153,7 @@ def _go(world: World, path: list[Action]) -> World:
     return world
 
 
-def told(make: Make, setup: Setup, story: list[Action]) -> list[str]:
+def narrated(make: Make, setup: Setup, story: list[Action]) -> list[str]:
     """The story, each action with the step that it was about."""
     world = make(setup)
     lines = []

@@ -25,9 +25,9 @@ CRASH_POINTS = (
     "before-record",
     "after-record",
     "after-take",
-    "after-look",
+    "after-probe",
 )
-_IN_DOUBT = {"after-send", "after-take", "after-look"}
+_IN_DOUBT = {"after-send", "after-take", "after-probe"}
 REASONS = ("pat", "pat-mv", "prov", "oth-weath", "maint")
 _CANCEL_FAULTS = [name for name, fault in FAULTS.items() if fault.operation == "cancel"]
 _READ_FAULTS = [name for name, fault in FAULTS.items() if fault.operation == "read"]

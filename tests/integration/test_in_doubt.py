@@ -1,4 +1,4 @@
-"""How doubt is settled: the schedule, the settle window, and when a person must look. Time is moved, not waited for."""
+"""How doubt is settled: the schedule, the settle window, and when it needs a person. Time is moved, not waited for."""
 
 import itertools
 import threading
@@ -54,7 +54,7 @@ def move_eta(simulator, ahead):
 
 
 def reconcile_for(client, time, seconds, step=1.0):
-    """Let the background run through so many seconds, in which it looks every ``step``."""
+    """Let the background run through so many seconds, in which it checks every ``step``."""
     source = client.facade.sources["heim"]
     ends_at = time.passed + seconds
     while time.passed < ends_at:
@@ -213,19 +213,19 @@ def test_a_source_is_read_after_a_thread_could_not_start(client, simulator, time
     eventually(lambda: doubt().read_step == 1 and "heim" not in reconciler._busy)
 
 
-def test_cancelled_that_a_reader_was_told_can_not_be_undone(client, simulator, doubt, monkeypatch):
+def test_cancelled_that_a_reader_got_can_not_be_undone(client, simulator, doubt, monkeypatch):
     facade = client.facade
     simulator.patch("apt_1", {"status": "cancelled"})
     adapter = facade.sources["heim"].adapter
     read = adapter.read
 
-    def judged_meanwhile(appointment_id):
+    def resolved_meanwhile(appointment_id):
         found = read(appointment_id)
         if doubt().state == "in-doubt":
             assert resolve_by_operator(facade.repository, doubt(), "cancelled", "by phone", "ann")
         return found
 
-    monkeypatch.setattr(adapter, "read", judged_meanwhile)
+    monkeypatch.setattr(adapter, "read", resolved_meanwhile)
     assert client.read("apt_1").json["status"] == "cancelled"
     assert not undo_resolution(facade.repository, doubt(), "wrong", "ann", readable=True)
     assert client.cancel("apt_1").json["status"] == "cancelled"
@@ -310,7 +310,7 @@ def test_the_eta_that_is_recorded(extension, limit):
     assert native.times(stated)["charge_limit"] == limit
 
 
-def test_after_24_hours_a_person_must_look(client, simulator, time, doubt):
+def test_after_24_hours_a_person_must_resolve(client, simulator, time, doubt):
     simulator.faults.arm("apt_1", FAULTS["read-500"])
     reconcile_for(client, time, 23 * HOUR, step=10 * MINUTE)
     assert doubt().state == "in-doubt"

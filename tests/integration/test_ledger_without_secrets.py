@@ -1,4 +1,4 @@
-"""``facade ledger`` at night: neither secrets nor plugins, the store only; verdicts, and taking them back."""
+"""``facade ledger`` at night: neither secrets nor plugins, the store only; resolutions, and their undoing."""
 
 import getpass
 import json
@@ -190,10 +190,10 @@ def test_check_creates_no_ledger_and_reports_a_bad_one(make, tmp_path):
     assert "ledger        store       problem: facade.store: cannot be opened" in run("check", "--config", path, code=2)
 
 
-# Verdicts from the row alone
+# Resolutions from the row alone
 
 
-def test_a_verdict_is_answered_from_what_the_row_holds(in_doubt, client, store, night, simulator):
+def test_a_resolution_is_served_from_what_the_row_holds(in_doubt, client, store, night, simulator):
     read = client.read("apt_1").json
     night()
     assert resolve(store, "--as", "cancelled", "--by", "Night Shift") == "heim apt_1 is cancelled now\n"
@@ -249,10 +249,10 @@ def test_not_applied_lets_the_next_request_try_again(in_doubt, client, store, si
 # Undo
 
 
-@pytest.mark.parametrize("verdict", ["cancelled", "not-applied"])
-def test_a_verdict_without_consequences_is_taken_back(in_doubt, client, store, verdict, night):
+@pytest.mark.parametrize("resolution", ["cancelled", "not-applied"])
+def test_a_resolution_without_consequences_is_undone(in_doubt, client, store, resolution, night):
     night()
-    resolve(store, "--as", verdict)
+    resolve(store, "--as", resolution)
     assert resolve(store, "--undo", "--by", "Day Shift") == "heim apt_1 is operator again\n"
     row = row_of(client)
     assert (row.state, row.by_operator, row.response) == ("operator", False, None)
@@ -271,7 +271,7 @@ def test_an_undo_schedules_no_read_of_an_unreadable_source(in_doubt, client, sto
     assert row_of(client).read_due is None
 
 
-def test_what_a_client_was_told_is_not_undone(in_doubt, client, store):
+def test_what_a_client_got_is_not_undone(in_doubt, client, store):
     resolve(store, "--as", "cancelled")
     assert client.cancel("apt_1").json["status"] == "cancelled"
     assert resolve(store, "--undo", code=1) == (
@@ -281,7 +281,7 @@ def test_what_a_client_was_told_is_not_undone(in_doubt, client, store):
     assert row_of(client).state == "cancelled"
 
 
-def test_a_verdict_is_not_undone_once_a_new_request_has_begun(in_doubt, client, store, simulator):
+def test_a_resolution_is_not_undone_after_a_new_request(in_doubt, client, store, simulator):
     resolve(store, "--as", "not-applied")
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
     client.cancel("apt_1")
@@ -289,7 +289,7 @@ def test_a_verdict_is_not_undone_once_a_new_request_has_begun(in_doubt, client, 
     assert row_of(client).state == "in-doubt"
 
 
-def test_evidence_that_came_after_a_verdict_is_not_undone(in_doubt, client, store, simulator):
+def test_evidence_after_a_resolution_is_not_undone(in_doubt, client, store, simulator):
     resolve(store, "--as", "not-applied")
     simulator.patch("apt_1", {"status": "cancelled"})
     assert client.read("apt_1").json["status"] == "cancelled"

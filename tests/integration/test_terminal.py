@@ -158,12 +158,12 @@ def test_ledger_list_and_show(client, tmp_path):
     )
     assert row is not None
     store = ["--store", f"sqlite:///{tmp_path}/var/facade.db"]
-    verdict = ["ledger", "resolve", *key, "--as", "cancelled", "--because", who, "--by", who]
+    resolving = ["ledger", "resolve", *key, "--as", "cancelled", "--because", who, "--by", who]
     for arguments in (
         ["ledger", "list"],
-        verdict,
+        resolving,
         ["ledger", "show", *key],
-        verdict,
+        resolving,
         ["ledger", "show", "heim", HOSTILE],
     ):
         done = CliRunner().invoke(main, [*arguments, *store])

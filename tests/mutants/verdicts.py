@@ -4,14 +4,14 @@ from tests.mutants.mutant import of
 
 RECORDS = "tests/unit/test_repository.py"
 WAS = f"{RECORDS}::test_a_row_that_is_not_as_it_was_seen_is_left_as_it_is"
-VERDICT = f"{RECORDS}::test_a_verdict_is_for_the_write_that_was_seen"
-TAKEN_BACK = f"{RECORDS}::test_a_verdict_that_a_client_was_told_is_not_taken_back"
+VERDICT = f"{RECORDS}::test_a_resolution_is_for_the_write_that_was_seen"
+TAKEN_BACK = f"{RECORDS}::test_a_resolution_that_a_client_got_is_not_undone"
 
 VERDICTS = [
     *of(
         "facade/cancellation/repository.py",
         (
-            "a verdict is for whatever attempt there is",
+            "a resolution is for whatever attempt there is",
             "(row.attempt_number, row.sending_at) == (seen.attempt_number, seen.sending_at)",
             "True",
             VERDICT,

@@ -31,6 +31,8 @@ REFUSED = {
 # Where a refused word is right: file, a piece of the line, and why. An entry that is not needed fails.
 ALLOWED = {
     ("facade/ledger/maintenance.py", "extract(epoch FROM"): "SQL",
+    ("facade/fhir/operation_outcome.py", "before telling the"): "an agent tells a patient",
+    ("tests/process/test_pgbouncer.py", '"nobody"'): "a user of the operating system",
     ("docs/concepts/at-most-once.md", "**Exactly once.** Against"): "the term for what is not promised",
     ("docs/concepts/how-it-was-tested.md", "| what no one judged is taken back |"): "the name of a mutant",
     ("docs/concepts/how-it-was-tested.md", "| what is settled is judged |"): "the name of a mutant",
@@ -41,29 +43,15 @@ EXEMPT = {
     "tests/integration/stores/": "stores that earlier code wrote",
     "tests/integration/test_migration.py": "names what the migration renames",
     "tests/repository/test_words.py": "this file",
+    "LICENSE": "a text that is not ours",
     "CHANGELOG.md": "names what was renamed",
 }
-# The folders and files whose text is checked.
-CHECKED = (
-    "bench/",
-    "config/",
-    "README.md",
-    "CHANGELOG.md",
-    "docs/concepts/",
-    "docs/decisions/",
-    "docs/glossary.md",
-    "docs/guides/operate.md",
-    "docs/guides/production.md",
-    "docs/guides/test-an-integration.md",
-    "docs/reference/conformance.md",
-    "docs/reference/errors.md",
-    "docs/reference/faults.md",
-    "docs/reference/ledger.md",
-    "docs/reference/verify.md",
-    "facade/cli/",
-    "facade/scaffold/",
-    "facade/testing/",
-    "facade/verify/",
+# Files and folders that still hold refused words. Take a line out once it is clean.
+PENDING = (
+    "tests/explorer/",
+    "tests/histories/",
+    "tests/mutants/",
+    "tests/repository/test_mutants.py",
 )
 SUFFIXES = {".md", ".py", ".toml", ".cfg", ".mjs", ".yml", ".yaml", ""}
 
@@ -85,11 +73,7 @@ def _allowed(name: str, line: str) -> bool:
 
 
 def checked_files(tracked: list[str]) -> list[str]:
-    return [
-        name
-        for name in tracked
-        if name.startswith(CHECKED) and not name.startswith(tuple(EXEMPT)) and Path(name).suffix in SUFFIXES
-    ]
+    return [name for name in tracked if not name.startswith((*EXEMPT, *PENDING)) and Path(name).suffix in SUFFIXES]
 
 
 def test_no_refused_word_is_used():

@@ -29,7 +29,7 @@ class Shell:
         Path(site, "beside.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
         for name in ("facade", "pytest", "mypy"):
             self._command(venv, name, f'exec "{python}" -m {name} "$@"')
-        # As a module it would look for itself in its environment, and find this.
+        # As a module it would search its environment for itself, and find this.
         self._command(venv, "ruff", f'exec "{sys.executable}" -m ruff "$@"')
         # Without isolation, so that no build asks the network for setuptools; all else must be met by what is there.
         own = f'exec "{sys.executable}" -m pip --python "{python}" "$@" --no-build-isolation --no-index'

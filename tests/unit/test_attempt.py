@@ -94,7 +94,7 @@ def test_before_the_permit_nothing_was_sent_and_nothing_is_read(bench, error):
     assert (bench.row.state, bench.calls.reads, bench.calls.writes) == ("refused", 1, 0)
 
 
-def test_a_refusal_is_looked_behind(bench):
+def test_a_refusal_is_followed_by_a_probe(bench):
     bench.calls.write = NotExecuted(Cause.REFUSED)
     assert bench.cancel().outcome == "not-executed"
     assert (bench.row.state, bench.calls.reads) == ("refused", 2)
@@ -117,7 +117,7 @@ def test_not_found_proves_nothing_if_it_was_known_before(bench):
     bench.calls.native = AppointmentNotFound("HTTP 404")
     answer = bench.cancel()
     assert (answer.outcome, answer.cause) == ("not-executed", "conflict")
-    assert bench.row.cause == "conflict"  # whoever waited for it is told the same
+    assert bench.row.cause == "conflict"  # whoever waited for it gets the same
     no_one = InMemoryFacade()
     no_one.calls.native = AppointmentNotFound("HTTP 404")
     with pytest.raises(NotFound):

@@ -710,9 +710,9 @@ def test_a_map_between_other_systems_is_refused(write, problems, concept_map):
         (lambda r: r["group"][0]["element"][0]["target"][0].pop("equivalence"), "group.0.element.0.target.0"),
     ],
 )
-def test_a_map_that_is_not_r4_is_refused_with_where_to_look(write, problems, concept_map, change, where):
+def test_a_map_that_is_not_r4_is_refused_with_the_place(write, problems, concept_map, change, where):
     found = only(problems(write(more=concept_map(change))))
-    assert found.startswith("sources.heim.concept_map_file: the ConceptMap is not valid R4: look at ")
+    assert found.startswith("sources.heim.concept_map_file: the ConceptMap is not valid R4: fix ")
     assert where in found
 
 

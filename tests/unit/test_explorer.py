@@ -9,7 +9,7 @@ import pytest
 
 from tests.explorer.configurations import ALL, NARROW
 from tests.explorer.mutants import MUTANTS
-from tests.explorer.search import explore, first_violation, simulate, told, violated
+from tests.explorer.search import explore, first_violation, narrated, simulate, violated
 from tests.explorer.world import in_the_model
 
 STATES = 1500  # of each configuration
@@ -26,15 +26,15 @@ def make():
 @pytest.mark.parametrize("name", ALL)
 def test_states_and_random_runs_violate_nothing(make, name):
     result = explore(make, ALL[name], states=STATES)
-    assert (result.violation, told(make, ALL[name], result.story)) == ("", [])
+    assert (result.violation, narrated(make, ALL[name], result.story)) == ("", [])
     assert result.states >= STATES or result.complete
     for seed in range(RUNS):
         run = simulate(make, ALL[name], seed)
-        assert (run.violation, told(make, ALL[name], run.story)) == ("", []), f"seed {seed}"
+        assert (run.violation, narrated(make, ALL[name], run.story)) == ("", []), f"seed {seed}"
 
 
 def test_a_small_configuration_is_explored_to_its_end(make):
-    result = explore(make, NARROW["a verdict and its undoing"])
+    result = explore(make, NARROW["a resolution and its undoing"])
     assert (result.complete, result.violation) == (True, "")
 
 

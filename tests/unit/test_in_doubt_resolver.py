@@ -29,7 +29,7 @@ def in_doubt(bench, **values):
     return row
 
 
-def look(bench, *, scheduled=True):
+def probe(bench, *, scheduled=True):
     """One read; the row afterwards."""
     bench.resolver.probe(bench.source, bench.row, 1.0, Requester("reconciler"), scheduled=scheduled)
     return bench.row
@@ -50,7 +50,7 @@ def look(bench, *, scheduled=True):
 def test_not_applied_takes_three_reads_and_the_whole_window(bench, reads, seconds, state):
     in_doubt(bench, negative_reads=reads)
     bench.clock.at += seconds
-    row = look(bench)
+    row = probe(bench)
     assert (row.state, row.negative_reads) == (state, reads + 1)
     assert (row.read_due is None) == (state == "not-applied")
 
@@ -63,8 +63,8 @@ def test_a_read_begun_before_the_window_ended_settles_nothing(bench):
     in_doubt(bench, negative_reads=2)
     bench.calls.native = slow
     bench.clock.at += WINDOW - 1.0
-    assert look(bench).state == "in-doubt"
-    assert look(bench).state == "not-applied"
+    assert probe(bench).state == "in-doubt"
+    assert probe(bench).state == "not-applied"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_read_that_failed_is_not_negative_and_settles_nothing(bench, error, re
     in_doubt(bench, negative_reads=reads)
     bench.calls.native = error
     bench.clock.at += 2 * WINDOW
-    row = look(bench)
+    row = probe(bench)
     assert (row.state, row.negative_reads) == ("in-doubt", reads)
 
 
@@ -83,13 +83,13 @@ def test_where_a_repeat_does_harm_the_window_settles_nothing(bench):
     bench.source = replace(bench.source, plugin=replace(bench.source.plugin, repeat="harmful"))
     in_doubt(bench, negative_reads=2)
     bench.clock.at += WINDOW
-    assert look(bench).state == "operator"
+    assert probe(bench).state == "operator"
 
 
 def test_one_read_comes_right_after_the_window(bench):
     in_doubt(bench, read_step=8)
     bench.clock.at += WINDOW - 10.0
-    assert look(bench).read_in == 10.0 + bench.timers.tick
+    assert probe(bench).read_in == 10.0 + bench.timers.tick
 
 
 # A person
@@ -109,7 +109,7 @@ def test_one_read_comes_right_after_the_window(bench):
 def test_old_doubt_and_near_doubt_is_a_persons(bench, values, seconds, state):
     in_doubt(bench, **values)
     bench.clock.at += seconds
-    assert look(bench).state == state
+    assert probe(bench).state == state
 
 
 def test_a_clock_that_was_just_set_sends_nothing_to_a_person(bench):
@@ -121,31 +121,31 @@ def test_a_clock_that_was_just_set_sends_nothing_to_a_person(bench):
     bench.repository.observed.steady()
     monotonic += bench.timers.steady - 1
     bench.clock.at += bench.timers.steady - 1
-    assert look(bench).state == "in-doubt"
+    assert probe(bench).state == "in-doubt"
     monotonic += 1.0
     bench.clock.at += 1.0
-    assert look(bench).state == "operator"
+    assert probe(bench).state == "operator"
 
 
 def test_an_escalated_row_is_read_daily_and_needs_evidence(bench):
     in_doubt(bench, state="operator", negative_reads=5, starts_at=10.0, read_step=8)
     for _ in range(3):
         bench.clock.at += 24 * HOUR
-        row = look(bench)
+        row = probe(bench)
         assert (row.state, row.read_in) == ("operator", 24 * HOUR)
         assert row.read_due == bench.clock.at + 24 * HOUR
     bench.calls.native = CANCELLED
-    assert look(bench).state == "cancelled"
+    assert probe(bench).state == "cancelled"
 
 
 @pytest.mark.parametrize("state", ["cancelled", "refused", "not-applied", "claimed", "sending"])
-def test_only_doubt_is_judged(bench, state):
+def test_only_doubt_is_resolved(bench, state):
     row = bench.put(state=state)
-    for verdict in ("cancelled", "not-applied"):
-        assert not resolve_by_operator(bench.repository, row, verdict, "because", "ann")
+    for state_said in ("cancelled", "not-applied"):
+        assert not resolve_by_operator(bench.repository, row, state_said, "because", "ann")
         # Nor by somebody who saw it in doubt before.
         assert not resolve_by_operator(
-            bench.repository, replace(row, state="in-doubt", attempt_number=6), verdict, "x", "ann"
+            bench.repository, replace(row, state="in-doubt", attempt_number=6), state_said, "x", "ann"
         )
     assert bench.row == row
 
@@ -157,7 +157,7 @@ def test_only_doubt_is_judged(bench, state):
 def test_a_read_of_a_settled_row_ends_its_schedule_only(bench, state):
     in_doubt(bench, state=state, negative_reads=2, reported={}, response="{}")
     bench.clock.at += 2 * WINDOW
-    row = look(bench)
+    row = probe(bench)
     assert (row.state, row.negative_reads, row.read_due) == (state, 2, None)
 
 
@@ -170,7 +170,7 @@ def test_a_source_that_cannot_be_read_is_not_asked():
 
 def test_a_clients_read_leaves_the_schedule_alone(bench):
     before = in_doubt(bench)
-    row = look(bench, scheduled=False)
+    row = probe(bench, scheduled=False)
     assert (row.read_due, row.read_in, row.negative_reads) == (before.read_due, before.read_in, 1)
 
 
@@ -178,13 +178,13 @@ def test_another_story_of_the_cancellation_is_a_new_version(bench):
     bench.cancel()
     assert (bench.row.version, bench.row.reported) == (1, {})
     bench.calls.native = {**CANCELLED, "cancelationReason": {"text": "patient ill"}}
-    row = look(bench)
+    row = probe(bench)
     assert (row.version, row.reported) == (2, {"cancelationReason": {"text": "patient ill"}})
-    assert look(bench).version == 2
+    assert probe(bench).version == 2
 
 
 @pytest.mark.parametrize("there", [None, replace(SEEN, state="refused", attempt_number=9)])
-def test_evidence_that_could_not_be_recorded_is_not_told(bench, monkeypatch, there):
+def test_evidence_that_could_not_be_recorded_is_not_reported(bench, monkeypatch, there):
     row = bench.put()
     monkeypatch.setattr(bench.repository, "record_evidence", lambda *_: False)
     monkeypatch.setattr(bench.ledger, "find", lambda _: there)

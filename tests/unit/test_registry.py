@@ -24,7 +24,7 @@ plugin = "{plugin}"
 {settings}
 """
 NEXT_STEP = (
-    r"; (fix|add|write|return|name|give|remove|reinstall|upgrade|check)|must |did you mean|known are|look at|"
+    r"; (fix|add|write|return|name|give|remove|reinstall|upgrade|check)|must |did you mean|known are|R4: fix |"
     r"has no group from"
 )
 GOOD = textwrap.dedent(hookspec.__doc__.split("::\n", 1)[1])
@@ -134,7 +134,7 @@ def test_an_entry_point_may_name_an_object_of_a_module(install, start):
     assert list(start().sources) == ["desk"]
 
 
-# Which plugins are looked at
+# Which plugins are read
 
 
 def test_an_installed_unconfigured_plugin_is_never_imported(install, start, make):
@@ -462,8 +462,8 @@ def with_reasons(**changes):
         ({"codes": {"lost": "Lost"}}, 'reasons: the ConceptMap names the code "torn", which does not exist; '),
         ({"fallback": "'burnt'"}, 'reasons: fallback_reason "burnt" does not exist; '),
         ({"name": "'reason'"}, "reasons: the ConceptMap's system "),
-        ({"map": {}}, "reasons: the ConceptMap is not valid R4: look at "),
-        ({"map": None}, "reasons: the ConceptMap is not valid R4: look at "),
+        ({"map": {}}, "reasons: the ConceptMap is not valid R4: fix "),
+        ({"map": None}, "reasons: the ConceptMap is not valid R4: fix "),
         ({"codes": None}, "reasons cannot be used (TypeError: "),
     ],
 )

@@ -218,7 +218,7 @@ def test_a_hint_schedules_nothing_while_a_read_is_due(repository):
     "there",
     [{"attempt_number": 8}, {"sending_at": 950.0}, {"state": "sending", "sending_at": 950.0}, {"state": "sending"}],
 )
-def test_a_verdict_is_for_the_write_that_was_seen(repository, there):
+def test_a_resolution_is_for_the_write_that_was_seen(repository, there):
     seen = put(repository, state="in-doubt")
     there = put(repository, **{"state": "in-doubt", **there})
     assert not repository.record_resolution(seen, Event.RESOLVED_NOT_APPLIED, GIVEN, SCHEDULER, "not-applied", "x")
@@ -228,18 +228,18 @@ def test_a_verdict_is_for_the_write_that_was_seen(repository, there):
     assert (now(repository).state, now(repository).by_operator) == ("not-applied", True)
 
 
-def test_a_verdict_that_a_client_was_told_is_not_taken_back(repository):
+def test_a_resolution_that_a_client_got_is_not_undone(repository):
     proven = put(repository, state="cancelled", response="{}")
     assert not repository.undo_resolution(proven, SCHEDULER, "x", readable=True)
     by_operator = put(repository, state="cancelled", response="{}", by_operator=True)
     assert repository.recorded_result(by_operator).appointment == {}
     assert not repository.undo_resolution(by_operator, SCHEDULER, "x", readable=True)
     assert not repository.undo_resolution(now(repository), SCHEDULER, "x", readable=True)
-    # Whoever read it before it was taken back is not told it.
+    # Whoever read it before it was undone does not get it.
     by_operator = put(repository, state="cancelled", response="{}", by_operator=True)
     assert repository.undo_resolution(by_operator, SCHEDULER, "x", readable=True)
     with pytest.raises(Unavailable):
         repository.recorded_result(by_operator)
-    # Told by another in the same moment, it is told again.
+    # Reported by another in the same moment, it is reported here too.
     put(repository, state="cancelled", response="{}")
     assert repository.recorded_result(by_operator).appointment == {}

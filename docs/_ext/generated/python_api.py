@@ -78,7 +78,7 @@ def _autodoc(module: Any, names: Iterable[str]) -> Iterator[str]:
 
 
 def _documented(name: str, thing: object) -> list[str]:
-    # autodoc looks for the docstring of a constant in the module that exports it, not in the one that defines it.
+    # autodoc searches the docstring of a constant in the module that exports it, not in the one that defines it.
     for module_name, module in list(sys.modules.items()):
         if module_name.startswith("facade.") and vars(module).get(name) is thing:
             documented = ModuleAnalyzer.for_module(module_name).find_attr_docs()
