@@ -20,6 +20,7 @@ from tests.support.paths import ROOT
 LIMIT = 120.0  # seconds for the tests of one mutant: far more than any needs
 ALL_WITHIN = 900.0  # seconds for the tests of all, without a mutant
 ENOUGH = 0.9  # of all mutants must be noticed
+BARE = ("-q", "--assert=plain", *(f"-pno:{plugin}" for plugin in ("anyio", "cacheprovider", "hypothesispytest")))
 _LEFT_OUT = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "node_modules", "var", "build", "dist")
 _PASSED, _FAILED = 0, 1
 
@@ -110,8 +111,9 @@ class Copy:
         if packages.exists():
             (folder / "tests" / "fhir_engine" / "node_modules").symlink_to(packages)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV"))}
-        # Also for the processes that tests start. Bytecode could be the mutant's before.
-        self._env = {**kept, "PYTHONPATH": f"{folder}{os.pathsep}{folder / 'plugins'}", "PYTHONDONTWRITEBYTECODE": "1"}
+        # Also for the processes that tests start.
+        self._env = {**kept, "PYTHONPATH": f"{folder}{os.pathsep}{folder / 'plugins'}"}
+        self._env.pop("PYTHONDONTWRITEBYTECODE", None)  # or each mutant's tests compile every module again
         where = self._run(["-c", "import facade, facade_heim, tests; print(facade.__file__)"])[1].strip()
         if not where.startswith(str(folder)):
             raise NoResult(f"the tests would import {where}, not the copy in {folder}")
@@ -136,14 +138,16 @@ class Copy:
         path = self._folder / mutant.file
         before = path.read_text("utf-8")
         path.write_text(mutant.mutated(self._folder), "utf-8")
+        _forget_bytecode(path)
         try:
             yield
         finally:
             path.write_text(before, "utf-8")
+            _forget_bytecode(path)
 
     def _tested(self, tests: Sequence[str], *options: str, within: float | None = None) -> tuple[int | None, str]:
         # Plain assertions: only whether they hold is asked, and to rewrite them takes longer than most tests.
-        return self._run(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--assert=plain", *options, *tests], within)
+        return self._run(["-m", "pytest", *BARE, *options, *tests], within)
 
     def _run(self, arguments: Sequence[str], within: float | None = None) -> tuple[int | None, str]:
         """The exit code, None after too long a time, and what was written."""
@@ -168,6 +172,12 @@ class Copy:
                     process.wait()
             output.seek(0)
             return status, output.read()
+
+
+def _forget_bytecode(path: Path) -> None:
+    """Remove a module's bytecode. Python takes it for the module's if size and second of the change are the same."""
+    for bytecode in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+        bytecode.unlink()
 
 
 def _each_once(tests: Iterable[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """Each adapter that is wrong on purpose fails exactly the tests of the kit that name its fault."""
 
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 from tests.plugins.test_conformance import THEMES, kit_tests
 from tests.support import wrong_adapters
 from tests.support.paths import ROOT
+from tests.support.run_speed import without_coverage
 
 pytestmark = pytest.mark.timeout(1200)  # the first test runs the kit over every adapter
 
@@ -30,7 +30,7 @@ def outcomes(names, report):
     """Run these classes through the kit: the tests that failed, by class."""
     nodes = [f"tests/support/wrong_adapters.py::{name}" for name in names]
     command = [sys.executable, "-m", "pytest", *BARE, f"--junitxml={report}", *nodes]
-    env = {**os.environ, **({"TMPDIR": str(IN_MEMORY)} if IN_MEMORY.is_dir() else {})}
+    env = {**without_coverage(), **({"TMPDIR": str(IN_MEMORY)} if IN_MEMORY.is_dir() else {})}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=900)
     assert done.returncode in {0, 1}, done.stdout[-2000:] + done.stderr[-2000:]
     found = {name: {} for name in names}

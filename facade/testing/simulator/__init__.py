@@ -72,6 +72,15 @@ class BoundedLock:
         self._lock.release()
 
 
+def _copied(native: Any) -> Any:
+    """Copy like ``copy.deepcopy``, but several times as fast for dicts and lists: every reset copies all seeds."""
+    if type(native) is dict:
+        return {name: _copied(member) for name, member in native.items()}
+    if type(native) is list:
+        return [_copied(member) for member in native]
+    return native if native is None or type(native) in {str, int, float, bool} else copy.deepcopy(native)
+
+
 class BareSimulator(ABC):
     """A simulator without a transport: it stores the appointments that a plugin's state machine changes.
 
@@ -140,7 +149,7 @@ class BareSimulator(ABC):
         with self.lock:
             self.reset_count += 1
             self.revision += 1
-            self._appointments = copy.deepcopy(dict(self.seeds(self.clock.now())))
+            self._appointments = _copied(dict(self.seeds(self.clock.now())))
             self.faults.disarm()
             for appointment_id, fault in self.shown_faults().items():
                 self.faults.arm(appointment_id, fault)
@@ -150,13 +159,14 @@ class BareSimulator(ABC):
     def get(self, appointment_id: str) -> Native | None:
         """Return a copy of the appointment, None if there is none."""
         with self.lock:
-            return copy.deepcopy(self._appointments.get(appointment_id))
+            found: Native | None = _copied(self._appointments.get(appointment_id))
+            return found
 
     def put(self, appointment_id: str, native: Native) -> None:
         """Create or replace an appointment, exactly as given."""
         with self.lock:
             self.revision += 1
-            self._appointments[appointment_id] = copy.deepcopy(native)
+            self._appointments[appointment_id] = _copied(native)
 
     def patch(self, appointment_id: str, changes: Native) -> Native | None:
         """Apply a JSON merge patch (RFC 7396). Returns the appointment after it, None if there is none."""
@@ -180,7 +190,7 @@ class BareSimulator(ABC):
     def undone(self) -> Iterator[None]:
         """Undo at the end of the block what the block did to the appointments."""
         with self.lock:
-            kept, revision = copy.deepcopy(self._appointments), self.revision
+            kept, revision = _copied(self._appointments), self.revision
             try:
                 yield
             finally:
