@@ -5,7 +5,7 @@ VENV := .venv
 HINT = Name another: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12
 NPM_PACKAGES := tests/fhir_engine/node_modules/.package-lock.json
 
-.PHONY: help run test test-fast lint format typecheck docs bench dist explore mutants clean
+.PHONY: help run test coverage test-fast lint format typecheck docs bench dist explore mutants clean
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
@@ -13,7 +13,13 @@ run: $(VENV)/.run  ## a facade on 127.0.0.1:8080 in front of a sandbox; prints a
 	@$(VENV)/bin/facade sandbox --serve config/sandbox.toml
 
 test: $(VENV)/.test $(NPM_PACKAGES)  ## everything: tests, lint, types, import rules
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m $(if $(MEASURED),$(MEASURED) )pytest
+
+coverage: $(VENV)/.test  ## the same, measured: branch coverage of all processes; fails below the floor in pyproject.toml
+	@rm -rf .coverage && mkdir .coverage
+	$(MAKE) --no-print-directory test MEASURED='coverage run -m'
+	$(VENV)/bin/python -m coverage combine --quiet
+	$(VENV)/bin/python -m coverage report
 
 test-fast: $(VENV)/.test  ## the tests that start no process and need no store but SQLite; under a minute
 	$(VENV)/bin/python -m pytest -m fast

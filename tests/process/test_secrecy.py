@@ -267,7 +267,7 @@ def test_only_text_and_comment_of_a_request_reach_the_source(traffic):
         }
 
 
-def test_a_cancelled_response_gives_the_client_its_own_text_back(traffic):
+def test_a_cancelled_response_returns_the_clients_own_text(traffic):
     body = next(json.loads(body) for what, _, _, body in traffic.answers if what == "cancel apt_7")
     assert body["status"] == "cancelled"
     assert TEXT in body["cancelationReason"]["text"]

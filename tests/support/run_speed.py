@@ -15,7 +15,7 @@ def keep_bytecode() -> None:
 
 
 def without_coverage() -> dict[str, str]:
-    """The environment for processes that run thousands of tests again: they are not measured, which halves their time."""
+    """The environment for a process that runs thousands of tests again: not measured, it takes half the time."""
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
 
 

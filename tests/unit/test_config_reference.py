@@ -29,7 +29,7 @@ def every_setting():
 
 
 @pytest.mark.parametrize("setting", every_setting(), ids=lambda setting: setting.path)
-def test_each_setting_has_a_type_a_meaning_and_a_default_or_none(setting):
+def test_each_setting_has_a_type_a_meaning_and_a_default(setting):
     assert setting.type
     assert re.fullmatch(r"[A-Z][^\n]*(\.|\*Unverified\*)", setting.description), setting.description
     assert not (setting.is_required and setting.default)
@@ -100,7 +100,7 @@ def test_each_setting_of_the_example_has_its_meaning_above_it():
         assert comment == declared()[section][name].comment, (section, name)
 
 
-def test_the_example_shows_each_core_setting_with_its_default_or_example():
+def test_the_example_shows_each_core_setting_and_its_default():
     values = {(section, name): value for section, name, value, _ in shown()}
     for section in ("facade.", "auth.", "clients.scheduler"):
         for name, setting in declared()[section].items():
@@ -112,7 +112,7 @@ def test_the_example_shows_each_core_setting_with_its_default_or_example():
 # What facade check says
 
 
-def test_a_required_setting_that_is_missing_is_refused_with_its_meaning():
+def test_a_missing_required_setting_is_refused_with_its_meaning():
     error = ValidationError(HttpSourceSettings().validate({"plugin": "x"}))
     expected = "sources.desk.base_url: is required; set it (Base URL of the source system)"
     assert sentences(error, HttpSourceSettings(), "sources.desk") == [expected]
@@ -185,7 +185,7 @@ def test_a_new_shared_setting_fails_no_plugins_kit(monkeypatch, base):
     kit.test_each_setting_has_a_meaning()
 
 
-def test_a_new_setting_of_its_own_fails_a_plugins_kit_until_it_has_a_row():
+def test_a_new_setting_fails_a_plugins_kit_until_it_has_a_row():
     class More(line_source.LineSettings):
         brand_new = fields.String()
 
