@@ -23,7 +23,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "http-api": http_api.http_api,
     "plugin-api": python_api.plugin_api,
     "settings-of-the-facade": settings.settings_of_the_facade,
-    "settings-of-the-plugins": settings.settings_of_the_plugins,
+    "settings-of-the-sources": settings.settings_of_the_sources,
     "states": code_tables.states,
     "testing-api": python_api.testing_api,
     "transitions": code_tables.transitions,
