@@ -320,7 +320,7 @@ def test_every_fault_is_listed_with_what_it_ends_in():
     [
         (["log", "hiem"], 'There is no source system "hiem" here. Use one of: heim.'),
         (["arm", "heim", "apt_0", "refused"], 'The source system "heim" has no appointment "apt_0".'),
-        (["move", "heim", "apt_1", "--hours", "1e9"], "The appointment cannot go there"),
+        (["move", "heim", "apt_1", "--hours", "1e9"], "The appointment cannot be moved to that time"),
         (["time", "--now", "tomorrow"], '"tomorrow" is not an instant with a zone.'),
     ],
 )

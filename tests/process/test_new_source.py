@@ -169,7 +169,7 @@ def test_check_finds_it_in_order(shell, plugin):
     said = shell.ok("facade check --plugin front-desk")
     assert said.splitlines()[-1] == "OK"
     assert "warning" not in said
-    assert f"all {len(hl7_codes())} HL7 codes reach a native code" in said
+    assert f"all {len(hl7_codes())} HL7 codes map to a native code" in said
     assert "from facade-front-desk 0.1.0" in said
     assert "lacks slot" in said
 

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# Copied from Paper's API guide independently of the plugin, so that the simulator rejects a wrong code of the plugin.
+# Copied from Paper's API guide a second time, so that the simulator rejects a wrong code of the plugin.
 _REASONS = {"patient", "practice", "mistake"}
 _PATHS: tuple[tuple[str, re.Pattern[str], Operation], ...] = (
     ("GET", re.compile(r"/appointments/([^/]+)"), "read"),
@@ -55,7 +55,7 @@ class PaperSimulator(Simulator):
         return error.status, error.body
 
     def seeds(self, now: datetime) -> Mapping[str, Native]:
-        """Return ordinary appointments, one for each fault, and ones that are over, cancelled and in an unknown state."""
+        """Return ordinary appointments, also one for each fault, and ended, cancelled and unknown ones."""
         ordinary = [f"apt_{number}" for number in range(1, 10)]
         states = dict.fromkeys([*ordinary, *self.fault_ids()], "planned")
         states |= {"apt_done": "done", "apt_cancelled": "cancelled", "apt_waiting": "waiting"}
