@@ -482,7 +482,7 @@ def silence_is_cancelled():
     def believed(self, doubt, current):
         if doubt.cause is not Cause.TIMEOUT:
             return in_doubt(self, doubt, current)
-        return self._prove({**(current or {}), "id": self._row.appointment_id, "status": "cancelled"}, by_us=True)
+        return self._cancelled({**(current or {}), "id": self._row.appointment_id, "status": "cancelled"}, by_us=True)
 
     attempt.Attempt._in_doubt = believed
 
