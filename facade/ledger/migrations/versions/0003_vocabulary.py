@@ -32,6 +32,26 @@ _VALUES = (
     ),
 )
 
+# The member of a stored cancel request that holds the elements of a cancelled response.
+_RENAME_MEMBER = {
+    "sqlite": """
+        UPDATE cancellations
+        SET cancel_request = json_remove(
+            json_set(cancel_request, '$.expected', json(json_extract(cancel_request, '$.stated'))),
+            '$.stated'
+        )
+        WHERE json_type(cancel_request, '$.stated') IS NOT NULL
+    """,
+    "postgresql": """
+        UPDATE cancellations
+        SET cancel_request = CAST(
+            (CAST(cancel_request AS jsonb) - 'stated')
+            || jsonb_build_object('expected', CAST(cancel_request AS jsonb) -> 'stated') AS json
+        )
+        WHERE jsonb_exists(CAST(cancel_request AS jsonb), 'stated')
+    """,
+}
+
 
 def upgrade() -> None:
     """Rename in place. Every process that uses the store is stopped first: the version before cannot read it."""
@@ -41,6 +61,7 @@ def upgrade() -> None:
         for old, new in words.items():
             statement = sa.text(f"UPDATE {table} SET {column} = :new WHERE {column} = :old")  # noqa: S608 - names above
             op.execute(statement.bindparams(new=new, old=old))
+    op.execute(_RENAME_MEMBER[op.get_context().dialect.name])
 
 
 def downgrade() -> None:
