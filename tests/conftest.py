@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 from facade_heim.simulator import HeimSimulator
-from flask import Flask, Response
+from flask import Flask
 from flask.testing import FlaskClient
 
 from facade.app import Facade, assemble, compose
 from facade.cancellation.budget import Budget
 from facade.cancellation.timers import Timers
 from facade.ledger import engine as engines
+from facade.testing.simulator.faults import Timings
 from facade.testing.simulator.host import SimulatorHost, serve
-from facade.testing.simulator.transport import Timings
 from facade.web import create_app
 from tests.support import markers, parallel, run_speed
 from tests.support.hang_detection import PATIENT, give_up_only_what_hangs
@@ -151,9 +151,9 @@ class FacadeClient:
         headers = {"Content-Type": "application/fhir+json", **kwargs.pop("headers", {})}
         if key is not None:
             headers.setdefault("Authorization", f"Bearer {key}")
-        response: Response = self._client.open(path, method=method, headers=headers, **kwargs)
+        response = self._client.open(path, method=method, headers=headers, **kwargs)
         if response.is_json and response.data and "resourceType" in (response.json or {}):
-            remember(response.json)
+            remember(response.get_json())
         return response
 
     def cancel(self, appointment_id: str, body: Any = None, source: str = "heim", **kwargs: Any) -> Any:

@@ -71,7 +71,7 @@ class SourceModel:
     def read(self) -> Appointment:
         happens = self._step("read appointment", READS)
         if happens == "missing":
-            raise AppointmentNotFound(Cause.UNPROVEN)
+            raise AppointmentNotFound(str(Cause.UNPROVEN))
         if happens != "ok":
             raise OutcomeUnknown(Cause.TIMEOUT)
         found = {
@@ -101,11 +101,11 @@ class SourceModel:
         if happens in {"applied", "lost", "late"}:
             raise OutcomeUnknown(Cause.TIMEOUT)
         if stale:
-            raise VersionConflict(Cause.CONFLICT)
+            raise VersionConflict(str(Cause.CONFLICT))
         if happens == "refused":
             raise NotExecuted(Cause.REFUSED)
         if happens == "not found":
-            raise AppointmentNotFound(Cause.UNPROVEN)
+            raise AppointmentNotFound(str(Cause.UNPROVEN))
         return {"resourceType": "Appointment", "id": "1", "status": "cancelled"}
 
     def _is_stale(self, write: Write) -> bool:

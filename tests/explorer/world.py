@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import greenlet
@@ -24,7 +24,9 @@ from facade.cancellation.states import SETTLED, UNRESOLVED, State
 from facade.cancellation.stored_request import Requester
 from facade.clock import Clock
 from facade.errors import RequestError
+from facade.fhir import reasons, sanitize
 from facade.fhir.appointment import Identity
+from facade.ledger.store import Ledger
 from facade.plugin.configured_source import ConfiguredSource
 from facade.plugin.contract import CancelRequest, Capabilities, Support
 from tests.explorer.memory import MemoryLedger, Store
@@ -139,7 +141,7 @@ class Process:
         skew = world.setup.skew[number]
         clock = _Clock(world, skew)
         self.ledger: Any = MemoryLedger(world.store, clock, world.step, world.saw)
-        self.repository = CancellationRepository(self.ledger, TIMERS, clock)
+        self.repository = CancellationRepository(cast(Ledger, self.ledger), TIMERS, clock)
         context = AttemptContext(budget=BUDGET, timers=TIMERS, repository=self.repository, explain=False)
         resolver = in_doubt.InDoubtResolver(self.repository, TIMERS, clock)
         self.cancellations = service.CancellationService(context, resolver)
@@ -463,6 +465,6 @@ def in_the_model() -> Iterator[Callable[[Setup], World]]:
         patched.enter_context(mock.patch.object(results, "_complete", _complete))
         patched.enter_context(mock.patch.object(results, "expected_elements", _no_elements))
         patched.enter_context(mock.patch.object(results, "resolved", _resolved))
-        patched.enter_context(mock.patch.object(results.reasons, "cancelation_reason", _no_reason))
-        patched.enter_context(mock.patch.object(native.sanitize, "usable_elements", lambda found: (found, [])))
+        patched.enter_context(mock.patch.object(reasons, "cancelation_reason", _no_reason))
+        patched.enter_context(mock.patch.object(sanitize, "usable_elements", lambda found: (found, [])))
         yield make

@@ -18,8 +18,8 @@ from facade.ledger import migrate
 from facade.ledger.engine import connect
 from facade.plugin import registry
 from facade.plugin.configured_source import ConfiguredSource
+from facade.testing.simulator.faults import Timings
 from facade.testing.simulator.host import SimulatorHost, serve
-from facade.testing.simulator.transport import Timings
 from tests.histories.generator import SETTLE_WINDOW, History
 from tests.histories.node import zygote
 from tests.histories.processes import Zygote

@@ -108,7 +108,7 @@ class Node:
             VARIANTS[order["variant"]]()
         host = HostClock(Path(order["clock"]))
         clock = HistoryClock(host)
-        template = source.adapter._config
+        template = source.adapter._config  # type: ignore[attr-defined]  # set or patched by the test
         settings = {**template.settings, "base_url": order["base_url"]}
         adapter = HeimAdapter(SourceConfig(plugin="heim", name=order["name"], settings=settings))
         adapter._http._connect_timeout = Patient.read if order["patient"] else IMPATIENT.read

@@ -30,7 +30,7 @@ def no_claim() -> None:
 def lease_on_sending() -> None:
     """A write whose owner fell silent is taken over like a claim."""
     states.TRANSITIONS[State.SENDING, Event.CLAIM] = State.CLAIMED
-    service.CLAIMABLE = (*service.CLAIMABLE, State.SENDING)
+    service.CLAIMABLE = (*service.CLAIMABLE, State.SENDING)  # type: ignore[attr-defined]  # set or patched by the test
     may_claim = service.CancellationService._may_claim
 
     def taken_over(self, row, joined):
@@ -76,7 +76,7 @@ def reconciler_posts() -> None:
 
     def post(self, source, row, **facts):
         if row.state == State.IN_DOUBT and facts["error"] is None:
-            request = in_doubt.stored_request.from_json(row.appointment_id, row.cancel_request)
+            request = in_doubt.stored_request.from_json(row.appointment_id, row.cancel_request)  # type: ignore[attr-defined]  # set or patched by the test
             with contextlib.suppress(SourceError):
                 source.adapter.cancel(request, None, lambda: None)
         after_no_proof(self, source, row, **facts)

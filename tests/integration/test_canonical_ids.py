@@ -215,7 +215,7 @@ def test_an_interrupted_rekey_blocks_starts_and_can_resume(ledger, source, monke
             raise KeyboardInterrupt
         return move(self, old, new, entry)
 
-    monkeypatch.setattr(known_sources.Maintenance, "move", broken)
+    monkeypatch.setattr(known_sources.Maintenance, "move", broken)  # type: ignore[attr-defined]  # set or patched by the test
     with pytest.raises(KeyboardInterrupt):
         rekey(ledger, source)
     monkeypatch.undo()

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from importlib.metadata import version
 
+import click
 import pytest
 from click.testing import CliRunner
 from facade_heim.simulator import HeimSimulator
@@ -33,6 +34,9 @@ SUPPORTS_HEIM = SUPPORTS.format("full", "none", "full")
 SUPPORTS_FHIR = SUPPORTS.format("not-implemented", "full", "none")
 
 
+CONTEXT = click.Context(main)
+
+
 def facade(*arguments, code=0, env=None):
     result = CliRunner().invoke(main, [str(argument) for argument in arguments], env=env, prog_name="facade")
     assert result.exit_code == code, result.output
@@ -57,7 +61,7 @@ def test_help_says_what_it_is_how_to_try_it_and_every_command():
 @pytest.mark.parametrize("command", ["serve", "sandbox", "sources", "check", "cancel", "verify"])
 def test_each_commands_help_explains_every_option_and_default(command):
     shown = facade(command, "--help").stdout
-    for option in main.get_command(None, command).params:
+    for option in main.get_command(CONTEXT, command).params:
         for name in (name for name in option.opts if name.startswith("--")):
             line = next(line for line in shown.splitlines() if name in line and line.startswith("  "))
             assert re.search(rf"{name}\b.*  +\S", line) or option.help.split()[0] in shown, name
@@ -69,10 +73,10 @@ def test_the_fixed_names_of_options_and_their_defaults():
     options = {
         command: {
             name: getattr(option, "default", None)
-            for option in main.get_command(None, command).params
+            for option in main.get_command(CONTEXT, command).params
             for name in option.opts
         }
-        for command in main.list_commands(None)
+        for command in main.list_commands(CONTEXT)
     }
     assert options["serve"].keys() == {"--config", "--health-port", "--host", "--port", "--store", "--workers"}
     assert (options["serve"]["--host"], options["serve"]["--port"]) == ("127.0.0.1", 8080)

@@ -61,7 +61,7 @@ def test_calls_take_turns(limit):
 
     def call(number):
         with deadline(ROOM):
-            return adapter.read(str(number)) if number % 2 else adapter.cancel(str(number), None, lambda: None)
+            return adapter.read(str(number)) if number % 2 else adapter.cancel(str(number), None, lambda: None)  # type: ignore[arg-type]  # a double, or known to be there
 
     with ThreadPoolExecutor(6) as pool:
         calls = [pool.submit(call, number) for number in range(6)]
@@ -81,7 +81,7 @@ def test_who_waits_too_long_has_sent_nothing():
         first = pool.submit(adapter.read, "1")
         try:
             assert slow.entered.acquire(timeout=ROOM)
-            for act in (lambda: adapter.read("2"), lambda: adapter.cancel("2", None, lambda: None)):
+            for act in (lambda: adapter.read("2"), lambda: adapter.cancel("2", None, lambda: None)):  # type: ignore[arg-type]  # a double, or known to be there
                 with (
                     deadline(0.05),
                     pytest.raises(NotExecuted, match="every connection that the source takes is in use") as e,

@@ -14,6 +14,7 @@ import time
 import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -849,7 +850,10 @@ def test_a_cookie_is_not_kept():
 
 @pytest.mark.parametrize("encode", [bytes, gzip.compress, zlib.compress], ids=["as it is", "gzip", "deflate"])
 def test_a_body_of_1_mib_after_decoding_is_read(encode):
-    named = {gzip.compress: ["Content-Encoding: gzip"], zlib.compress: ["Content-Encoding: deflate"]}
+    named: dict[Any, list[str]] = {
+        gzip.compress: ["Content-Encoding: gzip"],
+        zlib.compress: ["Content-Encoding: deflate"],
+    }
     with Source(answers(http("200 OK", *named.get(encode, []), body=encode(b" " * MAX_BODY)))) as source:
         assert client(source.url).get("/{id}", id="a").body == b" " * MAX_BODY
 

@@ -66,7 +66,7 @@ def test_a_row_claimed_during_a_purge_stays_complete(url, ledger, at, monkeypatc
     def claim(connection, cursor, statement, *_):
         if statement.startswith(at) and not claimed:
             with suppress(Unavailable):  # the purge holds the store, or the row, already
-                claimed.append(another.claim(KEY, seen, {"state": "sending"}, JournalEntry(event="claim")))
+                claimed.append(another.claim(KEY, seen, {"state": "sending"}, JournalEntry(event="claim")))  # type: ignore[attr-defined]  # set or patched by the test
 
     if ledger.engine.dialect.name == "sqlite":
         monkeypatch.setattr(engines, "LOCK_WAIT", 0.1)

@@ -183,7 +183,7 @@ def test_head_is_a_read_without_a_body(client):
 # Completing, whatever a plugin gives
 
 
-@pytest.mark.parametrize("status", sorted(check.APPOINTMENT_STATUSES))
+@pytest.mark.parametrize("status", sorted(check.APPOINTMENT_STATUSES))  # type: ignore[attr-defined]  # set or patched by the test
 @pytest.mark.parametrize("native", [None, {}, BOOKED, {"start": BOOKED["start"]}, {**BOOKED, "end": "tomorrow"}])
 def test_every_status_is_valid_r4_whatever_is_known(native, status):
     answer, _ = completed(native, status, reason={"text": "why"} if status == "cancelled" else None)

@@ -69,7 +69,7 @@ def test_a_simulators_retry_after_reaches_the_client(client, fhir_facade):
 def test_a_simulators_own_headers_replace_retry_after():
     class Cliniko(HeimSimulator):
         def refusal(self, answer):
-            status, body = super().refusal(answer)
+            status, body, *_ = super().refusal(answer)
             return (
                 (status, body, {"X-RateLimit-Reset": "1893456000"}) if answer is Behaviour.THROTTLED else (status, body)
             )

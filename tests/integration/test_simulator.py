@@ -17,10 +17,9 @@ from facade_heim.simulator import HeimSimulator
 
 from facade.errors import ConfigurationError
 from facade.testing.simulator import BareSimulator
-from facade.testing.simulator.faults import FAULTS, ArmedFaults, Behaviour, Chance, Commit
+from facade.testing.simulator.faults import FAULTS, ArmedFaults, Behaviour, Chance, Commit, Timings
 from facade.testing.simulator.host import SimulatorHost, serve
 from facade.testing.simulator.native_records import renamed
-from facade.testing.simulator.transport import Timings
 from tests.support.paths import ROOT
 from tests.support.waiting import LIMIT, eventually, join
 
@@ -51,7 +50,7 @@ def host(running: SimulatorHost) -> SimulatorHost:
 
 def heim(host: SimulatorHost, method: str, path: str, **kwargs: Any) -> requests.Response:
     kwargs = {"headers": KEY, "timeout": LIMIT, "allow_redirects": False} | kwargs
-    return requests.request(method, f"{host.source_url('heim')}/v1/appointments/{path}", **kwargs)
+    return requests.request(method, f"{host.source_url('heim')}/v1/appointments/{path}", **kwargs)  # type: ignore[arg-type]  # a double, or known to be there
 
 
 def cancel(host: SimulatorHost, appointment_id: str, **kwargs: Any) -> requests.Response:

@@ -60,7 +60,9 @@ def verified(tmp_path, monkeypatch):
         monkeypatch.setattr(engine, "LOCK_WAIT", WITHIN)  # a busy disk is not what is tested here
         system = load_plugin(plugin).declaration
         served = serve(
-            {plugin: system.simulator()}, timings=Timings(late_commit=LATE), capabilities={plugin: system.capabilities}
+            {plugin: system.simulator()},  # type: ignore[misc]  # it has one
+            timings=Timings(late_commit=LATE),
+            capabilities={plugin: system.capabilities},
         )
         with served as host:
             path = tmp_path / "facade.toml"

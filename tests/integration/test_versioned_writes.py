@@ -21,6 +21,7 @@ from facade.cancellation.budget import Budget
 from facade.cancellation.timers import Timers
 from facade.errors import Cause, Unavailable
 from facade.fhir import concept_map, reasons
+from facade.plugin.contract import Coding
 from facade.web import create_app
 from tests.conftest import FacadeClient
 from tests.support.hang_detection import PATIENT
@@ -165,7 +166,7 @@ def test_hl7_reasons_pass_through_unchanged_and_once():
     mapping = concept_map.load(native.concept_map, native, plugin="any", code_systems={}, fallback=None)
     assert mapping.to_native.keys() == reasons.hl7_codes().keys()
     for code in reasons.hl7_codes():
-        asked = reasons.Coding(reasons.SYSTEM, code)
+        asked = Coding(reasons.SYSTEM, code)
         sent = mapping.choose([asked])
         assert sent.code == code
         given = reasons.cancelation_reason([asked], "", sent, None, mapping)

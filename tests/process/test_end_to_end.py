@@ -11,8 +11,8 @@ import pytest
 import requests
 from facade_heim.simulator import HeimSimulator
 
+from facade.testing.simulator.faults import Timings
 from facade.testing.simulator.host import serve
-from facade.testing.simulator.transport import Timings
 from tests.conftest import KEY, SEED, remember
 from tests.support.process import COMMAND, call, configuration, exchange, facade, sandbox
 from tests.support.waiting import LIMIT, eventually
@@ -52,7 +52,7 @@ def process(_sandbox, tmp_path_factory):
     """A facade whose FHIR routes are under a path, with one source."""
     path = configuration(tmp_path_factory.mktemp("facade"), _sandbox.url, facade=f'base_path = "{BASE}"')
     with facade(path) as found:
-        found.ledger = path.parent / "var" / "facade.db"
+        found.ledger = path.parent / "var" / "facade.db"  # type: ignore[attr-defined]  # set or patched by the test
         yield found
 
 

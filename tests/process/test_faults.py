@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from facade_heim.simulator import HeimSimulator
 
-from facade.testing.simulator.faults import FAULTS, Behaviour, Commit
+from facade.testing.simulator.faults import FAULTS, Behaviour, Commit, Timings
 from facade.testing.simulator.host import serve
-from facade.testing.simulator.transport import Timings
 from tests.support.process import configuration, facade
 from tests.support.waiting import eventually
 
@@ -71,7 +70,7 @@ class Timed:
 def simulator():
     with serve({"heim": HeimSimulator()}, timings=Timings(silence=SILENT, drip=SILENT, late_commit=LATE)) as host:
         found = host.simulators["heim"]
-        found.url = host.source_url("heim")
+        found.url = host.source_url("heim")  # type: ignore[attr-defined]  # set or patched by the test
         yield found
 
 
@@ -83,7 +82,7 @@ def process(simulator, tmp_path_factory):
 
 def asked(names, ask):
     """The answers by name: many at once, those first that the source keeps waiting."""
-    ordered = sorted(names, key=lambda name: FAULTS[name].answer not in {Behaviour.SILENCE, Behaviour.SLOW_DRIP})
+    ordered = sorted(names, key=lambda name: FAULTS[name].behaviour not in {Behaviour.SILENCE, Behaviour.SLOW_DRIP})
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(zip(ordered, pool.map(ask, ordered), strict=True))
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -16,8 +17,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from facade.fhir import check
 from facade.plugin.configured_source import ConfiguredSource
+from facade.testing.simulator.faults import Timings
 from facade.testing.simulator.host import serve
-from facade.testing.simulator.transport import Timings
 from facade.web import create_app
 from facade.web.operations import OPERATIONS, api_description
 from tests.conftest import KEY, remember
@@ -189,7 +190,7 @@ def provoked(client, path, method, status):
     """The answer of this status, from a request that asks for it."""
     appointment = "Appointment" in path
     target = path.replace("{sourceSystem}", "heim").replace("{id}", "apt_1")
-    request = {"headers": {}}
+    request: dict[str, Any] = {"headers": {}}
     if method == "POST":
         request["data"] = BARE if appointment else about("apt_3" if status == "503" else "apt_1").decode()
     if "webhooks" in path and status != "401":

@@ -4,6 +4,7 @@ import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from facade_heim.simulator import HeimSimulator
@@ -78,7 +79,7 @@ class LeakyHeim(HeimSimulator):
         return found
 
     def refusal(self, answer):
-        status, _ = super().refusal(answer)
+        status, *_ = super().refusal(answer)
         return status, {"error": {"code": "CANARY-code", "message": "CANARY-message", "patient": "CANARY-patient"}}
 
 
@@ -87,8 +88,8 @@ class Traffic:
     """Everything that came out of a facade process: its log, its answers, and what its source received."""
 
     log: str = ""
-    answers: list = field(default_factory=list)  # what was asked, status, head and body as text
-    received: list = field(default_factory=list)
+    answers: list[Any] = field(default_factory=list)  # what was asked, status, head and body as text
+    received: list[Any] = field(default_factory=list)
     source: str = ""
 
 

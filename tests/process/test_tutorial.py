@@ -28,6 +28,9 @@ SCAFFOLD = ROOT / "facade" / "scaffold"
 PATH = re.compile(r"`((?:facade-paper|tests)/[\w./-]+)`")
 
 
+CONTEXT = click.Context(main)
+
+
 @dataclass
 class Block:
     """One fenced block: its language, its text, and the file that was named last before it."""
@@ -270,10 +273,10 @@ def test_every_command_and_option_that_is_named_exists():
     commands += re.findall(r"`facade ([a-z][^`]*)`", PAGE)
     assert {"new-source", "sandbox", "cancel", "check", "sources"} <= {line.split()[0] for line in commands}
     for line in commands:
-        command = main.get_command(None, line.split()[0])
+        command = main.get_command(CONTEXT, line.split()[0])
         assert command is not None, line
         for word in line.split()[1:2]:
-            command = (isinstance(command, click.Group) and command.get_command(None, word)) or command
+            command = (isinstance(command, click.Group) and command.get_command(CONTEXT, word)) or command
         known = {option for param in command.params for option in param.opts}
         assert set(re.findall(r"(?<= )--[a-z-]+", line)) <= known, line
 

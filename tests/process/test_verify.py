@@ -13,9 +13,8 @@ from facade_heim.simulator import HeimSimulator
 
 from facade.cli import main
 from facade.errors import ConfigurationError
-from facade.testing.simulator.faults import FAULTS, Chance, Commit
+from facade.testing.simulator.faults import FAULTS, Chance, Commit, Timings
 from facade.testing.simulator.host import serve
-from facade.testing.simulator.transport import Timings
 from facade.verify.catalogue import catalogue
 from facade.verify.check import check
 from facade.verify.runner import Run, run_checks
@@ -224,7 +223,7 @@ def process(stand_in, tmp_path_factory):
     )
     path.write_text(path.read_text("utf-8").replace('["*"]', '["heim", "fhir"]'), "utf-8")
     with facade(path) as found:
-        found.base = f"{found.url}/fhir/r4"
+        found.base = f"{found.url}/fhir/r4"  # type: ignore[attr-defined]  # set or patched by the test
         yield found
 
 

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from facade import errors
@@ -13,6 +14,9 @@ from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
 ERRORS = (ROOT / "docs" / "reference" / "errors.md").read_text("utf-8")
+
+
+CONTEXT = click.Context(main)
 
 
 def request_errors():
@@ -44,8 +48,8 @@ def test_every_fault_has_its_row_and_no_row_is_left_over():
 
 
 def test_every_command_and_each_of_its_options_is_in_the_readme():
-    for name in main.list_commands(None):
-        command = main.get_command(None, name)
+    for name in main.list_commands(CONTEXT):
+        command = main.get_command(CONTEXT, name)
         row = next(line for line in README.splitlines() if line.startswith(f"| `facade {name} "))
         for option in (o for p in command.params for o in p.opts if o.startswith("--")):
             assert option in row, (name, option)

@@ -28,7 +28,11 @@ def commands(text):
 def test_every_command_and_option_of_a_page_exists(page):
     for words in commands(page.read_text("utf-8")):
         command, rest = main, words
-        while rest and isinstance(command, click.Group) and (inner := command.get_command(None, rest[0])):
+        while (
+            rest
+            and isinstance(command, click.Group)
+            and (inner := command.get_command(click.Context(command), rest[0]))
+        ):
             command, rest = inner, rest[1:]
         assert command is not main, words
         known = {option for parameter in command.params for option in parameter.opts}

@@ -29,7 +29,8 @@ FIRST = {
     "cancel_request": {},
     "changed_at": 900.0,
 }
-SEEN = Row(**{**EMPTY, **FIRST, "read_before": False, "state": "in-doubt", "sending_at": 890.0, "version": 1})
+_SEEN: dict[str, Any] = {**EMPTY, **FIRST, "read_before": False, "state": "in-doubt", "sending_at": 890.0, "version": 1}
+SEEN = Row(**_SEEN)
 """A row in doubt, as somebody saw it."""
 BOOKED = {"id": "1", "status": "booked"}
 CANCELLED = {"id": "1", "status": "cancelled"}
@@ -89,7 +90,7 @@ class InMemoryFacade:
         self.clock = Settable()
         self.timers = Timers()
         self.ledger: Any = MemoryLedger(Store(), self.clock)
-        self.repository = CancellationRepository(self.ledger, self.timers, self.clock)
+        self.repository = CancellationRepository(self.ledger, self.timers, self.clock)  # type: ignore[arg-type]  # a double, or known to be there
         self.calls = Scripted()
         budget = Budget(answer_within)
         self.resolver = InDoubtResolver(self.repository, self.timers, self.clock)

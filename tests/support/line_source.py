@@ -256,7 +256,7 @@ SHOWN = {
 
 class _Handler(socketserver.StreamRequestHandler):
     def handle(self):
-        simulator, stopping = self.server.simulator, self.server.stopping
+        simulator, stopping = self.server.simulator, self.server.stopping  # type: ignore[attr-defined]  # set or patched by the test
         with simulator.connections.open():
             line = self.rfile.readline(LONGEST)
         if not line:
@@ -264,8 +264,8 @@ class _Handler(socketserver.StreamRequestHandler):
         words = [unquote(word) for word in line.decode("latin-1").split()]
         verb, _, ref, why, version = (*words, *[None] * 5)[:5]
         ref = ref and simulator.spelled(ref)
-        operation = {"GET": "read", "CANCEL": "cancel"}.get(verb)
-        entry = LogEntry(method=verb, path=verb, operation=operation, appointment=ref, body=simulator.logged(why))
+        operation = {"GET": "read", "CANCEL": "cancel"}.get(verb)  # type: ignore[arg-type]  # a double, or known to be there
+        entry = LogEntry(method=verb, path=verb, operation=operation, appointment=ref, body=simulator.logged(why))  # type: ignore[arg-type]  # a double, or known to be there
         with simulator.lock:
             revision, reset_count = simulator.revision, simulator.reset_count
             fault = simulator.faults.take(ref, operation)
@@ -282,9 +282,9 @@ class _Handler(socketserver.StreamRequestHandler):
         self.say(fault and fault.behaviour, own, stopping)
 
     def commit_late(self, entry, why, version, fault, reset_count):
-        if self.server.stopping.wait(self.server.timings.late_commit):
+        if self.server.stopping.wait(self.server.timings.late_commit):  # type: ignore[attr-defined]  # set or patched by the test
             return
-        simulator = self.server.simulator
+        simulator = self.server.simulator  # type: ignore[attr-defined]  # set or patched by the test
         with simulator.lock:
             if simulator.reset_count == reset_count:
                 simulator.act("cancel", entry.appointment, why, version)
@@ -294,14 +294,14 @@ class _Handler(socketserver.StreamRequestHandler):
     def say(self, answer, own, stopping):
         line = f"{SHOWN.get(answer, own)}\n".encode("latin-1")
         if answer is Behaviour.SILENCE:
-            stopping.wait(self.server.timings.silence)
+            stopping.wait(self.server.timings.silence)  # type: ignore[attr-defined]  # set or patched by the test
         elif answer is Behaviour.RESET:
             self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             os.close(self.request.detach())
         elif answer is Behaviour.SLOW_DRIP:
             for byte in line:
                 self.wfile.write(bytes([byte]))
-                if stopping.wait(self.server.timings.drip):
+                if stopping.wait(self.server.timings.drip):  # type: ignore[attr-defined]  # set or patched by the test
                     break
         elif answer is Behaviour.ENDLESS:
             while not stopping.wait(0.01):
@@ -323,14 +323,14 @@ def served(simulator, host="127.0.0.1", port=0, timings=TIMINGS):
     """Serve it; gives ``host:port``."""
     simulator.reset()
     with _Server((host, port), _Handler) as server:
-        server.simulator, server.stopping, server.timings = simulator, threading.Event(), timings
+        server.simulator, server.stopping, server.timings = simulator, threading.Event(), timings  # type: ignore[attr-defined]  # set or patched by the test
         server.block_on_close = False
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
             yield "{}:{}".format(*server.server_address)
         finally:
-            server.stopping.set()
+            server.stopping.set()  # type: ignore[attr-defined]  # set or patched by the test
             server.shutdown()
             join(thread)
 

@@ -44,7 +44,7 @@ def _install_packages(executable: Path, root: Path) -> None:
     if not done.exists() or done.stat().st_mtime < lock.stat().st_mtime:
         npm = Path(root, "lib", "node_modules", "npm", "bin", "npm-cli.js")
         command = [executable, npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"]
-        ended = subprocess.run(command, cwd=ENGINE, capture_output=True, text=True, check=False, timeout=600)
+        ended = subprocess.run(command, cwd=ENGINE, capture_output=True, text=True, check=False, timeout=600)  # type: ignore[arg-type]  # a double, or known to be there
         if ended.returncode != 0:
             raise CannotInstallError(f"npm cannot install Medplum's FHIR engine: {ended.stderr.strip()[-500:]}")
         done.touch()

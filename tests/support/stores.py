@@ -43,7 +43,7 @@ def locked(ledger: Ledger) -> Iterator[None]:
     engine.dispose()
     event.listen(engine, "do_connect", impatient)
     try:
-        with pytest.MonkeyPatch.context() as patch, closing(sqlite3.connect(engine.url.database)) as other:
+        with pytest.MonkeyPatch.context() as patch, closing(sqlite3.connect(engine.url.database)) as other:  # type: ignore[arg-type]  # a double, or known to be there
             patch.setattr(engines, "LOCK_WAIT", 0.05)
             other.isolation_level = None
             other.execute("BEGIN EXCLUSIVE")

@@ -35,7 +35,7 @@ def validated(node: Path, resources: list[Resource]) -> list[list[str]]:
         path = Path(folder, "answers.json")
         path.write_text(json.dumps(resources), "utf-8")
         command = [node, "validate.mjs", str(path)]
-        done = subprocess.run(command, cwd=ENGINE, check=True, capture_output=True, text=True, timeout=600)
+        done = subprocess.run(command, cwd=ENGINE, check=True, capture_output=True, text=True, timeout=600)  # type: ignore[arg-type]  # a double, or known to be there
     problems: list[list[str]] = json.loads(done.stdout)
     return problems
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import structlog
 from facade_fhir_r4.adapter import FhirR4Adapter
-from facade_heim import HeimAdapter, facade_source_plugin
+from facade_heim import HeimAdapter, facade_source_plugin  # type: ignore[attr-defined]  # set or patched by the test
 from marshmallow import EXCLUDE, fields
 
 from facade import (

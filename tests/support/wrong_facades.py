@@ -33,8 +33,8 @@ from facade.fhir import request as cancel_request
 from facade.fhir.reasons import ReasonMap
 from facade.ledger import engine
 from facade.plugin.contract import NativeReason
+from facade.testing.simulator.faults import Timings
 from facade.testing.simulator.host import serve
-from facade.testing.simulator.transport import Timings
 from facade.verify import report
 from facade.verify.catalogue import catalogue
 from facade.verify.runner import Run, run_checks
@@ -104,7 +104,7 @@ def spoiled(spoil):
             body = request.get_data()
             environ["wsgi.input"] = BytesIO(body)
             exchange = Exchange(request, Response.from_app(app, environ, buffered=True))
-            exchange.body = body
+            exchange.body = body  # type: ignore[attr-defined]  # set or patched by the test
             with lock:
                 spoil(exchange, memory)
             return exchange.response(environ, start_response)
@@ -530,7 +530,7 @@ def sent_again_after_silence():
 @broken
 def sent_again_after_one_negative_read():
     states.TRANSITIONS[states.State.IN_DOUBT, states.Event.CLAIM] = states.State.CLAIMED
-    service.CLAIMABLE = (*service.CLAIMABLE, states.State.IN_DOUBT)
+    service.CLAIMABLE = (*service.CLAIMABLE, states.State.IN_DOUBT)  # type: ignore[attr-defined]  # set or patched by the test
 
 
 @broken
@@ -542,7 +542,7 @@ def a_gateways_404_believed():
 @broken
 def not_found_whatever_was_seen():
     def not_found(self, error):
-        self._not_executed(NotExecuted(Cause.CONFLICT, error.detail), None, cause=attempt.NOT_FOUND)
+        self._not_executed(NotExecuted(Cause.CONFLICT, error.detail), None, cause=attempt.NOT_FOUND)  # type: ignore[attr-defined]  # set or patched by the test
         raise NotFound(attempt.NOT_KNOWN)
 
     attempt.Attempt._not_found = not_found

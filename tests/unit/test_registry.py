@@ -95,7 +95,7 @@ def declared(**fields):
     """The good plugin with fields of its declaration replaced, or added, as source text."""
     code = GOOD
     for name, value in fields.items():
-        code, found = re.subn(rf"\b{name}=[^\n]*,\n", lambda _, n=name, v=value: f"{n}={v},\n", code)
+        code, found = re.subn(rf"\b{name}=[^\n]*,\n", lambda _, n=name, v=value: f"{n}={v},\n", code)  # type: ignore[misc]  # of no one type
         if not found:
             code = edited('repeat="idempotent",\n', f'repeat="idempotent",\n        {name}={value},\n', code)
     return f"from facade import *\n{code}"

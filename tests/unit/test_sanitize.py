@@ -185,7 +185,7 @@ def test_a_part_with_a_modifier_is_not_shown():
     contacts = [{"name": {"text": "not"}, "modifierExtension": [{"url": "urn:not", "valueBoolean": True}]}]
     contacts.append({"name": {"text": "shown"}})
     bundle = {"resourceType": "Bundle", "id": "b", "type": "collection", "entry": [{"resource": PATIENT}]}
-    bundle["entry"].append({"resource": {**PATIENT, "implicitRules": "urn:rules"}})
+    bundle["entry"].append({"resource": {**PATIENT, "implicitRules": "urn:rules"}})  # type: ignore[attr-defined]  # set or patched by the test
     to_bundle = [{"reference": "#b"}]
     contained = [{**PATIENT, "contact": contacts}, bundle]
     answer, _ = completed({"contained": contained, "participant": [TO_PATIENT], "supportingInformation": to_bundle})
