@@ -1,9 +1,9 @@
-"""What the ledger costs: the time of one cancel with it and without, on each store, measured side by side.
+"""Measure the time of one cancel without a ledger, and with a ledger on SQLite and on PostgreSQL.
 
     python -m bench.ledger_share [--count 300] [--url postgresql+psycopg://127.0.0.1/test]
 
-The source is a function that answers at once, so that the share is the largest there can be. Rounds alternate, so that
-what else the machine does falls on all alike. Prints medians in milliseconds, and ratios.
+The source responds at once, so the ledger's share of the time is as large as it can be. The rounds alternate, so that
+other load on the machine affects all of them equally. Prints medians in milliseconds, and their ratios.
 """
 
 import contextlib
@@ -35,8 +35,8 @@ from facade.plugin.settings import SourceSettings
 from tests.histories.postgresql import schema
 
 
-class Instant(SourceAdapter):
-    """A source that costs nothing."""
+class InstantAdapter(SourceAdapter):
+    """An adapter without a source. It responds at once."""
 
     def __init__(self) -> None:
         self.cancelled: set[str] = set()
@@ -51,12 +51,14 @@ class Instant(SourceAdapter):
         return self.read(request.appointment_id)
 
 
-def a_source() -> ConfiguredSource:
+def make_source() -> ConfiguredSource:
     plugin = SourcePlugin(
-        api="1.0", name="x", adapter=Instant, settings=SourceSettings, id_pattern=".*", repeat="errors"
+        api="1.0", name="x", adapter=InstantAdapter, settings=SourceSettings, id_pattern=".*", repeat="errors"
     )
     identity = Identity(source="x", source_system="urn:x", native_system=lambda kind: f"urn:x:{kind}")
-    return ConfiguredSource(name="x", plugin=plugin, adapter=Instant(), identity=identity, mapping=None, settings={})
+    return ConfiguredSource(
+        name="x", plugin=plugin, adapter=InstantAdapter(), identity=identity, mapping=None, settings={}
+    )
 
 
 def without_ledger(source: ConfiguredSource) -> Callable[[str], object]:
@@ -84,27 +86,32 @@ def with_ledger(source: ConfiguredSource, url: str) -> Callable[[str], object]:
 @click.option("--count", default=300, show_default=True)
 @click.option("--url", default="postgresql+psycopg://127.0.0.1/test", show_default=True)
 def main(count: int, url: str) -> None:
-    """Measure."""
+    """Measure the share of the ledger in one cancel."""
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        ways = {"none": without_ledger(a_source()), "sqlite": with_ledger(a_source(), f"sqlite:///{Path(folder)}/l.db")}
+        stores = {
+            "none": without_ledger(make_source()),
+            "sqlite": with_ledger(make_source(), f"sqlite:///{Path(folder)}/l.db"),
+        }
         try:
             own = stack.enter_context(schema(url))
-            ways["postgresql"] = with_ledger(a_source(), own)
+            stores["postgresql"] = with_ledger(make_source(), own)
         except SQLAlchemyError as error:
-            click.echo(f"without PostgreSQL: {type(error).__name__}")
+            click.echo(f"PostgreSQL skipped: {type(error).__name__}")
         run = time.time_ns()
-        taken: dict[str, list[float]] = {name: [] for name in ways}
+        seconds: dict[str, list[float]] = {name: [] for name in stores}
         for n in range(count + 20):
-            for name, cancel in ways.items():
+            for name, cancel in stores.items():
                 began = time.perf_counter()
                 cancel(f"{run}-{n}")
-                if n >= 20:  # the first ones compile
-                    taken[name].append(time.perf_counter() - began)
-        base = statistics.median(taken["none"])
-        for name, times in taken.items():
+                if n >= 20:  # the first ones warm up caches
+                    seconds[name].append(time.perf_counter() - began)
+        base = statistics.median(seconds["none"])
+        for name, times in seconds.items():
             median = statistics.median(times)
-            click.echo(f"{name:<12}{median * 1000:8.2f} ms a cancel   {median / base:6.1f} times without")
+            click.echo(
+                f"{name:<12}{median * 1000:8.2f} ms per cancel   {median / base:6.1f} times the time without a ledger"
+            )
 
 
 if __name__ == "__main__":

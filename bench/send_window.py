@@ -1,9 +1,9 @@
-"""How long it is from the last check before a write to the write: alone, and beside other threads and processes.
+"""Measure the time from the last check before a write to the write, alone and beside other threads and processes.
 
     python -m bench.send_window [--count 2000]
 
-A process may be frozen in this window, and nothing outside the source can close it: docs/concepts/at-most-once.md.
-Prints the median, the 99th percentile and the longest in microseconds, and medians as ratios to the first.
+A process may be frozen in this window. Only the source could close it: see docs/concepts/at-most-once.md. Prints the
+median, the 99th percentile and the maximum in microseconds, and the ratio of each median to the first.
 """
 
 import http.client
@@ -30,7 +30,7 @@ class _Source(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_):
-        """Nothing."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -46,10 +46,10 @@ def _source() -> Iterator[str]:
 
 
 @contextmanager
-def _watched(found: list[float]) -> Iterator[None]:
-    """Append every window that passes, in seconds."""
+def _measured(found: list[float]) -> Iterator[None]:
+    """Append the length of every window to ``found``, in seconds."""
     checked = threading.local()
-    check, send = http_client._Wire.before_first_byte, http.client.HTTPConnection.send
+    check, send = http_client._ExchangeState.before_first_byte, http.client.HTTPConnection.send
 
     def before_first_byte(self, sock):
         check(self, sock)
@@ -62,7 +62,7 @@ def _watched(found: list[float]) -> Iterator[None]:
         send(self, data)
 
     with ExitStack() as patched:
-        patched.enter_context(mock.patch.object(http_client._Wire, "before_first_byte", before_first_byte))
+        patched.enter_context(mock.patch.object(http_client._ExchangeState, "before_first_byte", before_first_byte))
         patched.enter_context(mock.patch.object(http.client.HTTPConnection, "send", sending))
         yield
 
@@ -73,7 +73,7 @@ def _spin() -> None:
 
 
 @contextmanager
-def _busy(processes: int) -> Iterator[None]:
+def _busy_processes(processes: int) -> Iterator[None]:
     others = [multiprocessing.get_context("spawn").Process(target=_spin, daemon=True) for _ in range(processes)]
     for other in others:
         other.start()
@@ -93,25 +93,25 @@ def _windows(url: str, count: int, threads: int, processes: int) -> list[float]:
         with deadline(60.0):
             client.send("POST", "/cancel", permit=lambda: None, json={"reason": "x" * 100})
 
-    with _busy(processes), _watched(found), ThreadPoolExecutor(threads) as pool:
+    with _busy_processes(processes), _measured(found), ThreadPoolExecutor(threads) as pool:
         list(pool.map(cancel, range(count)))
     return found
 
 
 @click.command()
-@click.option("--count", default=2000, show_default=True, help="Writes of each kind.")
+@click.option("--count", default=2000, show_default=True, help="Writes under each load.")
 def main(count: int) -> None:
-    """Measure the window."""
-    kinds = [("alone", 1, 0), ("32 threads", 32, 0), ("32 threads beside 4 busy processes", 32, 4)]
+    """Measure the window under three loads."""
+    loads = [("alone", 1, 0), ("32 threads", 32, 0), ("32 threads and 4 busy processes", 32, 4)]
     first = 0.0
     with _source() as url:
-        for name, threads, processes in kinds:
+        for name, threads, processes in loads:
             found = sorted(_windows(url, count, threads, processes))
             median = statistics.median(found)
             first = first or median
             worst = found[int(0.99 * len(found))], found[-1]
             figures = ", ".join(f"{1e6 * seconds:.0f}" for seconds in (median, *worst))
-            click.echo(f"{name}: median, p99, longest {figures} µs; median {median / first:.1f}")
+            click.echo(f"{name}: median, p99, maximum {figures} µs; {median / first:.1f} times the first median")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What slow clients cost a healthy one: its latency beside 200 slow clients of each kind, and without, in one run.
+"""Measure the latency of a healthy client, alone and beside 200 slow clients of each kind.
 
     python -m bench.slow_clients [--clients 200] [--count 200] [--rounds 3]
 
-Rounds alternate, so that what else the machine does falls on all alike. The healthy client repeats a cancel, each time
-on a new connection; slow clients that the facade closes come again. Prints medians and 99th percentiles in
-milliseconds, and ratios of medians to the same without slow clients. "failed" counts the healthy client's requests
-without a 200.
+The rounds alternate, so that other load on the machine affects all of them equally. The healthy client repeats a
+cancel, each time on a new connection. A slow client whose connection the facade closes connects again. Prints medians
+and 99th percentiles in milliseconds, and the ratio of each median to the one without slow clients. "failed" counts the
+healthy client's requests that did not return 200.
 """
 
 import contextlib
@@ -31,8 +31,8 @@ NONE = "none"
 
 
 @contextlib.contextmanager
-def slow(address: tuple[str, int], kind: str, count: int) -> Iterator[None]:
-    """So many slow clients, for as long as the block runs."""
+def slow_clients(address: tuple[str, int], kind: str, count: int) -> Iterator[None]:
+    """Keep ``count`` slow clients of one kind connected while the block runs."""
     if kind == NONE:
         yield
         return
@@ -48,7 +48,7 @@ def slow(address: tuple[str, int], kind: str, count: int) -> Iterator[None]:
                     if drips:
                         client.send(b"x")
                     elif kind != "one that never reads" and client.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK):
-                        raise ConnectionResetError  # it has been answered: 408
+                        raise ConnectionResetError  # the facade has responded with 408
                     elif kind == "one that never reads":
                         client.send(b"\r\n", socket.MSG_DONTWAIT)
                     else:
@@ -72,11 +72,11 @@ def slow(address: tuple[str, int], kind: str, count: int) -> Iterator[None]:
 
 
 @click.command()
-@click.option("--clients", default=200, show_default=True, help="Slow clients at a time.")
-@click.option("--count", default=200, show_default=True, help="Requests of the healthy client a round.")
+@click.option("--clients", default=200, show_default=True, help="Number of slow clients.")
+@click.option("--count", default=200, show_default=True, help="Requests of the healthy client per round.")
 @click.option("--rounds", default=3, show_default=True)
 def main(clients: int, count: int, rounds: int) -> None:
-    """Measure."""
+    """Measure the latency beside slow clients."""
     kinds = (NONE, *_HALVES, "one byte per 0.5 s")
     taken: dict[str, list[float]] = {kind: [] for kind in kinds}
     failed = dict.fromkeys(kinds, 0)
@@ -88,7 +88,7 @@ def main(clients: int, count: int, rounds: int) -> None:
         facade.call("POST", "/Appointment/heim/apt_2", data=CANCEL)
         for _ in range(rounds):
             for kind in kinds:
-                with slow(facade.address, kind, clients):
+                with slow_clients(facade.address, kind, clients):
                     for _ in range(count):
                         began = time.perf_counter()
                         try:

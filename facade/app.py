@@ -111,7 +111,7 @@ def open_ledger(path: Path | None, store: str | None) -> Ledger:
 
 def _ledger(path: Path | None, configured: str, store: str | None) -> Ledger:
     if store is not None:
-        return Ledger(connect(store, named="--store"))
+        return Ledger(connect(store, setting="--store"))
     option = f"--config {shlex.quote(str(path.resolve()))}" if path is not None else ""
     return Ledger(connect(configured), option=option)
 

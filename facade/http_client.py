@@ -1,10 +1,10 @@
-"""The only user of ``requests``: one exchange with a source, ended by the deadline, its fault classified.
+"""Make HTTP exchanges with a source, end them at the deadline, and classify their faults.
 
-Every exchange has a connection of its own. A pooled connection that the source closed a moment ago
-turns a cancel into "reset after it was written", that is, into doubt; a fresh one never does.
+No other module uses ``requests``. Each exchange has a new connection. A pooled connection that the source has just
+closed would fail with "reset after it was written", which puts a cancel in doubt. A new connection does not.
 """
 
-# Why this long: the wire, the exchange and the classification are one argument about what has left.
+# Why this long: the exchange, its state and the classification prove together whether a byte may have left.
 
 import contextlib
 import contextvars
@@ -56,8 +56,9 @@ CAUSES: dict[type[Exception], Cause] = {
     rx.InvalidJSONError: Cause.INTERNAL,  # of a request body
     rx.JSONDecodeError: Cause.UNREADABLE,
 }
-"""Why, by exception. *Whether* it was done is not read off the exception: `requests` raises the same
-ConnectionError for "refused" and for "reset after the POST was read". The wire below knows."""
+"""The cause by type of exception. The type does not show whether the request was executed: ``requests`` raises the same
+ConnectionError for "refused" and for "reset after the POST was read". ``_ExchangeState`` decides that.
+"""
 
 _HEADERS = {
     "Accept": "application/json",
@@ -69,17 +70,17 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """A complete answer: status code, headers (case-insensitive), decoded body of at most 1 MiB."""
+    """A complete response: status code, headers (case-insensitive), decoded body of at most 1 MiB."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
     def json(self, *, exact: bool = False) -> Any:
-        """The body as JSON. Raises OutcomeUnknown for a body that is empty, cut or ambiguous.
+        """Parse the body as JSON. Raises OutcomeUnknown if it is empty, incomplete or ambiguous.
 
-        ``exact`` keeps numbers as they are written, so that ``HttpClient.send`` writes them back digit by digit;
-        NaN and infinities, which cannot be written back, are unreadable then.
+        ``exact`` keeps numbers as they are written, so that ``HttpClient.send`` writes the same digits. NaN and
+        infinities then raise OutcomeUnknown, since they cannot be written.
         """
         try:
             return strict_json.loads_native(self.body, exact=exact)
@@ -87,9 +88,9 @@ class HttpResponse:
             raise OutcomeUnknown(Cause.UNREADABLE, f"HTTP {self.status}: {error}") from None
 
     def retry_after(self) -> float | None:
-        """The seconds that ``Retry-After`` states, or that are left until its date; None without it.
+        """Return the header ``Retry-After`` in seconds; None if it is missing or invalid.
 
-        RFC 9110, section 10.2.3.
+        The header is a number of seconds or a date (RFC 9110, section 10.2.3).
         """
         value = self.headers.get("Retry-After", "").strip(" \t")
         if value.isascii() and value.isdigit():
@@ -104,10 +105,12 @@ class HttpResponse:
 
 
 class HttpClient:
-    """HTTP with one configured source: no redirects, no environment proxies, no netrc, no retried write.
+    """An HTTP client for one configured source.
 
-    ``headers`` go with every exchange and may hold secrets. At most ``max_concurrent`` exchanges run
-    at once; one more is refused at once, so that a hung source cannot take every thread.
+    It follows no redirects, ignores proxies and netrc of the environment, and never retries a write. ``headers`` are
+    sent with every request and may contain secrets. ``connect_timeout`` is in seconds. At most ``max_concurrent``
+    exchanges run at a time. A further one is rejected without waiting, so that a source that hangs cannot use up all
+    threads.
     """
 
     def __init__(
@@ -124,9 +127,11 @@ class HttpClient:
         self._slots = threading.BoundedSemaphore(max_concurrent)
 
     def get(self, path: str, *, headers: Mapping[str, str] | None = None, **ids: str) -> HttpResponse:
-        """Read. ``path`` is a template (``/v1/appointments/{id}``); each id is quoted into one segment.
+        """Send a GET request, and return the response whatever its status.
 
-        A transport fault is tried once more while time is left. Raises NotExecuted, OutcomeUnknown.
+        ``path`` is a template, for example ``/v1/appointments/{id}``. Each of ``ids`` is quoted as one path segment.
+        If the connection fails or is lost, the request is retried once while time is left. Raises NotExecuted or
+        OutcomeUnknown if there is no complete response before the deadline.
         """
         try:
             return self._exchange("GET", path, ids, headers=headers)
@@ -146,10 +151,12 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         **ids: str,
     ) -> HttpResponse:
-        """Write once, JSON or a form. The permit is taken when the connection stands, before the first byte leaves.
+        """Send a request once, with a JSON body, a form or no body, and return the response whatever its status.
 
-        A request that writes nothing, like one for a token, needs a permit that does nothing.
-        Raises NotExecuted only where no byte of the request can have left; else OutcomeUnknown.
+        ``path`` and ``ids`` are as for ``get``. The permit is taken after the connection is established and before the
+        first byte is sent. For a request that writes nothing, for example one for a token, pass a permit that does
+        nothing. Raises NotExecuted only if no byte of the request can have left, otherwise OutcomeUnknown. What the
+        permit raises is raised unchanged.
         """
         try:
             body = None if json is None else strict_json.dumps(json).encode()
@@ -170,30 +177,30 @@ class HttpClient:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> HttpResponse:
-        url = self._base_url + _fill(path, ids)
+        url = self._base_url + _fill_path(path, ids)
         time_left = remaining()
         if not time_left:
-            raise NotExecuted(Cause.TIMEOUT, "no time left to begin the exchange")
+            raise NotExecuted(Cause.TIMEOUT, "no time left for the exchange")
         if not self._slots.acquire(blocking=False):
-            raise NotExecuted(Cause.THROTTLED, "as many calls to this source are under way as are allowed")
-        wire = _Wire(permit)
+            raise NotExecuted(Cause.THROTTLED, "the limit of concurrent exchanges with this source is reached")
+        state = _ExchangeState(permit)
         request = requests.Request(method, url, headers={**self._headers, **(headers or {})}, data=body)
         finished: Future[HttpResponse] = Future()
 
         def run() -> None:
             try:
                 try:
-                    answer = self._perform(request, wire, time_left)
+                    response = self._perform(request, state, time_left)
                 finally:
                     self._slots.release()
-            # Whatever it is, the waiting thread must get it: it translates and raises.
+            # The waiting thread classifies every error, and raises it.
             except BaseException as error:  # noqa: BLE001
                 finished.set_exception(error)
             else:
-                finished.set_result(answer)
+                finished.set_result(response)
 
-        # A thread of its own, because neither name resolution nor a header that comes one byte a
-        # second obeys any timeout of the socket's.
+        # A separate thread, because the timeouts of a socket limit neither name resolution nor a header that arrives
+        # one byte per second.
         context = contextvars.copy_context()
         try:
             threading.Thread(target=context.run, args=(run,), name="exchange", daemon=True).start()
@@ -201,84 +208,84 @@ class HttpClient:
             self._slots.release()
             raise NotExecuted(Cause.THROTTLED, "this process cannot start another thread") from None
         if not wait([finished], time_left).done:
-            wire.abandon()
-            raise wire.fault(Cause.TIMEOUT, "the deadline passed")
+            state.abandon()
+            raise state.fault(Cause.TIMEOUT, "the deadline passed")
         error = finished.exception()
         if error is not None:
-            raise _translated(wire, error)
+            raise _classify_fault(state, error)
         return finished.result()
 
-    def _perform(self, request: requests.Request, wire: "_Wire", time_left: float) -> HttpResponse:
-        # No session: it would read a redirect's whole body, and proxies and netrc from the environment.
+    def _perform(self, request: requests.Request, state: "_ExchangeState", time_left: float) -> HttpResponse:
+        # No requests.Session: it would read the body of a redirect, and use proxies and netrc of the environment.
         prepared = request.prepare()
-        # Belt and braces for an id that a normaliser would turn into another path.
+        # A second protection against an id that URL normalization would turn into another path.
         if urlsplit(prepared.url or "").path != urlsplit(request.url).path:
             raise NotExecuted(Cause.INTERNAL, "the URL changed while the request was prepared")
         timeout = (min(self._connect_timeout, time_left), time_left)
         with (
-            contextlib.closing(_OneExchange(wire)) as adapter,
+            contextlib.closing(_SingleExchangeAdapter(state)) as adapter,
             adapter.send(prepared, stream=True, timeout=timeout) as response,
         ):
             body = bytearray()
             for chunk in response.iter_content(16 * 1024):
                 body += chunk
                 if len(body) > MAX_BODY:
-                    raise OutcomeUnknown(Cause.UNREADABLE, "the answer is larger than 1 MiB")
+                    raise OutcomeUnknown(Cause.UNREADABLE, "the response is larger than 1 MiB")
             return HttpResponse(response.status_code, response.headers, bytes(body))
 
 
 def classify(
-    answer: HttpResponse,
+    response: HttpResponse,
     *,
     own_error: Callable[[HttpResponse], bool],
     throttles_before_execution: bool = False,
 ) -> HttpResponse:
-    """Pass a 200, 201 or 204 on; raise for every other status, by the outcome it proves.
+    """Return a response with status 200, 201 or 204; raise the outcome that any other status proves.
 
-    ``own_error`` says whether the answer has the source's own error shape: only then do 400, 401, 403,
-    404 and 422 prove that nothing was done, and 429 only where the source documents that it refuses
-    before it executes. What the source says of ``Retry-After`` goes with the error. Raises AppointmentNotFound
-    (own 404), NotExecuted, OutcomeUnknown.
+    ``own_error`` returns whether a response has the source's own error shape. Only in that shape do 400, 401, 403, 404
+    and 422 prove that nothing was executed. 429 proves it only with ``throttles_before_execution``: the source
+    documents that it throttles before it executes. Raises AppointmentNotFound (404 in the own shape), NotExecuted or
+    OutcomeUnknown, with the seconds of ``Retry-After``.
     """
-    status, detail = answer.status, f"HTTP {answer.status}"
+    status, detail = response.status, f"HTTP {response.status}"
     if status in {200, 201, 204}:
-        return answer
-    wait = answer.retry_after()
+        return response
+    retry_after = response.retry_after()
     refusals = {400: Cause.REFUSED, 401: Cause.CREDENTIALS, 403: Cause.CREDENTIALS, 422: Cause.REFUSED}
-    if own_error(answer):
+    if own_error(response):
         if status == 404:
             raise AppointmentNotFound(detail)
         if status in refusals:
-            raise NotExecuted(refusals[status], detail, retry_after=wait)
+            raise NotExecuted(refusals[status], detail, retry_after=retry_after)
         if status == 429 and throttles_before_execution:
-            raise NotExecuted(Cause.THROTTLED, detail, retry_after=wait)
-    unclear = {202: Cause.UNPROVEN, 401: Cause.CREDENTIALS, 403: Cause.CREDENTIALS, 408: Cause.TIMEOUT}
-    unclear |= {
+            raise NotExecuted(Cause.THROTTLED, detail, retry_after=retry_after)
+    unknown_causes = {202: Cause.UNPROVEN, 401: Cause.CREDENTIALS, 403: Cause.CREDENTIALS, 408: Cause.TIMEOUT}
+    unknown_causes |= {
         409: Cause.CONFLICT,
         412: Cause.CONFLICT,
         423: Cause.CONFLICT,
         429: Cause.THROTTLED,
         504: Cause.TIMEOUT,
     }
-    cause = unclear.get(status, Cause.SERVER_ERROR if status >= 500 else Cause.UNREADABLE)
-    raise OutcomeUnknown(cause, detail, retry_after=wait)
+    cause = unknown_causes.get(status, Cause.SERVER_ERROR if status >= 500 else Cause.UNREADABLE)
+    raise OutcomeUnknown(cause, detail, retry_after=retry_after)
 
 
-def _translated(wire: "_Wire", error: BaseException) -> BaseException:
+def _classify_fault(state: "_ExchangeState", error: BaseException) -> BaseException:
     if isinstance(error, rx.RequestException):
         cause = next(CAUSES[cls] for cls in type(error).__mro__ if cls in CAUSES)
-        # Inside the body, requests calls a timeout a ConnectionError.
+        # requests raises ConnectionError for a timeout while it reads the body.
         if error.args and isinstance(error.args[0], urllib3.exceptions.ReadTimeoutError):
             cause = Cause.TIMEOUT
-        return wire.fault(cause, type(error).__name__)
+        return state.fault(cause, type(error).__name__)
     if isinstance(error, (OSError, urllib3.exceptions.HTTPError)):
-        return wire.fault(Cause.CONNECTION_LOST, type(error).__name__)
-    # A SourceError, and what the permit raised, as it is. Anything else is a bug; the use case decides.
-    return error.error if isinstance(error, _NotPermitted) else error
+        return state.fault(Cause.CONNECTION_LOST, type(error).__name__)
+    # A SourceError and what the permit raised stay unchanged. Anything else is a bug, which the use case handles.
+    return error.error if isinstance(error, _PermitFailed) else error
 
 
-def _fill(path: str, ids: Mapping[str, str]) -> str:
-    """The template with each id as exactly one path segment. Raises NotExecuted for one that cannot be."""
+def _fill_path(path: str, ids: Mapping[str, str]) -> str:
+    """Fill the template with each id as exactly one path segment. Raises NotExecuted for an unusable id."""
     return path.format(**{name: _segment(name, value) for name, value in ids.items()})
 
 
@@ -289,16 +296,16 @@ def _segment(name: str, value: str) -> str:
     raise NotExecuted(Cause.INTERNAL, f"{name} is not usable in a URL")
 
 
-class _NotPermitted(Exception):
-    """Holds what the permit raised, so that no layer takes it for the network's: urllib3 swallows some OSErrors."""
+class _PermitFailed(Exception):
+    """Wraps what the permit raised. Otherwise urllib3 would treat some OSErrors as faults of the network."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
         self.error = error
 
 
-class _Wire:
-    """What is known of one exchange: connected, sending, abandoned. It decides, not the exception."""
+class _ExchangeState:
+    """The state of one exchange: connected, sending, abandoned. It decides whether a byte may have left."""
 
     def __init__(self, permit: WritePermit | None) -> None:
         self._permit = permit
@@ -308,77 +315,77 @@ class _Wire:
         self._abandoned = False
 
     def connected(self, sock: socket.socket) -> None:
-        """Called after the handshakes; raises to end the exchange."""
-        self._go_on(sock)
+        """Record the socket after the handshakes. Raises NotExecuted to end the exchange."""
+        self._proceed(sock)
 
     def before_first_byte(self, sock: socket.socket) -> None:
-        """Called immediately before the first byte of the request; raises to prevent that byte."""
-        self._go_on(sock)
+        """Take the permit immediately before the first byte of the request. Raises to prevent that byte."""
+        self._proceed(sock)
         if self._permit is not None:
             try:
                 self._permit()
             except Exception as error:
-                raise _NotPermitted(error) from error
-        self._go_on(sock, sending=True)
+                raise _PermitFailed(error) from error
+        self._proceed(sock, sending=True)
 
-    def _go_on(self, sock: socket.socket, *, sending: bool = False) -> None:
+    def _proceed(self, sock: socket.socket, *, sending: bool = False) -> None:
         with self._lock:
-            # By the clock too: a process that was frozen may wake in this thread first.
+            # The clock is checked too: after a process was frozen, this thread may run before the waiting one.
             if self._abandoned or not remaining():
                 raise NotExecuted(Cause.TIMEOUT, "the deadline passed before the request was sent")
             self._socket, self._sending = sock, sending
 
     def abandon(self) -> None:
-        """No one waits any more: send nothing that was not sent, and wake the thread that reads."""
+        """End the exchange, because no one waits for it: nothing more is sent, and the reading thread wakes up."""
         with self._lock:
             self._abandoned = True
             if self._socket is not None:
-                with contextlib.suppress(OSError):  # gone already
-                    # Not SSLSocket's own: that takes the encryption off first, under a thread that may be sending.
+                with contextlib.suppress(OSError):  # closed already
+                    # Not SSLSocket.shutdown, which removes the encryption while another thread may be sending.
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def fault(self, cause: Cause, detail: str) -> SourceError:
-        """NotExecuted while no byte of the request can have left, else OutcomeUnknown."""
+        """Return NotExecuted if no byte of the request can have left, else OutcomeUnknown."""
         with self._lock:
             if self._sending:
-                # What was wrong with our request showed before; now it is the answer's headers.
+                # An invalid request fails before it is sent, so now the response's headers are invalid.
                 return OutcomeUnknown(Cause.UNREADABLE if cause is Cause.INTERNAL else cause, detail)
         return NotExecuted(Cause.UNREACHABLE if cause is Cause.CONNECTION_LOST else cause, detail)
 
 
-class _OneExchange(HTTPAdapter):
-    """A requests adapter whose connections report to the wire; it never retries."""
+class _SingleExchangeAdapter(HTTPAdapter):
+    """A requests adapter for one exchange, which reports to its state and never retries."""
 
-    def __init__(self, wire: _Wire) -> None:
-        self._wire = wire
+    def __init__(self, state: _ExchangeState) -> None:
+        self._state = state
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        wire = self._wire
+        state = self._state
 
-        class Watched:
-            """What both kinds of connection report to the wire."""
+        class ReportingConnection:
+            """Report the connection and the first byte to the state, for both kinds of connection."""
 
             sock: Any
             begun = False
 
             def connect(self) -> None:
                 super().connect()  # type: ignore[misc]  # of the connection that this is mixed into
-                wire.connected(self.sock)
+                state.connected(self.sock)
 
             def send(self, data: Any) -> None:
                 if not self.begun:
                     if self.sock is None:
                         self.connect()
-                    wire.before_first_byte(self.sock)
+                    state.before_first_byte(self.sock)
                     self.begun = True
                 super().send(data)  # type: ignore[misc]  # as above
 
-        class Connection(Watched, HTTPConnection):
+        class Connection(ReportingConnection, HTTPConnection):
             pass
 
-        class SecureConnection(Watched, HTTPSConnection):
+        class SecureConnection(ReportingConnection, HTTPSConnection):
             pass
 
         class Pool(HTTPConnectionPool):

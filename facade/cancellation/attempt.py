@@ -32,10 +32,10 @@ from facade.plugin.contract import Appointment, CancelRequest, Support
 log = structlog.get_logger()
 
 NOT_KNOWN = "The source system does not know this appointment; check the id."
-NOT_THIS_VERSION = "If-Match names another version of this appointment; read it again."
+NOT_THIS_VERSION = "If-Match names another version of this appointment; read the appointment again."
 RETRY_NOT_RECORDED = (
-    "The source system refused the first write, since the appointment had changed, and the facade's ledger cannot be "
-    "used now for a second one. Nothing was cancelled. Send the request again."
+    "The source system refused the first write because the appointment had changed, and the facade's ledger cannot "
+    "record a second one now. Nothing was cancelled. Send the request again."
 )
 
 
@@ -166,7 +166,7 @@ class Attempt:
         try:
             found = native.read(self._source, self._row.appointment_id, self._context.budget.probe)
         except SourceError as error:
-            log.warning("probe-failed", source=self._source.name, cause=error.cause.word, detail=error.detail)
+            log.warning("probe-failed", source=self._source.name, cause=error.cause.code, detail=error.detail)
             return current
         return native.merge(current, found)
 

@@ -109,7 +109,7 @@ class InDoubtResolver:
         negative = error is None
         detail: dict[str, Any] = {
             "read": "negative" if negative else "failed",
-            "cause": error.cause.word if error is not None else "",
+            "cause": error.cause.code if error is not None else "",
         }
         if row.state not in UNRESOLVED:
             self._repository.record_probe(row, NOT_SCHEDULED, None, detail)
@@ -175,7 +175,7 @@ def resolve_by_operator(
     else:
         error = NotExecuted(Cause.UNPROVEN)
         appointment = results.resolved(row, "proposed", of_source_error(error, known=False))
-        result = CancelResult(appointment, Outcome.NOT_EXECUTED, error.cause.word)
+        result = CancelResult(appointment, Outcome.NOT_EXECUTED, error.cause.code)
         event = Event.RESOLVED_NOT_APPLIED
     return repository.record_resolution(row, event, result, requester, resolution, because)
 

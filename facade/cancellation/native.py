@@ -10,7 +10,7 @@ import structlog
 from facade import strict_json
 from facade.deadline import deadline
 from facade.errors import Cause, NotExecuted, OutcomeUnknown, SourceError
-from facade.fhir import chargeability, labels, sanitize
+from facade.fhir import chargeability, sanitize, security_labels
 from facade.observability.logs import where
 from facade.plugin.configured_source import ConfiguredSource
 from facade.plugin.contract import Appointment
@@ -69,7 +69,7 @@ def checked(native: Any, appointment_id: str, canonical: Callable[[str], str] = 
         raise OutcomeUnknown(Cause.UNREADABLE, "the appointment holds a modifier that this facade does not understand")
     kept = _bounded(native)
     to_sanitize: Appointment = {name: kept.pop(name) for name in ("cancelationReason", "extension") if name in kept}
-    usable, _ = sanitize.usable_elements(to_sanitize)
+    usable, _ = sanitize.remove_invalid(to_sanitize)
     return kept | usable
 
 
@@ -131,7 +131,7 @@ def merge(before: Appointment | None, after: Appointment) -> Appointment:
     """
     merged = {**(before or {}), **after}
     if "meta" in merged:
-        merged["meta"] = labels.over((before or {}).get("meta"), after.get("meta"))
+        merged["meta"] = security_labels.merge((before or {}).get("meta"), after.get("meta"))
     if before is not None and before.get("status") != merged.get("status") and merged.get("text") == before.get("text"):
         merged.pop("text", None)
     newer = {extension["url"] for extension in after.get("extension", [])}

@@ -175,11 +175,11 @@ class CancellationRepository:
         detail = {"cause": results.OWNER_LOST}
         return self._change(seen, Event.NOT_EXECUTED, values, expected, detail)
 
-    # Clients that ask again
+    # Repeated requests
 
     def record_repeat(self, row: Row, codes: Any, requester: Requester) -> None:
         """Record in the journal that another request came for this appointment."""
-        self._ledger.note(row.key, self._repeat(row, codes, requester))
+        self._ledger.append(row.key, self._repeat(row, codes, requester))
 
     def record_reply(
         self, row: Row, requester: Requester, outcome: str, cause: str = "", *, repeat: Any | None = None
@@ -189,7 +189,7 @@ class CancellationRepository:
         ``repeat`` are the reason codes of a repeated request that the journal does not have yet.
         """
         entry = self._repeat(row, repeat, requester) if repeat is not None else None
-        self._ledger.note(row.key, entry, _audit(requester, outcome, cause))
+        self._ledger.append(row.key, entry, _audit(requester, outcome, cause))
 
     def _repeat(self, row: Row, codes: Any, requester: Requester) -> JournalEntry:
         return JournalEntry(
@@ -313,7 +313,7 @@ class CancellationRepository:
             "response": None,
             "reported": None,
             "outcome": Outcome.IN_DOUBT,
-            "cause": Cause.UNPROVEN.word,
+            "cause": Cause.UNPROVEN.code,
             "negative_reads": 0,
             **(self.schedule(self._timers.read_after(0)) if readable else NOT_SCHEDULED),
             "read_step": 0,

@@ -12,10 +12,10 @@ from facade.cancellation import stored_request
 from facade.cancellation.states import State
 from facade.config import SOURCE_IDENTIFIER_SYSTEM
 from facade.errors import Cause, OutcomeUnknown, SourceError
-from facade.fhir import check, reasons
-from facade.fhir.appointment import ELEMENTS, Identity, complete, identifiers, in_order
-from facade.fhir.check import may_have_a_reason
+from facade.fhir import reasons, validation
+from facade.fhir.appointment import ELEMENTS, Identity, complete, identifiers, order_elements
 from facade.fhir.operation_outcome import WHY, of_source_error
+from facade.fhir.validation import allows_reason
 from facade.ledger.tables import Row
 from facade.observability.logs import where
 from facade.plugin.configured_source import ConfiguredSource
@@ -30,7 +30,7 @@ FIRST_VERSION = 1
 # Causes of the ledger's own: the client received an error instead of an Appointment, or the attempt lost its owner.
 NOT_FOUND, STALE_IF_MATCH, OWNER_LOST, ALREADY = "not-found", "stale-if-match", "owner-lost", "already"
 
-# What an operator's resolution decides. Everything else stays as the owner of the attempt answered it.
+# What an operator's resolution decides. Everything else stays as the owner of the attempt recorded it.
 _RESOLVED = {"id", "identifier", "status", "cancelationReason", "contained", "supportingInformation", "text", "_status"}
 
 
@@ -75,7 +75,7 @@ def cancelled(
 
 
 def expected_elements(source: ConfiguredSource, request: CancelRequest) -> Appointment:
-    """Return the identifiers and the reason of a cancelled response, as far as the source's answer cannot change them.
+    """Return the identifiers and the reason of a cancelled response, which the source cannot change.
 
     They are stored with the request, so that an operator can resolve doubt without the source's plugin.
     """
@@ -105,7 +105,7 @@ def proposed(
     why = of_source_error(error, text, known=known is not None, readable=source.readable) if explain else None
     appointment = _complete(source, appointment_id, known, status="proposed", absent=absent, why=why)
     outcome = Outcome.IN_DOUBT if isinstance(error, OutcomeUnknown) else Outcome.NOT_EXECUTED
-    return CancelResult(appointment, outcome, error.cause.word, detail=error.detail)
+    return CancelResult(appointment, outcome, error.cause.code, detail=error.detail)
 
 
 def as_read(source: ConfiguredSource, appointment_id: str, native: Appointment, row: Row | None) -> CancelResult:
@@ -118,7 +118,7 @@ def as_read(source: ConfiguredSource, appointment_id: str, native: Appointment, 
     if not isinstance(status, str):
         raise OutcomeUnknown(Cause.UNREADABLE, "the native status has no FHIR status configured")
     reason = None
-    if may_have_a_reason(status):
+    if allows_reason(status):
         ours = row is not None and status == row.state == State.CANCELLED and may_be_ours(row)
         request = stored_request.from_json(appointment_id, row.cancel_request if row is not None and ours else {})
         reason = reasons.cancelation_reason(
@@ -142,7 +142,7 @@ def as_recorded(source: ConfiguredSource, row: Row) -> CancelResult:
         known = _complete(source, row.appointment_id, None, status="proposed", version=row.version)
     state = cancellation_state(row.state, row.changed_at)
     appointment = {**known, "extension": [*known.get("extension", []), state]}
-    return CancelResult(in_order(appointment), Outcome.READ, "", row.version)
+    return CancelResult(order_elements(appointment), Outcome.READ, "", row.version)
 
 
 def resolved(row: Row, status: str, why: dict[str, Any] | None = None) -> Appointment:
@@ -174,9 +174,9 @@ def resolved(row: Row, status: str, why: dict[str, Any] | None = None) -> Appoin
         others = [one for one in last.get(name, []) if not is_ours(one)]
         if members := [*others, *bare.get(name, [])]:
             appointment[name] = members
-    if check.problems(appointment):
+    if validation.find_problems(appointment):
         return {**bare, "meta": appointment["meta"]}
-    return in_order(appointment)
+    return order_elements(appointment)
 
 
 def may_be_ours(row: Row) -> bool:

@@ -30,7 +30,7 @@ from facade.plugin.contract import Appointment, CancelRequest
 log = structlog.get_logger()
 
 NOT_READABLE = (
-    "This source system cannot be read, and no cancellation of this appointment is recorded here. "
+    "The facade cannot read appointments of this source system, and it has no record of a cancellation of this one. "
     "Ask the source system's operators."
 )
 NOT_RECORDED = (
@@ -125,7 +125,8 @@ class CancellationService:
         except SourceError as error:
             native.alarm(source, error)
             if recorded is None:
-                raise Unavailable(error.cause.text, cause=error.cause, retry_after=error.retry_after) from error
+                text = f"{error.cause.text} Read the appointment again later."
+                raise Unavailable(text, cause=error.cause, retry_after=error.retry_after) from error
             return recorded
 
     def hint(self, source: ConfiguredSource, appointment_id: str) -> None:
@@ -135,7 +136,7 @@ class CancellationService:
             self._repository.record_hint(row)
 
     def _record_seen(self, source: ConfiguredSource, appointment_id: str, evidence: Appointment) -> Row | None:
-        """Record a cancellation that a reader is about to receive; return its row, whoever made it."""
+        """Record a cancellation that a reader is about to receive; return its row."""
         key = (source.name, appointment_id)
         # A reader requests nothing. If an attempt has the row, the evidence is recorded over its claim.
         row = self._repository.find(key) or self._repository.claim(key, None, {}, _READER, [])
@@ -206,4 +207,4 @@ class CancellationService:
 
 
 def _cause(row: Row) -> Cause:
-    return next((cause for cause in Cause if cause.word == row.cause), Cause.UNPROVEN)
+    return next((cause for cause in Cause if cause.code == row.cause), Cause.UNPROVEN)

@@ -1,1 +1,1 @@
-"""All knowledge of FHIR R4: what a request may hold, what an answer must hold, and how codes map."""
+"""Validate FHIR R4 requests, complete FHIR R4 responses, and map cancellation codes."""

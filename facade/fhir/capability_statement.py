@@ -1,14 +1,14 @@
-"""The CapabilityStatement: what this facade does, and nothing it does not."""
+"""Build the CapabilityStatement for ``/metadata``."""
 
 from importlib.metadata import version
 from typing import Any
 
 _CANCEL = (
     "POST {base}/Appointment/{{sourceSystem}}/{{id}} with a partial Appointment (status cancelled, optionally "
-    "cancelationReason) cancels one appointment in its source system. The answer is an Appointment: cancelled "
-    "on the source system's own evidence, else proposed with a contained OperationOutcome that says why. "
-    "GET of the same URL reads the appointment, where the source system can be read. {single}"
-    "GET {base}/ConceptMap/{{sourceSystem}} is the mapping of cancellation reasons in force."
+    "cancelationReason) cancels one appointment in its source system. The response is an Appointment: cancelled "
+    "if the source system proves it, else proposed with a contained OperationOutcome that states why. "
+    "GET of the same URL reads the appointment, if the source system can be read. {single}"
+    "GET {base}/ConceptMap/{{sourceSystem}} returns the mapping of cancellation reasons in use."
 )
 _SINGLE = "Both are also served without the source system in the path. "
 
@@ -22,10 +22,11 @@ def capability_statement(
     single_reads: bool,
     maps_reasons: bool,
 ) -> dict[str, Any]:
-    """The statement for ``/metadata``; ``started`` is a FHIR dateTime, ``security`` describes authentication.
+    """Build the CapabilityStatement (http://hl7.org/fhir/R4/capabilitystatement.html).
 
-    ``single_cancels`` and ``single_reads`` say whether the single-source routes are served, ``maps_reasons``
-    whether any source has a ConceptMap. No source is named: a client may not reach all of them.
+    ``started`` is a FHIR dateTime. ``security`` describes the authentication. ``single_cancels`` and ``single_reads``:
+    the routes without a source name are served. ``maps_reasons``: at least one source has a ConceptMap. The statement
+    names no source, since a client may not be allowed to use all of them.
     """
     resources: list[dict[str, Any]] = [
         {

@@ -1,4 +1,4 @@
-"""The extension that says whether a cancellation may be chargeable, and by which ETA that was decided."""
+"""Build and read the extension that states whether a cancellation may be charged."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,9 +7,10 @@ EXTENSION = "urn:fhir-facade:extension:chargeability"
 
 
 def chargeability(*, may_be: bool, eta: str | None) -> dict[str, Any]:
-    """The extension: ``mayBeChargeable`` and, where the source has one, ``estimatedTimeOfArrival`` (an instant).
+    """Build the extension: ``mayBeChargeable`` and, if ``eta`` is given, ``estimatedTimeOfArrival``.
 
-    Never more than *may be*: the agreement with the source system decides.
+    ``eta`` is a FHIR instant. The extension never states more than *may be*: the agreement with the source system
+    decides whether a cancellation is charged.
     """
     parts: list[dict[str, Any]] = [{"url": "mayBeChargeable", "valueBoolean": may_be}]
     if eta is not None:
@@ -18,7 +19,7 @@ def chargeability(*, may_be: bool, eta: str | None) -> dict[str, Any]:
 
 
 def eta(appointment: Mapping[str, Any]) -> Any:
-    """The ETA in an Appointment's extension, an instant; None where there is none."""
+    """Return the ETA in an Appointment's extension, a FHIR instant; None if there is none."""
     for extension in appointment.get("extension", []):
         if extension.get("url") == EXTENSION:
             for part in extension.get("extension", []):

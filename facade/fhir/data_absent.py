@@ -1,4 +1,7 @@
-"""How R4 says that a required element is not known, and why."""
+"""Build placeholders for required elements whose value is not known, with the reason.
+
+Each function takes a data-absent-reason code, one of ``DISPLAYS``.
+"""
 
 from typing import Any
 
@@ -16,20 +19,20 @@ DISPLAYS = {
 
 
 def extension(reason: str) -> dict[str, Any]:
-    """The extension that stands in for a value."""
+    """Build the extension that replaces a value."""
     return {"url": EXTENSION, "valueCode": reason}
 
 
 def concept(reason: str) -> dict[str, Any]:
-    """A CodeableConcept no one knows."""
+    """Build a CodeableConcept without a value."""
     return {"coding": [{"system": SYSTEM, "code": reason, "display": DISPLAYS[reason]}]}
 
 
 def reference(reason: str) -> dict[str, Any]:
-    """A Reference no one knows."""
+    """Build a Reference without a target."""
     return {"extension": [extension(reason)], "display": DISPLAYS[reason]}
 
 
 def participant(reason: str) -> dict[str, Any]:
-    """A participant no one knows; its status invents no acceptance."""
+    """Build a participant without an actor. Its status claims no acceptance."""
     return {"actor": reference(reason), "status": "needs-action"}

@@ -1,4 +1,4 @@
-"""What R4 says of each element of a type: derived from the models of ``fhir.resources``, not written by hand.
+"""Derive the JSON type, the cardinality and the codes of each R4 element from the models of ``fhir.resources``.
 
 ``fhir.resources`` has no R4 package since 7.0; R4B's Appointment is R4's, element by element.
 """
@@ -19,10 +19,11 @@ _NUMBERS = {bool: (bool,), int: (int,), Decimal: (int, float)}
 
 @dataclass(frozen=True)
 class Element:
-    """One element: whether it repeats, and what one value of it is.
+    """One element of an R4 type.
 
-    ``json_types`` are the Python types of a primitive's JSON value, none for a complex element; ``model`` is the model
-    class of a complex element's type. ``codes`` are the codes of a required value set, none where any value will do.
+    ``repeats``: its JSON value is an array. ``json_types`` are the Python types of a primitive's JSON value, empty for
+    a complex element. ``model`` is the model class of a complex element. ``codes`` are the codes of a required value
+    set, empty if any value is allowed.
     """
 
     repeats: bool
@@ -32,7 +33,7 @@ class Element:
 
 
 def model_of(resource: Any) -> Any:
-    """The model class of a resource's type; None for what is no R4 resource."""
+    """Return the model class of a resource's type; None for a value that is not an R4 resource."""
     kind = resource.get("resourceType") if isinstance(resource, dict) else None
     try:
         return get_fhir_model_class(kind) if isinstance(kind, str) else None
@@ -42,7 +43,7 @@ def model_of(resource: Any) -> Any:
 
 @cache
 def elements(model: Any) -> Mapping[str, Element]:
-    """The elements of a type by their JSON names, ``resourceType`` and primitives' extensions (``_name``) included."""
+    """Return a type's elements by name, including ``resourceType`` and the extensions of primitives (``_name``)."""
     found = {name: _element(field) for name, field in _fields(model)}
     return {**found, "resourceType": Element(False, (str,))} if hasattr(model, "get_resource_type") else found
 
@@ -52,18 +53,18 @@ def _fields(model: Any) -> list[tuple[str, Any]]:
 
 
 def _element(field: Any) -> Element:
-    kind, repeats = _unwrapped(field.annotation)
+    kind, repeats = _unwrap(field.annotation)
     facts = field.json_schema_extra if isinstance(field.json_schema_extra, Mapping) else {}
     codes = frozenset(facts.get("enum_values") or ())
     if "mime" in codes:
-        codes = frozenset()  # CapabilityStatement.format: the models list examples of MIME types, and any is R4
+        codes = frozenset()  # CapabilityStatement.format: the models list example MIME types, and R4 allows any
     if isinstance(kind, type) and issubclass(kind, FhirBase):
         return Element(repeats, model=kind.get_model_klass())
     return Element(repeats, next((found for base, found in _NUMBERS.items() if kind is base), (str,)), codes=codes)
 
 
-def _unwrapped(annotation: Any) -> tuple[Any, bool]:
-    """The type of one value, and whether there may be several: without Optional, List and Annotated."""
+def _unwrap(annotation: Any) -> tuple[Any, bool]:
+    """Remove Optional, List and Annotated; return the type of one value, and whether the element repeats."""
     repeats = False
     while True:
         origin, inside = typing.get_origin(annotation), typing.get_args(annotation)

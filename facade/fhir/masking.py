@@ -1,18 +1,18 @@
-"""What a client that may cancel and may not read is shown of an appointment: what concerns its own request."""
+"""Mask an Appointment for a client that may cancel but not read: show only what concerns its own request."""
 
 from facade.fhir import data_absent
-from facade.fhir.appointment import PLACEHOLDERS, in_order
+from facade.fhir.appointment import PLACEHOLDERS, order_elements
 from facade.plugin.contract import Appointment
 
 _KEPT = ("resourceType", "id", "status")
 _KEPT_OF_META = ("versionId", "security")
 
 
-def masked(appointment: Appointment, *, explained: bool) -> Appointment:
-    """The identifiers that the facade gives, the status, and why it is proposed; all else is masked or left out.
+def mask(appointment: Appointment, *, explained: bool) -> Appointment:
+    """Return the facade's identifiers, the status and the OperationOutcome; omit or mask every other element.
 
-    ``appointment`` is an answer to a cancel; ``explained`` says that a proposed one contains, as its last contained
-    resource, the facade's own OperationOutcome. The required elements carry the data-absent-reason ``masked``.
+    ``appointment`` is the result of a cancel. ``explained``: if it is proposed, its last contained resource is the
+    facade's own OperationOutcome. Required elements and the reason get the data-absent-reason ``masked``.
     """
     shown: Appointment = {name: appointment[name] for name in _KEPT}
     shown["meta"] = {name: value for name, value in appointment["meta"].items() if name in _KEPT_OF_META}
@@ -23,4 +23,4 @@ def masked(appointment: Appointment, *, explained: bool) -> Appointment:
     elif explained:
         why = appointment["contained"][-1]
         shown |= {"contained": [why], "supportingInformation": [{"reference": f"#{why['id']}"}]}
-    return in_order(shown)
+    return order_elements(shown)

@@ -1,4 +1,4 @@
-"""Whether a narrative is what R4 allows: an XHTML div of plain formatting, with some content (txt-1, txt-2)."""
+"""Check narratives against R4: a non-empty XHTML div with formatting only (txt-1, txt-2)."""
 
 import re
 from typing import Any
@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 _XHTML = "{http://www.w3.org/1999/xhtml}"
 _XML = "{http://www.w3.org/XML/1998/namespace}"
-# http://hl7.org/fhir/R4/narrative.html#security: of HTML 4.0, chapters 7 to 11 (without 9.4) and 15, links and images.
+# http://hl7.org/fhir/R4/narrative.html: HTML 4.0, chapters 7 to 11 (except section 9.4) and 15, links and images.
 _ELEMENTS = frozenset(
     "div p br h1 h2 h3 h4 h5 h6 span a img map area b em i strong small big tt s strike u center font dfn q var abbr "
     "acronym cite blockquote hr address bdo kbd sub sup code samp pre ul ol li dl dt dd table caption colgroup col "
@@ -20,21 +20,21 @@ _ATTRIBUTES = frozenset(
 ) | {f"{_XML}lang", f"{_XML}space"}
 _LINKS = frozenset("href src cite longdesc usemap".split())
 _SCHEMES = frozenset("http https mailto tel".split())
-# A reader of HTML must see the same as a reader of XML: no prefixes at the root, no comment that ends at once in HTML.
+# An HTML parser must see what an XML parser sees: no prefix at the root, no comment that HTML ends immediately.
 _BEGIN = re.compile(r"\s*<div[\s/>]")
-# A document type declares entities, and a processing instruction is somebody's program; a comment is neither.
+# Rejected: document types, which declare entities, and processing instructions. Comments are allowed.
 _DECLARATION = re.compile(r"<!(?!--(?!-?>))|<\?")
 _SCHEME = re.compile(r"([^/?#:]*):(image/)?")
-_NO_MEANING = re.compile(r"[\x00-\x20]")  # readers of a URL skip them
+_NO_MEANING = re.compile(r"[\x00-\x20]")  # URL parsers skip these characters
 _ACTIVE_STYLE = re.compile(r"url|expression|script|import|behavior|binding|\\|/\*", re.IGNORECASE)
 
 
 def is_plain(div: Any) -> bool:
-    """Whether this text is one XHTML div with some content, and nothing that a reader's program would run or fetch."""
+    """Return whether this is one non-empty XHTML div without active content and without unexpected links."""
     if not isinstance(div, str) or not _BEGIN.match(div) or _DECLARATION.search(div):
         return False
     try:
-        root = ElementTree.fromstring(div)  # noqa: S314 - declarations, which alone expand, are refused before
+        root = ElementTree.fromstring(div)  # noqa: S314 - only declarations expand, and they are rejected above
     except (ElementTree.ParseError, ValueError):
         return False
     if root.tag != f"{_XHTML}div" or not all(map(_is_plain_element, root.iter())):

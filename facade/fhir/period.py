@@ -1,4 +1,4 @@
-"""Whether a Period ends before it begins (per-1)."""
+"""Check that a Period does not end before it begins (per-1)."""
 
 import re
 from collections.abc import Mapping
@@ -9,15 +9,15 @@ from typing import Any
 _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2}))?(?:-([0-9]{2}))?")
 
 
-def is_backward(period: Mapping[str, Any]) -> bool:
-    """Whether the start is surely after the end: as far as both of them are given, and by their zones."""
+def is_reversed(period: Mapping[str, Any]) -> bool:
+    """Return whether the start is certainly after the end, compared at the precision that both have, in UTC."""
     start, end = _parts(period.get("start")), _parts(period.get("end"))
     common = min(len(start), len(end))
     return start[:common] > end[:common]
 
 
 def _parts(moment: Any) -> tuple[float, ...]:
-    """Year, month, day and seconds of the day in UTC, as far as they are given; nothing of what is no dateTime."""
+    """Return year, month, day and second of the day in UTC, as far as given; empty for an invalid dateTime."""
     if not isinstance(moment, str):
         return ()
     if match := _DATE.fullmatch(moment):

@@ -1,4 +1,4 @@
-"""Cancellation reasons: HL7's 32 codes, and which native reason a request's codings lead to."""
+"""Map cancellation reasons between HL7's 32 codes and a source's native codes."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ SYSTEM = "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason"
 
 @dataclass(frozen=True)
 class Hl7Code:
-    """One code of HL7's system: its display, and its parent's code where it has one."""
+    """One code of HL7's code system, its display and the code of its parent, if any."""
 
     code: str
     display: str
@@ -23,18 +23,23 @@ class Hl7Code:
 
 @cache
 def hl7_codes() -> Mapping[str, Hl7Code]:
-    """The 32 codes of FHIR R4 4.0.1, case-sensitive, by code."""
+    """Return the 32 codes of FHIR R4 4.0.1 by code. They are case-sensitive.
+
+    Source: http://hl7.org/fhir/R4/codesystem-appointment-cancellation-reason.html
+    """
     table = json.loads(files("facade.fhir").joinpath("cancellation_reasons.json").read_text("utf-8"))
     return {row["code"]: Hl7Code(**row) for row in table["codes"]}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReasonMap:
-    """The mapping in force for one source, both ways; built from a ConceptMap by ``concept_map.load``.
+    """The mapping of one source in both directions. ``concept_map.load`` builds it from a ConceptMap.
 
-    ``system`` and ``codes`` are the native reason codes with displays; ``property_systems`` names the
-    system of each property and ``properties`` its codes. ``fallback`` is None where a reason that maps
-    nowhere refuses the cancel.
+    - ``system``, ``codes``: the URI of the native reason codes, and their displays by code.
+    - ``property_systems``, ``properties``: by property name, the URI of its codes, and their displays by code.
+    - ``to_native``, ``to_hl7``: the native reason by HL7 code, and the HL7 code by native code.
+    - ``fallback``: the native code for a reason without a mapping; None if such a reason refuses the cancel.
+    - ``resource``: the ConceptMap, with the configured URIs.
     """
 
     system: str
@@ -47,9 +52,9 @@ class ReasonMap:
     resource: Mapping[str, Any] = field(repr=False)
 
     def choose(self, codings: Iterable[Coding]) -> NativeReason | None:
-        """The native reason for a request: a native coding, else an HL7 code, else the fallback.
+        """Choose the native reason of a request: from a native coding, else from an HL7 code, else the fallback.
 
-        A coding in a property's own system sets that property. None: nothing usable, and no fallback.
+        A coding in the system of a property sets that property. Return None if nothing maps and there is no fallback.
         """
         codings = tuple(codings)
         reason = self._native(codings) or self._mapped(codings)
@@ -68,7 +73,7 @@ class ReasonMap:
     def _mapped(self, codings: tuple[Coding, ...]) -> NativeReason | None:
         for coding in codings:
             known = hl7_codes().get(coding.code) if coding.system == SYSTEM else None
-            # A code mapped nowhere falls back to its parent; parents have no parents.
+            # A code without a mapping uses the mapping of its parent. Parents have no parents.
             for code in (known.code, known.parent) if known else ():
                 if code is not None and code in self.to_native:
                     return self.to_native[code]
@@ -83,19 +88,19 @@ class ReasonMap:
         }
 
     def hl7_coding(self, native_code: str) -> dict[str, str] | None:
-        """The HL7 coding that a native code maps back to, or None where none fits."""
+        """Return the HL7 coding of a native code; None if it has no mapping."""
         code = self.to_hl7.get(native_code)
         return None if code is None else hl7_coding(code)
 
     def native_coding(self, native_code: str) -> dict[str, str]:
-        """The native code as a FHIR coding."""
+        """Return a native code as a FHIR coding."""
         coding = {"system": self.system, "code": native_code}
         display = self.codes.get(native_code)
         return {**coding, "display": display} if display else coding
 
 
 def hl7_reasons() -> NativeReasons:
-    """The reasons of a source that takes HL7's codes as they are."""
+    """Return the native reasons of a source that uses HL7's codes unchanged."""
     codes = {code: known.display for code, known in hl7_codes().items()}
     same = [{"code": code, "target": [{"code": code, "equivalence": "equal"}]} for code in codes]
     concept_map = {
@@ -109,7 +114,7 @@ def hl7_reasons() -> NativeReasons:
 
 
 def hl7_coding(code: str) -> dict[str, str]:
-    """A coding of HL7's system with the display of our own table. ``code`` is one of the 32."""
+    """Return an HL7 code, one of the 32, as a FHIR coding with its R4 display."""
     return {"system": SYSTEM, "code": code, "display": hl7_codes()[code].display}
 
 
@@ -120,29 +125,29 @@ def cancelation_reason(
     recorded: Mapping[str, Any] | None,
     mapping: ReasonMap | None,
 ) -> dict[str, Any] | None:
-    """``Appointment.cancelationReason`` of a cancelled answer.
+    """Build ``Appointment.cancelationReason`` of a cancelled response, a CodeableConcept; None if nothing is known.
 
-    ``codings`` and ``text`` are the client's, ``sent`` is the native reason that went out for them and
-    ``recorded`` the CodeableConcept that the source states. Where it states another reason than
-    the one sent (another party was first, or the source revised it), the source's stands alone.
+    ``codings`` and ``text`` are the client's. ``sent`` is the native reason that the facade sent for them, None if it
+    sent none. ``recorded`` is the CodeableConcept that the source reports. If the source reports another reason than
+    the one sent (another party was first, or the source revised it), only the source's reason is used.
     """
     codings = tuple(codings)
     recorded_code = _native_code(recorded, mapping)
     if sent is None or (recorded_code is not None and recorded_code != sent.code):
-        return _stated(recorded, recorded_code, mapping)
-    answer: list[dict[str, Any]] = []
+        return _complete_source_reason(recorded, recorded_code, mapping)
+    used: list[dict[str, Any]] = []
     hl7 = next((c.code for c in codings if c.system == SYSTEM and c.code in hl7_codes()), None)
     if hl7 is not None:
-        answer.append(hl7_coding(hl7))
+        used.append(hl7_coding(hl7))
     if mapping is not None:
         back = mapping.hl7_coding(sent.code)
         if hl7 is None and back is not None:
-            answer.append(back)
+            used.append(back)
         if mapping.system != SYSTEM:
-            answer.append(mapping.native_coding(sent.code))
-    words = "; ".join(dict.fromkeys(filter(None, [text, *(_foreign(c, mapping) for c in codings)])))
-    stated = {"coding": answer, "text": words}
-    return {key: value for key, value in stated.items() if value} or None
+            used.append(mapping.native_coding(sent.code))
+    texts = "; ".join(dict.fromkeys(filter(None, [text, *(_text_of(c, mapping) for c in codings)])))
+    concept = {"coding": used, "text": texts}
+    return {key: value for key, value in concept.items() if value} or None
 
 
 def _native_code(recorded: Mapping[str, Any] | None, mapping: ReasonMap | None) -> str | None:
@@ -152,19 +157,21 @@ def _native_code(recorded: Mapping[str, Any] | None, mapping: ReasonMap | None) 
     return next((c["code"] for c in codings if c.get("system") == mapping.system and "code" in c), None)
 
 
-def _stated(recorded: Mapping[str, Any] | None, code: str | None, mapping: ReasonMap | None) -> dict[str, Any] | None:
+def _complete_source_reason(
+    recorded: Mapping[str, Any] | None, code: str | None, mapping: ReasonMap | None
+) -> dict[str, Any] | None:
     if recorded is None:
         return None
-    stated = dict(recorded)
+    reason = dict(recorded)
     back = mapping.hl7_coding(code) if mapping is not None and code is not None else None
-    codings = list(stated.get("coding", []))
+    codings = list(reason.get("coding", []))
     if back is not None and all(c.get("system") != SYSTEM for c in codings):
-        stated["coding"] = [back, *codings]
-    return stated
+        reason["coding"] = [back, *codings]
+    return reason
 
 
-def _foreign(coding: Coding, mapping: ReasonMap | None) -> str:
-    """What of a coding survives as text only: an unknown code, or a display that is not our table's."""
+def _text_of(coding: Coding, mapping: ReasonMap | None) -> str:
+    """Return what of a coding is kept as text: an unknown code, or a display that differs from the known one."""
     known = hl7_codes().get(coding.code) if coding.system == SYSTEM else None
     own = known.display if known else None
     if mapping is not None:

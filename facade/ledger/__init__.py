@@ -1,1 +1,1 @@
-"""The durable record of cancellations: one row a key, an append-only journal, the audit record."""
+"""Store cancellations durably: one row for each appointment, an append-only journal, and audit records."""

@@ -1,6 +1,6 @@
-"""The statements that every cancel makes, as text: each is built once, and the store runs it as it is.
+"""Build the SQL statements of every cancel, as text. Each is built once.
 
-Parameters are named ``:name``. Names of columns come from the code alone, never from outside.
+Parameters have the form ``:name``. Column names come from the code only, never from input.
 """
 
 from functools import cache
@@ -14,17 +14,17 @@ _AUDIT = tuple(column.name for column in audit.columns if column.name != "number
 JSON = frozenset({"cancel_request", "reported", "detail"})
 BOOLEANS = ("read_before", "by_operator")
 SKIP_LOCKED = "FOR UPDATE SKIP LOCKED"
-"""For a store that knows it: a row that some transaction holds keeps no one from the others."""
+"""PostgreSQL only: skip rows that another transaction has locked, instead of waiting for them."""
 UNFINISHED = -1
-"""The version of the ids of a source whose rows are being moved, and are not all moved yet."""
+"""The ``id_form`` of a source while ``facade ledger rekey`` moves its rows."""
 DUE_AT_ONCE = 3
-"""Rows of one source that are due, in one scan: one is read at a time, and the rest may be taken by others."""
+"""The limit of due rows of one source in one scan. One is probed at a time; other processes may take the rest."""
 
 _KEY = "source = :source AND appointment_id = :appointment_id"
 _KNOWN = f"format <= {ROW_FORMAT}"
 
 FIND = f"SELECT {_ALL} FROM cancellations WHERE {_KEY}"  # noqa: S608 - column names of our own, here and below
-# From source to source along the index, so that a source with many due rows hides no other's.
+# Steps from source to source along the index, so that a source with many due rows does not delay the others.
 _SOURCES_WITH_ROWS = """
     WITH RECURSIVE with_rows(source) AS (
         SELECT min(source) FROM cancellations WHERE read_due IS NOT NULL
@@ -45,8 +45,8 @@ DUE_ON_SQLITE = (
     f"{_DUE} JOIN cancellations c ON c.source = with_rows.source WHERE c.read_due <= :now AND c.{_KNOWN} "  # noqa: S608
     f"AND c.appointment_id IN (SELECT d.appointment_id FROM cancellations d {_FIRST_DUE}) ORDER BY c.read_due"
 )
-"""The same: SQLite has no LATERAL, and locks no rows."""
-# Without the recorded answers: very many may be gone through.
+"""The same query for SQLite, which has neither LATERAL nor row locks."""
+# Without the recorded responses, since a sweep reads many rows.
 SCHEDULED = (
     f"SELECT {', '.join('NULL' if name == 'response' else name for name in COLUMNS)} FROM cancellations "  # noqa: S608
     f"WHERE read_due IS NOT NULL AND {_KNOWN} AND (source, appointment_id) > (:source, :appointment_id) "
@@ -56,7 +56,7 @@ SCHEDULED = (
 
 @cache
 def in_flight(states: tuple[str, ...]) -> str:
-    """Select the rows in these states, as literals: only then does the store use the partial index."""
+    """Build the query for the rows in these states. They are literals, so that the store uses the partial index."""
     literals = ", ".join(f"'{state}'" for state in states)
     return (
         f"SELECT {_ALL} FROM cancellations WHERE state IN ({literals}) AND {_KNOWN} "  # noqa: S608
@@ -70,7 +70,7 @@ def _parameter(name: str, prefix: str = "") -> str:
 
 @cache
 def insert_row(columns: tuple[str, ...]) -> str:
-    """Insert a row unless its key has one, or its source was renamed; returns its attempt number if it was inserted."""
+    """Build the insert of a row, unless its key has one or its source was renamed. It returns the attempt number."""
     return (
         f"INSERT INTO cancellations ({', '.join(columns)}) SELECT {', '.join(map(_parameter, columns))} "  # noqa: S608
         "WHERE NOT EXISTS (SELECT 1 FROM sources WHERE name = :source "
@@ -81,7 +81,7 @@ def insert_row(columns: tuple[str, ...]) -> str:
 
 @cache
 def update_row(columns: tuple[str, ...], expected: tuple[str, ...]) -> str:
-    """Change a row that is as expected; returns its attempt number if it was. Expected values are ``expected_NAME``."""
+    """Build the update of a row that has the values ``:expected_NAME``. It returns the attempt number."""
     settings = ", ".join(f"{name} = {_parameter(name)}" for name in columns)
     same = "".join(f" AND {name} IS NOT DISTINCT FROM :expected_{name}" for name in expected)
     return f"UPDATE cancellations SET {settings} WHERE {_KEY} AND {_KNOWN}{same} RETURNING attempt_number"  # noqa: S608
@@ -89,18 +89,20 @@ def update_row(columns: tuple[str, ...], expected: tuple[str, ...]) -> str:
 
 @cache
 def insert_entry(*, numbered: bool = False, condition: str = "") -> str:
-    """Append to the journal, the values named ``entry_NAME``, with a number of its own if it is ``numbered``."""
+    """Build the insert of a journal entry with the values ``:entry_NAME``; its number too, if ``numbered``.
+
+    ``condition`` names a relation: one entry is inserted for each of its rows.
+    """
     columns = (*(("number",) if numbered else ()), *_JOURNAL)
-    return _appended("journal", columns, "entry_", condition)
+    return _insert("journal", columns, "entry_", condition)
 
 
 @cache
 def insert_audit(*, condition: str = "") -> str:
-    """Append to the audit, the values named ``audit_NAME``."""
-    return _appended("audit", _AUDIT, "audit_", condition)
+    """Build the insert of an audit record with the values ``:audit_NAME``. ``condition`` is as for ``insert_entry``."""
+    return _insert("audit", _AUDIT, "audit_", condition)
 
 
-def _appended(table: str, columns: tuple[str, ...], prefix: str, condition: str) -> str:
-    """``condition`` names a relation: for each of its rows there is one."""
+def _insert(table: str, columns: tuple[str, ...], prefix: str, condition: str) -> str:
     values = ", ".join(_parameter(name, prefix) for name in columns)
     return f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values}" + (f" FROM {condition}" if condition else "")  # noqa: S608

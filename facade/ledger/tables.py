@@ -1,4 +1,4 @@
-"""The ledger's tables, and the row as the rest of the house sees it."""
+"""Define the ledger's tables, and the row that other modules work with."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,19 +7,19 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer,
 from sqlalchemy import text as sql
 
 ROW_FORMAT = 1
-"""The format of rows this version writes; a row of a newer one is left untouched."""
+"""The format of the rows that this version writes. Rows of a newer format are not changed."""
 
 metadata = MetaData()
 
 
-def _only(where: str) -> dict[str, Any]:
-    """The options of an index over some of the rows."""
+def _partial(where: str) -> dict[str, Any]:
+    """Return the options of a partial index."""
     return {"sqlite_where": sql(where), "postgresql_where": sql(where)}
 
 
-_SERIAL = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself for INTEGER only
+_SERIAL = BigInteger().with_variant(Integer, "sqlite")  # SQLite generates numbers for INTEGER only
 
-# Times are seconds since 1970. What each column is for stands in docs/reference/ledger.md.
+# Times are seconds since 1970. docs/reference/ledger.md describes each column.
 cancellations = Table(
     "cancellations",
     metadata,
@@ -45,14 +45,14 @@ cancellations = Table(
     Column("response", Text),
     Column("reported", JSON),
     Column("changed_at", Float, nullable=False),
-    # Of the rows that something is to be done about, and of no others: what they cost does not grow with the rest.
-    Index("ix_cancellations_in_flight", "state", **_only("state IN ('claimed', 'sending')")),
-    Index("ix_cancellations_due", "source", "read_due", **_only("read_due IS NOT NULL")),
-    Index("ix_cancellations_scheduled", "source", "appointment_id", **_only("read_due IS NOT NULL")),
+    # Partial indexes over the rows that need work, so that the cost of a scan does not grow with the settled rows.
+    Index("ix_cancellations_in_flight", "state", **_partial("state IN ('claimed', 'sending')")),
+    Index("ix_cancellations_due", "source", "read_due", **_partial("read_due IS NOT NULL")),
+    Index("ix_cancellations_scheduled", "source", "appointment_id", **_partial("read_due IS NOT NULL")),
 )
 
-# What the ledger remembers of each source: the version of the canonical form of the ids in its rows' keys, whether it
-# can be read, and the name that it has now, if it was renamed.
+# For each source: the version of the canonical form of its ids, whether it can be read, and its new name if it was
+# renamed.
 sources = Table(
     "sources",
     metadata,
@@ -62,7 +62,7 @@ sources = Table(
     Column("renamed_to", String(64)),
 )
 
-# The processes that work on this ledger; each says from time to time that it does, by the store's own clock.
+# The processes that use this ledger. Each announces itself regularly, with the time of the store's clock.
 processes = Table(
     "processes",
     metadata,
@@ -85,7 +85,7 @@ journal = Table(
     Column("request_id", String(128)),
     Column("detail", JSON, nullable=False),
     Index("ix_journal_key", "source", "appointment_id", "number"),
-    sqlite_autoincrement=True,  # attempt numbers are made of its numbers, and are never given twice, not after a purge
+    sqlite_autoincrement=True,  # its numbers are the attempt numbers, which are never reused, even after a purge
 )
 
 audit = Table(
@@ -106,16 +106,20 @@ audit = Table(
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One cancellation as the ledger has it; the columns of ``cancellations``, with their meaning.
+    """One cancellation as stored in ``cancellations``. Times are seconds since 1970.
 
-    ``attempt_number`` is the number of the attempt, that of its claim in the journal: what an owner writes is fenced by
-    it, and no number is given twice. ``sending_at`` is when the write was recorded that it may leave. ``read_due`` is
-    when the doubt is read next, at ``read_step`` of the schedule, and ``read_in`` how many seconds ahead that was.
-    ``by_operator`` says that the state is a person's word, which had no consequences so far, so that it can be undone.
-    ``read_before`` says that the source was once seen to know the appointment. ``charge_limit`` and ``starts_at`` are
-    the ETA and the start that the source stated. ``cancel_request`` is the request that was claimed for. ``version``
-    counts the recorded answers. ``response`` is the body last given by the owner, ``reported`` what the source said of
-    the cancellation in it.
+    - ``attempt_number``: the fencing token of the attempt: the number of its claim in the journal, never reused.
+    - ``sending_at``: when it was recorded that the native write may leave.
+    - ``doubt_since``, ``negative_reads``: when the doubt was recorded, and how many negative probes there were since.
+    - ``read_due``, ``read_step``, ``read_in``: when the next probe is due, its step in the schedule, and the delay in
+      seconds with which it was scheduled.
+    - ``by_operator``: an operator resolved the doubt, and the resolution can still be undone.
+    - ``read_before``: the source has known the appointment before.
+    - ``charge_limit``, ``starts_at``: the ETA and the start, as the source reported them.
+    - ``cancel_request``: the stored form of the request (``facade.cancellation.stored_request``).
+    - ``version``: the number of recorded versions of a cancelled response.
+    - ``response``: the last recorded response body, JSON text.
+    - ``reported``: what the source reported about the cancellation in that response.
     """
 
     source: str
@@ -143,12 +147,12 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Source and raw native appointment id."""
+        """The source's name and the raw native appointment id."""
         return self.source, self.appointment_id
 
 
-EMPTY: dict[str, Any] = {
+ROW_DEFAULTS: dict[str, Any] = {
     column.name: None if column.server_default is None else False if isinstance(column.type, Boolean) else 0
     for column in cancellations.c
 }
-"""What a new row holds where nothing is said."""
+"""The values of a new row, by column."""

@@ -26,7 +26,7 @@ def install(app: Flask) -> None:
 
 def _request_error(error: RequestError) -> Response:
     if isinstance(error, Unavailable):
-        note(outcome="unavailable", cause=error.cause.word if error.cause is not None else "ledger")
+        note(outcome="unavailable", cause=error.cause.code if error.cause is not None else "ledger")
     body = json.dumps(of_request_error(error), ensure_ascii=False)
     return Response(body, error.status, headers=error.headers, content_type=error_type(request))
 

@@ -9,7 +9,7 @@ from facade.cancellation.states import Event
 from facade.clock import Clock
 from facade.errors import Unavailable
 from facade.ledger.store import AuditRecord, JournalEntry, Key
-from facade.ledger.tables import EMPTY, ROW_FORMAT, Row
+from facade.ledger.tables import ROW_DEFAULTS, ROW_FORMAT, Row
 
 # What a transaction may end in. One that is not acknowledged was made, and whoever made it is not told so.
 READ = ("ok", "fails")
@@ -81,7 +81,7 @@ class MemoryLedger:
             if seen is None:
                 if there is not None:
                     return None
-                before = Row(**{**EMPTY, **first})
+                before = Row(**{**ROW_DEFAULTS, **first})
             else:
                 if there is None or (there.state, there.attempt_number) != (seen.state, seen.attempt_number):
                     return None
@@ -133,14 +133,14 @@ class MemoryLedger:
 
         return self._write("take", apply, flushed=False)
 
-    def note(self, key: Key, entry: JournalEntry | None = None, done: AuditRecord | None = None) -> None:
+    def append(self, key: Key, entry: JournalEntry | None = None, done: AuditRecord | None = None) -> None:
         def apply() -> None:
             if entry is not None:
                 self.store.journal.append((key, entry))
             if done is not None:
                 self.store.audits.append((key, done))
 
-        self._write("note", apply, flushed=True)
+        self._write("append", apply, flushed=True)
 
     def in_flight(self, states: tuple[str, ...], limit: int = 10_000) -> list[Row]:
         return self._read("in flight", lambda: [row for row in self._rows() if row.state in states])

@@ -55,7 +55,7 @@ MUTANTS = {
         CancellationRepository, "_change", "entry, audit)", "entry, audit, flushed=False)", "a power cut of the store"
     ),
     "a repeat's audit is not flushed": Mutant(
-        MemoryLedger, "note", "flushed=True", "flushed=False", "a power cut of the store"
+        MemoryLedger, "append", "flushed=True", "flushed=False", "a power cut of the store"
     ),
     "a claim ignores the state that was seen": Mutant(
         MemoryLedger,

@@ -466,5 +466,5 @@ def in_the_model() -> Iterator[Callable[[Setup], World]]:
         patched.enter_context(mock.patch.object(results, "expected_elements", _no_elements))
         patched.enter_context(mock.patch.object(results, "resolved", _resolved))
         patched.enter_context(mock.patch.object(reasons, "cancelation_reason", _no_reason))
-        patched.enter_context(mock.patch.object(sanitize, "usable_elements", lambda found: (found, [])))
+        patched.enter_context(mock.patch.object(sanitize, "remove_invalid", lambda found: (found, [])))
         yield make

@@ -132,7 +132,7 @@ def test_a_failed_read_states_that_nothing_was_seen(client, simulator):
     simulator.faults.arm("apt_1", FAULTS["read-500"])
     issue = client.cancel("apt_1").json["contained"][0]["issue"][0]
     assert issue["severity"] == "warning"
-    assert "was not seen" in issue["details"]["text"]
+    assert "Another party may have cancelled it" in issue["details"]["text"]
 
 
 def test_not_found_is_proposed_if_it_was_known_before(client, simulator):

@@ -144,7 +144,7 @@ def add(ledger, appointment_id, state, **values):
     first = {"state": state, "cancel_request": {}, "read_before": False, **values}
     entry = JournalEntry(event="claim", state=state, request_id=f"r-{appointment_id}")
     ledger.claim(("heim", appointment_id), None, first, entry)
-    ledger.note(("heim", appointment_id), done=AuditRecord(who=appointment_id, action="cancel", outcome=state))
+    ledger.append(("heim", appointment_id), done=AuditRecord(who=appointment_id, action="cancel", outcome=state))
 
 
 def plain(source):
@@ -181,8 +181,8 @@ def test_a_row_moves_with_its_journal_and_audit(ledger, source):
         ("claim", {}),
         ("rekeyed", {"from": "007"}),
     ]
-    assert [line["who"] for line in ledger.audits(("heim", "7"))] == ["007"]
-    assert ledger.timeline(("heim", "007")) == ledger.audits(("heim", "007")) == []
+    assert [line["who"] for line in ledger.audit_records(("heim", "7"))] == ["007"]
+    assert ledger.timeline(("heim", "007")) == ledger.audit_records(("heim", "007")) == []
 
 
 @pytest.mark.parametrize("other", ["refused", "not-applied", "in-doubt", "operator"])
@@ -194,7 +194,7 @@ def test_of_two_rows_the_fuller_is_kept_with_both_histories(ledger, source, othe
     assert rekey(ledger, source) == (0, 1)
     assert [(row.appointment_id, row.state) for row in ledger.in_states(["cancelled", other])] == [("7", "cancelled")]
     assert sorted(line["request_id"] or "" for line in ledger.timeline(("heim", "7"))) == ["", "r-007", "r-7"]
-    assert sorted(line["who"] for line in ledger.audits(("heim", "7"))) == ["007", "7"]
+    assert sorted(line["who"] for line in ledger.audit_records(("heim", "7"))) == ["007", "7"]
 
 
 def test_what_is_under_way_keeps_the_rows_where_they_are(ledger, source):

@@ -77,9 +77,9 @@ HOSTILE_IDS = ["..", ".", "...", "a b", "a\\b", "a\x00b", "a\r\nX", "a%b", "é",
 @pytest.mark.parametrize("raw", HOSTILE_IDS)
 def test_an_id_the_source_cannot_have_is_not_found(raw):
     with pytest.raises(NotFound):
-        ids.resolve(raw, r"[A-Za-z0-9_.-]{1,64}")
+        ids.parse(raw, r"[A-Za-z0-9_.-]{1,64}")
     with pytest.raises(NotFound):
-        ids.resolve(ids.encode(raw), r"[A-Za-z0-9_.-]{1,64}")
+        ids.parse(ids.encode(raw), r"[A-Za-z0-9_.-]{1,64}")
 
 
 @pytest.mark.parametrize("path", ["..", "%2e%2e", "a%00b", "a%0d%0aX", "x" * 65, "%252e%252e", "a%5Cb", "a b", "x-."])
@@ -125,5 +125,5 @@ def test_an_encoded_form_over_64_characters_is_not_found():
     raw = "_" * 21
     assert len(ids.encode(raw)) == 66
     with pytest.raises(NotFound):
-        ids.resolve(raw, ".*")
-    assert ids.resolve("_" * 20, ".*") == "_" * 20
+        ids.parse(raw, ".*")
+    assert ids.parse("_" * 20, ".*") == "_" * 20

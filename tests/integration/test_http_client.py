@@ -444,7 +444,7 @@ def test_an_abandoned_tls_connection_still_encrypts(trusting):
         shaken = pool.submit(trusting.wrap_socket, theirs, server_side=True)
         context = ssl.create_default_context(cadata=CERTIFICATE)
         with context.wrap_socket(ours, server_hostname="127.0.0.1") as connection, shaken.result(LIMIT):
-            wire = http_client._Wire(None)
+            wire = http_client._ExchangeState(None)
             wire.connected(connection)
             wire.abandon()
             assert connection.version() is not None

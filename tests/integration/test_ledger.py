@@ -63,13 +63,13 @@ def test_a_change_needs_the_expected_row_and_is_journalled(ledger):
     done = AuditRecord(who="scheduler", action="cancel", outcome="cancelled", request_id="r-1")
     assert not ledger.change(KEY, {"state": "sending"}, {"state": "cancelled"}, entry, done)
     assert not ledger.change(KEY, {"state": "claimed", "attempt_number": 2}, {"state": "cancelled"}, entry, done)
-    assert ledger.audits(KEY) == []
+    assert ledger.audit_records(KEY) == []
     assert ledger.change(
         KEY, {"state": "claimed", "read_due": None}, {"state": "sending", "read_due": 3.5}, entry, done
     )
     assert (ledger.find(KEY).state, ledger.find(KEY).read_due) == ("sending", 3.5)
     assert [line["event"] for line in ledger.timeline(KEY)] == ["claim", "send"]
-    assert [(line["who"], line["outcome"]) for line in ledger.audits(KEY)] == [("scheduler", "cancelled")]
+    assert [(line["who"], line["outcome"]) for line in ledger.audit_records(KEY)] == [("scheduler", "cancelled")]
 
 
 def test_a_claim_needs_the_row_to_be_as_it_was_seen(ledger):
@@ -227,13 +227,13 @@ def test_a_purge_deletes_old_settled_rows_completely(ledger):
     done = AuditRecord(who="x", action="cancel", outcome="cancelled")
     for name, state in (("old", "cancelled"), ("open", "in-doubt")):
         ledger.claim(("heim", name), None, {**FIRST, "state": state}, CLAIM)
-        ledger.note(("heim", name), done=done)
+        ledger.append(("heim", name), done=done)
     ledger.clock.at = 2000.0
     ledger.claim(("heim", "young"), None, {**FIRST, "state": "cancelled"}, CLAIM)
     assert Maintenance(ledger).purge(["cancelled", "refused"], before=1500.0) == 1
     assert ledger.find(("heim", "old")) is None
     assert ledger.timeline(("heim", "old")) == []
-    assert ledger.audits(("heim", "old")) == []
+    assert ledger.audit_records(("heim", "old")) == []
     assert ledger.find(("heim", "open")) is not None
     assert ledger.find(("heim", "young")) is not None
 
@@ -301,8 +301,8 @@ def test_who_upgrades_a_postgresql_waits_for_another_who_does(tmp_path, monkeypa
         ("not a url", "not a database URL"),
         ("mysql://x/y", "SQLite or PostgreSQL"),
         ("postgresql://x/y", "postgresql\\+psycopg"),
-        ("sqlite://", "needs a file"),
-        ("sqlite:///:memory:", "needs a file"),
+        ("sqlite://", "must name a file"),
+        ("sqlite:///:memory:", "must name a file"),
     ],
 )
 def test_another_store_is_refused_with_the_next_step(url, word):
@@ -328,8 +328,8 @@ def test_sqlite_runs_in_wal_mode_and_flushes_what_must_last(tmp_path):
 
         assert not flushed(lambda: ledger.claim(KEY, None, FIRST, CLAIM))
         assert flushed(lambda: ledger.change(KEY, {}, {"state": "sending"}, CLAIM))
-        assert flushed(lambda: ledger.note(KEY, CLAIM))
-        assert flushed(lambda: ledger.note(KEY, done=AuditRecord(who="x", action="cancel", outcome="cancelled")))
+        assert flushed(lambda: ledger.append(KEY, CLAIM))
+        assert flushed(lambda: ledger.append(KEY, done=AuditRecord(who="x", action="cancel", outcome="cancelled")))
         assert flushed(lambda: Maintenance(ledger).purge(["sending"], before=1e12))
         engine.dispose()
 
@@ -339,7 +339,7 @@ def test_sqlite_runs_in_wal_mode_and_flushes_what_must_last(tmp_path):
 
 def unavailable(ledger):
     with pytest.raises(Unavailable):
-        ledger.check()
+        ledger.check_writable()
     with pytest.raises(Unavailable):
         ledger.claim(("heim", "another"), None, FIRST, CLAIM)
     return True
@@ -352,7 +352,7 @@ def test_a_locked_store_is_unavailable_after_a_moment(tmp_path, monkeypatch):
         with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             assert unavailable(Ledger(engine))
-        Ledger(engine).check()
+        Ledger(engine).check_writable()
         engine.dispose()
 
 
@@ -365,10 +365,10 @@ def test_waiting_for_a_turn_to_write_ends_after_a_moment(tmp_path, monkeypatch):
         def wait_for_it():
             found.append(unavailable(ledger))
 
-        with ledger._backend.queued():
+        with ledger._backend.write_turn():
             threading.Thread(target=wait_for_it, daemon=True).start()
             eventually(lambda: found)
-        ledger.check()
+        ledger.check_writable()
         engine.dispose()
 
 

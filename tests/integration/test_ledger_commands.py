@@ -126,7 +126,7 @@ def test_an_unknown_argument_of_a_sqlite_url_is_one_sentence(tmp_path, recwarn):
         shown = CliRunner().invoke(main, ["db", "upgrade", "--store", url])
         assert (shown.exit_code, shown.output) == (
             2,
-            "facade: --store: has an argument after ? that SQLite does not know; write the path alone\n",
+            "facade: --store: has an argument after ? that SQLite does not know; write the path only\n",
         )
     assert not recwarn.list
     assert not (tmp_path / "x.db").exists()

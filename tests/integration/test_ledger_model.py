@@ -124,10 +124,10 @@ class Ledgers(RuleBasedStateMachine):
         self.same(self.real.take_due(pair[0], later), self.model.take_due(pair[1], later))
 
     @rule(key=keys, entry=st.sampled_from([None, ENTRY]), done=st.sampled_from([None, DONE]))
-    def note(self, key, entry, done):
+    def append(self, key, entry, done):
         if entry is not None or done is not None:
-            self.real.note(key, entry, done)
-            self.model.note(key, entry, done)
+            self.real.append(key, entry, done)
+            self.model.append(key, entry, done)
 
     @rule()
     def lists(self):
@@ -175,7 +175,7 @@ class Ledgers(RuleBasedStateMachine):
             self.same(self.real.find(key), self.model.find(key))
             lines = [line["event"] for line in self.real.timeline(key)]
             assert lines == [str(entry.event) for at, entry in self.model.store.journal if at == key]
-            audits = [line["who"] for line in self.real.audits(key)]
+            audits = [line["who"] for line in self.real.audit_records(key)]
             assert audits == [done.who for at, done in self.model.store.audits if at == key]
 
 

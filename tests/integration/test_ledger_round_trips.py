@@ -100,7 +100,7 @@ def test_no_setting_outlives_its_transaction(tmp_path):
     with store_url("postgresql", tmp_path) as url:
         engine = connect(url, pool_size=1)
         ledger = Ledger(engine)
-        ledger.check()
+        ledger.check_writable()
         names = ("lock_timeout", "statement_timeout", "synchronous_commit", "idle_in_transaction_session_timeout")
         with engine.raw_connection() as raw:
             cursor = raw.driver_connection.cursor()
@@ -121,14 +121,14 @@ def test_what_must_last_is_flushed_even_if_turned_off(tmp_path):
             return found.messages[-1][1].decode() if len(found.messages) > before else ""
 
         on, off = "SELECT set_config('synchronous_commit', 'on', true) WHERE", "SET LOCAL synchronous_commit = off"
-        ledger.check()
+        ledger.check_writable()
         entry = JournalEntry(event="claim", state="claimed")
         values = {"state": "claimed", "cancel_request": {}, "read_before": False}
         acts = [
             lambda: ledger.claim(KEY, None, values, entry),
             lambda: ledger.change(KEY, {}, {"state": "sending"}, entry),
-            lambda: ledger.note(KEY, entry),
-            lambda: ledger.note(KEY, done=AuditRecord(who="x", action="cancel", outcome="cancelled")),
+            lambda: ledger.append(KEY, entry),
+            lambda: ledger.append(KEY, done=AuditRecord(who="x", action="cancel", outcome="cancelled")),
         ]
         messages = [sent(act) for act in acts]
         taken = sent(lambda: ledger.take_due(ledger.find(KEY), {"read_due": 1.0}))  # type: ignore[arg-type]  # a double, or known to be there
@@ -155,7 +155,7 @@ def test_cut_connections_cost_one_failure_at_most_and_no_read(tmp_path, before):
         assert facade.ledger.find(("heim", "apt_1")).state == "cancelled"
         found.cut()
         with pytest.raises(Unavailable):
-            facade.ledger.check()
-        facade.ledger.check()
+            facade.ledger.check_writable()
+        facade.ledger.check_writable()
         assert cancel(facade, "apt_2") == "cancelled"
         facade.ledger.engine.dispose()

@@ -13,7 +13,7 @@ from facade.clock import Clock
 from facade.errors import ConfigurationError, Unavailable
 from facade.ledger import engine as engines
 from facade.ledger.engine import connect
-from facade.ledger.maintenance import SILENT, KnownSource, Maintenance, Presence
+from facade.ledger.maintenance import SILENT_AFTER, KnownSource, Maintenance, Presence
 from facade.ledger.statements import UNFINISHED
 from facade.ledger.store import AuditRecord, JournalEntry, Ledger
 from tests.support.stores import store_url
@@ -47,11 +47,11 @@ def add(ledger, key, state, **values):
     ledger.claim(
         key, None, {"state": state, "cancel_request": {}, "read_before": False, **values}, JournalEntry(event="claim")
     )
-    ledger.note(key, done=DONE)
+    ledger.append(key, done=DONE)
 
 
 def kept(ledger, key):
-    return ledger.find(key), ledger.timeline(key), ledger.audits(key)
+    return ledger.find(key), ledger.timeline(key), ledger.audit_records(key)
 
 
 # Purge
@@ -193,7 +193,7 @@ def test_a_silent_process_is_gone_by_the_stores_clock_alone(ledger, another):
     Presence(another).announce()
     assert len(Presence(ledger).others()) == 1
     with ledger.engine.begin() as connection:
-        connection.execute(text("UPDATE processes SET seen_at = seen_at - :silent"), {"silent": SILENT - 10})
+        connection.execute(text("UPDATE processes SET seen_at = seen_at - :silent"), {"silent": SILENT_AFTER - 10})
     assert len(Presence(ledger).others()) == 1
     with ledger.engine.begin() as connection:
         connection.execute(text("UPDATE processes SET seen_at = seen_at - 20"))

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from facade.fhir import check, data_absent
+from facade.fhir import data_absent, validation
 from tests.conftest import SEED
 from tests.support.recording_fhir_server import BY_TOKEN, SOURCE
 
@@ -32,7 +32,7 @@ def client(make):
 def cancel(client, appointment_id):
     response = client.cancel(appointment_id, SEED.replace("1839594", appointment_id), key=KEY)
     assert response.status_code == 200
-    assert check.problems(response.json) == []
+    assert validation.find_problems(response.json) == []
     return response
 
 

@@ -4,7 +4,7 @@ import pytest
 from facade_heim import codes
 
 from facade.cancellation.native import checked, merge
-from facade.fhir import check, data_absent, reasons
+from facade.fhir import data_absent, reasons, validation
 from facade.fhir.appointment import Identity, complete
 from facade.plugin.contract import Coding, NativeReason
 from tests.conftest import SEED, remember
@@ -22,7 +22,7 @@ WHY = {"resourceType": "OperationOutcome", "id": "why", "issue": [{"severity": "
 
 def completed(native, status="proposed", **facts):
     answer, rejected = complete(native, identity=IDENTITY, appointment_id="p_1", status=status, **facts)
-    assert check.problems(answer) == []
+    assert validation.find_problems(answer) == []
     assert answer.keys() >= REQUIRED
     remember(answer)
     return answer, rejected
@@ -59,7 +59,7 @@ def test_every_200_has_what_the_scheduler_maps_by(client, appointment_id):
     assert answer["identifier"][0] == {"system": "urn:fhir-facade:source-system", "value": "heim"}
     official = {"use": "official", "system": "urn:fhir-facade:heim:Appointment", "value": appointment_id}
     assert answer["identifier"][1] == official
-    assert check.problems(answer) == []
+    assert validation.find_problems(answer) == []
 
 
 def test_references_are_encoded_typed_and_logically_identified(client):
@@ -183,7 +183,7 @@ def test_head_is_a_read_without_a_body(client):
 # Completing, whatever a plugin gives
 
 
-@pytest.mark.parametrize("status", sorted(check.APPOINTMENT_STATUSES))  # type: ignore[attr-defined]  # set or patched by the test
+@pytest.mark.parametrize("status", sorted(validation.APPOINTMENT_STATUSES))  # type: ignore[attr-defined]  # set or patched by the test
 @pytest.mark.parametrize("native", [None, {}, BOOKED, {"start": BOOKED["start"]}, {**BOOKED, "end": "tomorrow"}])
 def test_every_status_is_valid_r4_whatever_is_known(native, status):
     answer, _ = completed(native, status, reason={"text": "why"} if status == "cancelled" else None)

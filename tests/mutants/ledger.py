@@ -129,20 +129,20 @@ LEDGER_MUTANTS = [
         ),
         (
             "PostgreSQL: a claim is not flushed",
-            "return self._number(parts, values, flushed=True)",
-            "return self._number(parts, values, flushed=False)",
+            "return self._attempt_number(parts, values, flushed=True)",
+            "return self._attempt_number(parts, values, flushed=False)",
             ON_POSTGRESQL,
         ),
         (
             "PostgreSQL: a change is not flushed",
-            "return self._number(parts, values, flushed=flushed) is not None",
-            "return self._number(parts, values, flushed=False) is not None",
+            "return self._attempt_number(parts, values, flushed=flushed) is not None",
+            "return self._attempt_number(parts, values, flushed=False) is not None",
             ON_POSTGRESQL,
         ),
         (
             "PostgreSQL: journal and audit are not flushed",
-            'self._first("; ".join(parts), values, flushed=True)',
-            'self._first("; ".join(parts), values, flushed=False)',
+            'self._first_value("; ".join(parts), values, flushed=True)',
+            'self._first_value("; ".join(parts), values, flushed=False)',
             ON_POSTGRESQL,
         ),
         (

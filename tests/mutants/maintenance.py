@@ -67,18 +67,23 @@ MAINTENANCE_MUTANTS = [
         ),
         (
             "who is gone is there",
-            "processes.c.seen_at > _now(self._ledger) - SILENT",
+            "processes.c.seen_at > _now(self._ledger) - SILENT_AFTER",
             "processes.c.seen_at > 0",
             PRESENT,
         ),
-        ("who is there is gone", "- SILENT, processes.c.id", "- SILENT / 12, processes.c.id", PRESENT),
+        ("who is there is gone", "- SILENT_AFTER, processes.c.id", "- SILENT_AFTER / 12, processes.c.id", PRESENT),
         (
             "presence is told by the host's clock",
             "        now = _now(self._ledger)\n        values",
             "        now = self._ledger.clock.now()\n        values",
             PRESENT,
         ),
-        ("a process counts itself among the others", "SILENT, processes.c.id != self._id", "SILENT", AT_WORK),
+        (
+            "a process counts itself among the others",
+            "SILENT_AFTER, processes.c.id != self._id",
+            "SILENT_AFTER",
+            AT_WORK,
+        ),
         (
             "a process leaves for all others",
             "delete(processes).where(processes.c.id == self._id)",

@@ -18,31 +18,31 @@ OUTSIDE = [
         "facade/http_client.py",
         (
             "the permit is taken before the connection stands",
-            "        self._go_on(sock)\n\n    def before_first_byte",
-            "        self._go_on(sock)\n        if self._permit is not None:\n            self._permit()\n\n    def before_first_byte",
+            "        self._proceed(sock)\n\n    def before_first_byte",
+            "        self._proceed(sock)\n        if self._permit is not None:\n            self._permit()\n\n    def before_first_byte",
             PERMIT,
         ),
         (
             "no permit is taken",
-            "        if self._permit is not None:\n            try:\n                self._permit()\n            except Exception as error:\n                raise _NotPermitted(error) from error\n",
+            "        if self._permit is not None:\n            try:\n                self._permit()\n            except Exception as error:\n                raise _PermitFailed(error) from error\n",
             "",
             PERMIT,
         ),
         (
             "the first byte leaves before the permit",
-            "                    wire.before_first_byte(self.sock)\n                    self.begun = True\n                super().send(data)",
-            "                    super().send(data)\n                    wire.before_first_byte(self.sock)\n                    self.begun = True\n                    return\n                super().send(data)",
+            "                    state.before_first_byte(self.sock)\n                    self.begun = True\n                super().send(data)",
+            "                    super().send(data)\n                    state.before_first_byte(self.sock)\n                    self.begun = True\n                    return\n                super().send(data)",
             f"{HTTP}::test_an_error_of_the_permit_is_raised_and_nothing_is_sent",
         ),
         (
             "what a permit raises is taken for the network's",
-            "                raise _NotPermitted(error) from error\n",
+            "                raise _PermitFailed(error) from error\n",
             "                raise\n",
             f"{HTTP}::test_a_permit_that_fails_like_a_network_is_distinguished",
         ),
         (
             "a write is sent after the deadline",
-            "        self._go_on(sock, sending=True)\n",
+            "        self._proceed(sock, sending=True)\n",
             "        self._sending = True\n",
             f"{HTTP}::test_a_thread_that_wakes_early_sees_that_time_is_over",
         ),
@@ -114,8 +114,8 @@ OUTSIDE = [
         ),
         (
             "netrc is read",
-            "            contextlib.closing(_OneExchange(wire)) as adapter,\n            adapter.send(prepared, stream=True, timeout=timeout) as response,",
-            "            requests.Session() as adapter,\n            adapter.send(adapter.mount('http://', _OneExchange(wire)) or adapter.prepare_request(request), stream=True, timeout=timeout) as response,",
+            "            contextlib.closing(_SingleExchangeAdapter(state)) as adapter,\n            adapter.send(prepared, stream=True, timeout=timeout) as response,",
+            "            requests.Session() as adapter,\n            adapter.send(adapter.mount('http://', _SingleExchangeAdapter(state)) or adapter.prepare_request(request), stream=True, timeout=timeout) as response,",
             f"{HTTP}::test_netrc_is_ignored",
         ),
         (
@@ -126,8 +126,8 @@ OUTSIDE = [
         ),
         (
             "a redirect is followed",
-            "            contextlib.closing(_OneExchange(wire)) as adapter,\n            adapter.send(prepared, stream=True, timeout=timeout) as response,",
-            "            requests.Session() as adapter,\n            adapter.send(adapter.mount('http://', _OneExchange(wire)) or prepared, stream=True, timeout=timeout) as response,",
+            "            contextlib.closing(_SingleExchangeAdapter(state)) as adapter,\n            adapter.send(prepared, stream=True, timeout=timeout) as response,",
+            "            requests.Session() as adapter,\n            adapter.send(adapter.mount('http://', _SingleExchangeAdapter(state)) or prepared, stream=True, timeout=timeout) as response,",
             f"{HTTP}::test_a_redirect_is_not_followed_and_is_unknown",
         ),
         (
@@ -154,7 +154,7 @@ OUTSIDE = [
             "return value",
             f"{HTTP}::test_any_other_id_arrives_as_exactly_one_segment",
         ),
-        ("a stranger's 404 counts as not executed", "    if own_error(answer):\n", "    if True:\n", SHAPE),
+        ("a stranger's 404 counts as not executed", "    if own_error(response):\n", "    if True:\n", SHAPE),
         ("a stranger's 202 is a success", "if status in {200, 201, 204}:", "if status in {200, 201, 202, 204}:", SHAPE),
         ("a 429 counts as not executed", "if status == 429 and throttles_before_execution:", "if status == 429:", OWN),
         ("a 409 counts as not executed", "422: Cause.REFUSED}\n", "422: Cause.REFUSED, 409: Cause.CONFLICT}\n", OWN),
@@ -166,8 +166,8 @@ OUTSIDE = [
         ),
         (
             "what the source says of its patience is lost",
-            "    wait = answer.retry_after()\n",
-            "    wait = None\n",
+            "    retry_after = response.retry_after()\n",
+            "    retry_after = None\n",
             "tests/integration/test_retry_after.py::test_classify_gives_it_to_the_error",
         ),
         (

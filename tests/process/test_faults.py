@@ -142,7 +142,7 @@ def test_a_proposed_answer_says_why_in_an_outcome_that_fits(answers, name):
     # Only what surely was not done is an error: the rest is a doubt, and its text says what to do about it.
     surely_not = fault.operation == "cancel" and fault.behaviour in SURELY_NOT_EXECUTED
     assert issue["severity"] == ("error" if surely_not else "warning")
-    unread = "whether the appointment is cancelled was not seen"
+    unread = "This request did not cancel the appointment. Another party may have cancelled it."
     doubt = unread if fault.operation == "read" else "It is not known whether"
     assert ("was not cancelled" if surely_not else doubt) in issue["details"]["text"]
 

@@ -23,7 +23,7 @@ def test_importing_the_facade_does_no_work():
     for name in (
         "plugin.registry",
         "plugin.discovery",
-        "fhir.check",
+        "fhir.validation",
         "fhir.appointment",
         "ledger",
         "web",

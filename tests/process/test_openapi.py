@@ -15,7 +15,7 @@ from facade_heim.simulator import HeimSimulator
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from facade.fhir import check
+from facade.fhir import validation
 from facade.plugin.configured_source import ConfiguredSource
 from facade.testing.simulator.faults import Timings
 from facade.testing.simulator.host import serve
@@ -168,7 +168,7 @@ def test_every_status_of_every_operation_has_valid_examples(client):
         if "resourceType" in resource:
             remember(resource)
         if resource.get("resourceType") == "Appointment":
-            assert check.problems(resource) == []
+            assert validation.find_problems(resource) == []
     kinds = {resource.get("resourceType") for resource in seen}
     assert kinds == {"Appointment", "OperationOutcome", "ConceptMap", "CapabilityStatement", None}
 

@@ -30,8 +30,11 @@ def test_every_request_error_has_its_row():
 
 
 def test_every_cause_has_its_row_and_no_row_is_left_over():
-    rows = set(re.findall(r"^\| `([a-z-]+)` \| `([a-z-]+)` \| `([a-z-]+)` \|$", ERRORS, re.MULTILINE))
-    causes = {(c.name.lower().replace("_", "-"), c.issue_code, c.absent_reason) for c in errors.Cause}
+    row = r"^\| `([a-z-]+)` \| `([a-z-]+)` \| `([a-z-]+)` \| ([^|]+) \|(?: ([^|]+))? \|$"
+    rows = set(re.findall(row, ERRORS, re.MULTILINE))
+    causes = {
+        (c.name.lower().replace("_", "-"), c.issue_code, c.absent_reason, c.text, c.next_step) for c in errors.Cause
+    }
     assert rows == causes
 
 

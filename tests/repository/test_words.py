@@ -31,7 +31,6 @@ REFUSED = {
 # Where a refused word is right: file, a piece of the line, and why. An entry that is not needed fails.
 ALLOWED = {
     ("facade/ledger/maintenance.py", "extract(epoch FROM"): "SQL",
-    ("facade/fhir/operation_outcome.py", "before telling the"): "an agent tells a patient",
     ("tests/process/test_pgbouncer.py", '"nobody"'): "a user of the operating system",
     ("docs/concepts/at-most-once.md", "**Exactly once.** Against"): "the term for what is not promised",
     ("docs/concepts/how-it-was-tested.md", "| what no one judged is taken back |"): "the name of a mutant",

@@ -20,7 +20,7 @@ def give_up_only_what_hangs(monkeypatch: pytest.MonkeyPatch, hosts: Sequence[Sim
     """End the wait for each exchange as soon as one of these hosts keeps it waiting on purpose."""
     mine = threading.local()
 
-    class Wire(http_client._Wire):
+    class Wire(http_client._ExchangeState):
         """Known to the thread that will wait for its exchange."""
 
         def __init__(self, *arguments: Any) -> None:
@@ -41,7 +41,7 @@ def give_up_only_what_hangs(monkeypatch: pytest.MonkeyPatch, hosts: Sequence[Sim
             if result.done or hangs or time.monotonic() >= ends_at:
                 return result
 
-    monkeypatch.setattr(http_client, "_Wire", Wire)
+    monkeypatch.setattr(http_client, "_ExchangeState", Wire)
     monkeypatch.setattr(http_client, "wait", wait_unless_it_hangs)
 
 

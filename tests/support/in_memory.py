@@ -14,7 +14,7 @@ from facade.cancellation.stored_request import Requester
 from facade.cancellation.timers import Timers
 from facade.clock import Clock
 from facade.fhir.appointment import Identity
-from facade.ledger.tables import EMPTY, Row
+from facade.ledger.tables import ROW_DEFAULTS, Row
 from facade.plugin.configured_source import ConfiguredSource
 from facade.plugin.contract import CancelRequest, Capabilities, SourceAdapter
 from tests.explorer.memory import MemoryLedger, Store
@@ -29,7 +29,14 @@ FIRST = {
     "cancel_request": {},
     "changed_at": 900.0,
 }
-_SEEN: dict[str, Any] = {**EMPTY, **FIRST, "read_before": False, "state": "in-doubt", "sending_at": 890.0, "version": 1}
+_SEEN: dict[str, Any] = {
+    **ROW_DEFAULTS,
+    **FIRST,
+    "read_before": False,
+    "state": "in-doubt",
+    "sending_at": 890.0,
+    "version": 1,
+}
 SEEN = Row(**_SEEN)
 """A row in doubt, as somebody saw it."""
 BOOKED = {"id": "1", "status": "booked"}

@@ -21,7 +21,7 @@ def without_coverage() -> dict[str, str]:
 
 def validate_each_map_once() -> None:
     """Validate equal ConceptMaps as FHIR R4 once in a process: hundreds of facades have the same one."""
-    validate = concept_map._invalid
+    validate = concept_map._find_invalid
     known: dict[str, list[str]] = {}
 
     def remembered(resource: Any) -> list[str]:
@@ -33,4 +33,4 @@ def validate_each_map_once() -> None:
             known[text] = validate(resource)
         return list(known[text])
 
-    concept_map._invalid = remembered
+    concept_map._find_invalid = remembered

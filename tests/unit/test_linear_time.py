@@ -167,7 +167,7 @@ BYTES = {
     "loads_native exactly": lambda body: loads_native(body, exact=True),
     "dumps": lambda body: dumps(loads_native(body, exact=True)),
     "an answer": lambda body: HttpResponse(200, {}, body).json(),
-    "an id": lambda body: ids.resolve(body.decode("latin-1"), r"[A-Za-z0-9_.-]{1,64}"),
+    "an id": lambda body: ids.parse(body.decode("latin-1"), r"[A-Za-z0-9_.-]{1,64}"),
 }
 DOCUMENTS = {
     "a cancel request": lambda document, heim: cancel_request.parse({**document, "status": "cancelled"}, "1"),

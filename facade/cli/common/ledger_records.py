@@ -19,7 +19,11 @@ def find_row(ledger: Ledger, source: str, appointment_id: str) -> Row:
     row = ledger.find((source, appointment_id))
     if row is not None:
         return row
-    rows = [row for row in Maintenance(ledger).answered(source, appointment_id) if _is_shown_as(row, appointment_id)]
+    rows = [
+        row
+        for row in Maintenance(ledger).find_by_response_text(source, appointment_id)
+        if _is_shown_as(row, appointment_id)
+    ]
     if len(rows) == 1:
         return rows[0]
     if rows:

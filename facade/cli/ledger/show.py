@@ -27,7 +27,7 @@ def show_record(source: str, id: str, path: Path | None, store: str | None) -> N
         request = f"  request {entry['request_id']}" if entry["request_id"] else ""
         at = format_time(entry["at"])
         show(f"{at}  {entry['event']:<14} → {entry['state'] or '':<12} {detail}{request}".rstrip())
-    for entry in ledger.audits(row.key):
+    for entry in ledger.audit_records(row.key):
         cause = f" ({entry['cause']})" if entry["cause"] else ""
         show(f"{format_time(entry['at'])}  {entry['who']}: {entry['action']} → {entry['outcome']}{cause}")
 

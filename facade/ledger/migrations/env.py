@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that ``facade.ledger.migrate`` hands over, in its one transaction."""
+"""Run the migrations on the connection from ``facade.ledger.migrate``, in its transaction."""
 
 from alembic import context
 

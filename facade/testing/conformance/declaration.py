@@ -97,7 +97,7 @@ class Declaration(Kit):
         simulator = harness.simulator
         for appointment_id in (*simulator.seeds(simulator.clock.now()), simulator.new_id()):
             try:
-                ids.resolve(appointment_id, harness.plugin.id_pattern)
+                ids.parse(appointment_id, harness.plugin.id_pattern)
             except NotFound:
                 step = "widen the pattern, seed another id, or override new_id"
                 fail(f"the simulator's id {appointment_id!r} does not fit id_pattern; {step}")
@@ -143,7 +143,7 @@ class Declaration(Kit):
         """Describe the source's own ids with id_pattern, and no more."""
         hostile = HOSTILE[kind].format(next(iter(harness.simulator.fault_ids())))
         try:
-            ids.resolve(hostile, harness.plugin.id_pattern)
+            ids.parse(hostile, harness.plugin.id_pattern)
         except NotFound:
             return
         except ValueError:

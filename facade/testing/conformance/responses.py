@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from facade.errors import SourceError
-from facade.fhir import check
+from facade.fhir import validation
 from facade.fhir.appointment import REQUIRED_ELEMENTS, complete
 from facade.fhir.ids import MARK
 from facade.fhir.reasons import SYSTEM
@@ -64,7 +64,7 @@ class Responses(Kit):
             responses = [response_to(trial.cancel, one) for one in (trial.appointment(), trial.faulty("refused"))]
             responses += [response_to(trial.read, trial.appointment(1))] if trial.readable else []
         for response in responses:
-            found = ", ".join(check.problems(response))
+            found = ", ".join(validation.find_problems(response))
             must(
                 not found,
                 f"a response with status {response['status']} is not valid at {found}; return elements that fit",

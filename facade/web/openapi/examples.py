@@ -110,7 +110,7 @@ def errors(app: Flask) -> dict[str, dict[str, RequestError]]:
             "UnknownSource": unknown_source,
             "NotFound": {
                 **unknown_source,
-                "impossibleId": _raised(lambda: ids.resolve(".", ".*")),
+                "impossibleId": _raised(lambda: ids.parse(".", ".*")),
                 "unknownAppointment": NotFound(NOT_KNOWN),
             },
             "NotAcceptable": {"html": _raised(lambda: response_type(request))},

@@ -9,7 +9,7 @@ from marshmallow import fields
 
 from facade.fhir.appointment import REQUIRED_ELEMENTS
 from facade.fhir.appointment_status import APPOINTMENT_STATUSES
-from facade.fhir.request import CancelRequestSchema, Exactly
+from facade.fhir.request import CancelRequestSchema, TypedField
 
 _JSON_TYPES = {str: "string", int: "integer", bool: "boolean", dict: "object"}
 _TEXT = {"type": "string", "minLength": 1}
@@ -37,7 +37,7 @@ def register(spec: APISpec, marshmallow: MarshmallowPlugin) -> None:
 
 def _json_type(_: Any, field: fields.Field[Any], **__: Any) -> dict[str, Any]:
     """Return the type of a field that accepts one JSON type, or null."""
-    return {"type": [_JSON_TYPES[field.kind], "null"]} if isinstance(field, Exactly) else {}
+    return {"type": [_JSON_TYPES[field.kind], "null"]} if isinstance(field, TypedField) else {}
 
 
 def _appointment(statuses: Iterable[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from facade.cancellation.results import CancelResult
 from facade.cancellation.stored_request import Requester
 from facade.fhir import ids
 from facade.fhir import request as cancel_request
-from facade.fhir.masking import masked
+from facade.fhir.masking import mask
 from facade.plugin.configured_source import ConfiguredSource
 from facade.web import preconditions
 from facade.web.content_negotiation import check_content_type, response_type
@@ -90,19 +90,19 @@ def _cancel(source: ConfiguredSource, appointment_id: str) -> Response:
     raw_id = ids.decode(appointment_id)
     parsed = cancel_request.parse(parse_json(read_body()), raw_id, if_match)
     # Only now: by docs/reference/errors.md, a malformed body takes precedence over an id that the source cannot have.
-    ids.resolve(appointment_id, source.plugin.id_pattern)
+    ids.parse(appointment_id, source.plugin.id_pattern)
     requester = Requester(g.client.name, g.request_id)
     spent = time.monotonic() - g.started
     result = this_facade().cancellations.cancel(source, parsed, requester, spent=spent)
     if "read" not in g.client.operations:
         explained = this_facade().config.explain_proposed
-        result = replace(result, appointment=masked(result.appointment, explained=explained))
+        result = replace(result, appointment=mask(result.appointment, explained=explained))
     return _response(result)
 
 
 def _read(source: ConfiguredSource, appointment_id: str) -> Response:
     response_type(request)
-    return _response(this_facade().cancellations.read(source, ids.resolve(appointment_id, source.plugin.id_pattern)))
+    return _response(this_facade().cancellations.read(source, ids.parse(appointment_id, source.plugin.id_pattern)))
 
 
 def _response(result: CancelResult) -> Response:

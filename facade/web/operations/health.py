@@ -21,5 +21,5 @@ def live() -> dict[str, str]:
 )
 def ready() -> dict[str, str]:
     """Report that the configuration is loaded and the ledger can be written; 503 if it cannot."""
-    this_facade().ledger.check()
+    this_facade().ledger.check_writable()
     return {"status": "ready"}

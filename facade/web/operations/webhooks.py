@@ -47,7 +47,7 @@ def receive(source_system: str) -> Response:
     appointment_id = source.plugin.webhook(parse_json(body, "webhook"), source.settings)
     if appointment_id is not None:
         try:
-            facade.cancellations.hint(source, ids.resolve(appointment_id, source.plugin.id_pattern))
+            facade.cancellations.hint(source, ids.parse(appointment_id, source.plugin.id_pattern))
         except NotFound:
             appointment_id = None
     note(outcome="hint" if appointment_id is not None else "ignored")

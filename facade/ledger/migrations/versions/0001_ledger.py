@@ -1,4 +1,4 @@
-"""The ledger: cancellations, journal, audit."""
+"""Create the ledger: cancellations, journal, audit."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -68,5 +68,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """A record of cancellations is not dropped by a migration."""
+    """Raise: no migration drops the record of cancellations."""
     raise NotImplementedError("the ledger is not downgraded; restore a backup instead")

@@ -1,4 +1,4 @@
-"""What the ledger knows of sources and processes; attempt numbers that are never given twice; indexes of open rows."""
+"""Add sources and processes, attempt numbers that are never reused, and partial indexes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,7 +16,7 @@ _OPEN = {
 
 
 def upgrade() -> None:
-    """Rows that are there have ids as they were asked for, which is form 0, of sources that could be read."""
+    """Add tables, columns and indexes. Existing rows have ids in form 0, and belong to sources that can be read."""
     op.create_table(
         "sources",
         sa.Column("name", sa.String(64), primary_key=True),
@@ -39,7 +39,7 @@ def upgrade() -> None:
     op.drop_column("cancellations", "lease_until")
     op.add_column("cancellations", sa.Column("read_in", sa.Float))
     op.add_column("cancellations", sa.Column("judged", sa.Boolean, nullable=False, server_default=sa.false()))
-    # Reading goes on until there is evidence, also where a person must look.
+    # Escalated rows are probed too, until there is evidence.
     op.execute("UPDATE cancellations SET read_due = 0, read_in = 0 WHERE state = 'operator' AND read_due IS NULL")
     for name, (columns, where) in _OPEN.items():
         op.create_index(name, "cancellations", columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
@@ -53,7 +53,7 @@ def upgrade() -> None:
 
 
 def _number_past_every_attempt() -> None:
-    """The next number of the journal, and so the next attempt's, is larger than that of any attempt before."""
+    """Set the next journal number, which is the next attempt number, above every earlier attempt number."""
     connection = op.get_bind()
     numbers = [
         connection.execute(sa.text(query)).scalar() or 0
@@ -71,5 +71,5 @@ def _number_past_every_attempt() -> None:
 
 
 def downgrade() -> None:
-    """A record of cancellations is not dropped by a migration."""
+    """Raise: no migration drops the record of cancellations."""
     raise NotImplementedError("the ledger is not downgraded; restore a backup instead")

@@ -54,7 +54,7 @@ _RENAME_MEMBER = {
 
 
 def upgrade() -> None:
-    """Rename in place. Every process that uses the store is stopped first: the version before cannot read it."""
+    """Rename in place. Stop every process that uses the store first, since the previous version cannot read it."""
     for table, old, new in _COLUMNS:
         op.execute(f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}")
     for table, column, words in _VALUES:
@@ -65,5 +65,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """A record of cancellations is not dropped by a migration."""
+    """Raise: no migration drops the record of cancellations."""
     raise NotImplementedError("the ledger is not downgraded; restore a backup instead")
