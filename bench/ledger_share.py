@@ -74,7 +74,7 @@ def without_ledger(source: ConfiguredSource) -> Callable[[str], object]:
 def with_ledger(source: ConfiguredSource, url: str) -> Callable[[str], object]:
     engine = connect(url)
     migrate.upgrade(engine)
-    clock, timers = Clock(), Timers()
+    clock, timers = Clock(), Timers.for_response_within(8.0)
     repository = CancellationRepository(Ledger(engine, clock=clock), timers, clock)
     context = AttemptContext(budget=Budget(8.0), timers=timers, repository=repository)
     cancellations = CancellationService(context, InDoubtResolver(repository, timers, clock))

@@ -54,7 +54,7 @@ class Facade:
         old = self.ledger
         ledger = Ledger(connect(old.engine.url.render_as_string(hide_password=False)), option=old.option)
         sources = registry.renewed(self.sources)
-        return compose(self.config, sources, ledger, Timers.for_answers_within(self.config.answer_within))
+        return compose(self.config, sources, ledger, Timers.for_response_within(self.config.answer_within))
 
     @property
     def single_source(self) -> ConfiguredSource | None:
@@ -95,7 +95,7 @@ def assemble(path: Path, *, store: str | None = None) -> Facade:
         problems += error.problems
     if config is None or sources is None or ledger is None:
         raise ConfigurationError(*problems)
-    return compose(config, sources, ledger, Timers.for_answers_within(config.answer_within))
+    return compose(config, sources, ledger, Timers.for_response_within(config.answer_within))
 
 
 def open_ledger(path: Path | None, store: str | None) -> Ledger:

@@ -201,7 +201,7 @@ def make(
         path = tmp_path / "facade.toml"
         path.write_text(text, "utf-8")
         built = assemble(path)
-        timers = replace(Timers.for_answers_within(answer_within), send_guard=PATIENT)
+        timers = replace(Timers.for_response_within(answer_within), send_guard=PATIENT)
         built = compose(built.config, built.sources, built.ledger, timers, Budget(answer_within))
         built.open_store()
         request.addfinalizer(built.ledger.engine.dispose)

@@ -31,6 +31,8 @@ from facade.plugin.contract import Appointment, CancelRequest, Support
 
 log = structlog.get_logger()
 
+# What If-Match may name for an appointment without a recorded response: any version, or version 0.
+_MATCHES_UNRECORDED = frozenset({"*", "0"})
 NOT_KNOWN = "The source system does not know this appointment; check the id."
 NOT_THIS_VERSION = "If-Match names another version of this appointment; read the appointment again."
 RETRY_NOT_RECORDED = (
@@ -40,7 +42,7 @@ RETRY_NOT_RECORDED = (
 
 
 class Attempt:
-    """The owner's work from the claimed row on. ``run`` is called once."""
+    """Runs one attempt, from its claimed row to the recorded result. ``run`` is called once."""
 
     def __init__(
         self,
@@ -80,7 +82,7 @@ class Attempt:
                 return self._not_executed(native.not_sent(error), None)
             if native.is_cancelled(current):
                 return self._cancelled(current, by_us=False)
-        if self._request.if_match is not None and not self._request.if_match & {"*", "0"}:
+        if self._request.if_match is not None and not self._request.if_match & _MATCHES_UNRECORDED:
             result = self._not_executed(NotExecuted(Cause.CONFLICT), current, cause=STALE_IF_MATCH)
             if result.outcome == Outcome.CANCELLED:
                 return result
@@ -117,7 +119,7 @@ class Attempt:
             if not permit.taken:
                 return self._not_executed(native.not_sent(error), current)
             if isinstance(error, AppointmentNotFound) and current is None:
-                return self._not_found(error)  # of a source that cannot be read, this is definite
+                return self._not_found(error)  # for a source that cannot be read, this is final
             # The write found no appointment although a read did: this proves nothing either way.
             doubt = error if isinstance(error, OutcomeUnknown) else OutcomeUnknown(Cause.UNPROVEN, error.detail)
             return self._in_doubt(doubt, current)
@@ -160,7 +162,7 @@ class Attempt:
         return None
 
     def _probe(self, current: Appointment | None) -> Appointment | None:
-        """Return what was known, with what one short read adds."""
+        """Read once, within the probe's budget. Return ``current`` merged with what was read."""
         if not self._source.readable:
             return current
         try:

@@ -1,4 +1,4 @@
-"""What every attempt of a process works with."""
+"""The budget, the timers and the repository that all attempts of a process share."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from facade.cancellation.timers import Timers
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptContext:
-    """Shared by all attempts. ``explain`` adds an OperationOutcome to a proposed response."""
+    """Read-only. ``explain`` adds an OperationOutcome to a proposed response."""
 
     budget: Budget
     timers: Timers

@@ -1,4 +1,4 @@
-"""How the time to respond is divided among the steps of one cancel."""
+"""How the time of one cancel is divided among its steps."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 class Budget:
     """Seconds for each step of one cancel, all scaled from ``answer_within``.
 
-    Of 8 s, 7 are for everything that talks to the source, including the time in which the request arrived: 1.5 for the
-    read before the write, 4 for the write, 1 for the probe after it. The remaining 0.5 and the last second are for the
-    ledger and for sending the response. A ledger that responds at once needs a few milliseconds. One that is locked
-    may need longer (``LOCK_WAIT`` in facade/ledger/engine.py): then no write starts once less of the 7 s is left than
-    the write and its probe need.
+    With 8 s: 7 for everything that talks to the source, including the time in which the request arrived. Of these, 1.5
+    are for the read before the write, 4 for the write, 1 for the probe after it, and 0.5 for the ledger. The last
+    second is for the response. The write starts only if enough time is left for the write and its probe, so a ledger
+    that is locked for long (``LOCK_WAIT`` in facade/ledger/engine.py) costs a cancel, and never the time limit.
     """
 
     answer_within: float

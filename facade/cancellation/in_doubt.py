@@ -3,14 +3,15 @@
 One probe that does not show "cancelled" proves nothing, since the source may still apply a late write. A row is
 resolved as not applied after three negative probes, of which the last began after the settle window. The resolving
 process measures the window with its own monotonic clock while it observes the row, so the window starts no earlier
-than the write was recorded. A clock that jumps neither resolves a row nor keeps it from being resolved.
+than the write was recorded. A change of the wall clock does not affect it.
 """
 
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 import structlog
 
-from facade.cancellation import native, results, stored_request
+from facade.cancellation import escalation, native, results, stored_request
 from facade.cancellation.repository import NOT_SCHEDULED, CancellationRepository
 from facade.cancellation.results import FIRST_VERSION, CancelResult, Outcome
 from facade.cancellation.states import UNRESOLVED, Event, State
@@ -29,6 +30,13 @@ log = structlog.get_logger()
 NEGATIVE_PROBES_TO_SETTLE = 3
 DELETED = "The record of this appointment was deleted just now. Send the request again."
 _RESOLUTIONS = (Event.RESOLVED_CANCELLED, Event.RESOLVED_NOT_APPLIED)
+
+
+class Resolution(StrEnum):
+    """What an operator found out about a native write in doubt."""
+
+    CANCELLED = "cancelled"
+    NOT_APPLIED = "not-applied"
 
 
 class InDoubtResolver:
@@ -60,7 +68,7 @@ class InDoubtResolver:
             error = failed
         self._repository.crash_point("after-probe")
         if found is None or not native.is_cancelled(found):
-            self._record_negative_probe(source, row, error=error, observed=observed, scheduled=scheduled)
+            self._record_probe_without_evidence(source, row, error=error, observed=observed, scheduled=scheduled)
             return None
         if row.state == State.CANCELLED:
             return self._revise(source, row, found)
@@ -102,7 +110,7 @@ class InDoubtResolver:
             self._repository.record_probe(row, NOT_SCHEDULED, None, {})
         return self._repository.recorded_result(row)
 
-    def _record_negative_probe(
+    def _record_probe_without_evidence(
         self, source: ConfiguredSource, row: Row, *, error: SourceError | None, observed: float, scheduled: bool
     ) -> None:
         """Record a probe without evidence. Only a probe without an ``error`` is negative."""
@@ -117,37 +125,32 @@ class InDoubtResolver:
         negative_reads = row.negative_reads + negative
         settled = negative and negative_reads >= NEGATIVE_PROBES_TO_SETTLE and observed >= source.settle_window
         event = self._next_event(source, row, settled=settled, observed=observed)
-        if event is not None:
-            log.info("doubt-resolved", source=source.name, resolution=event)
         values: dict[str, Any] = {"negative_reads": negative_reads}
         if event is Event.SETTLE:
             values |= NOT_SCHEDULED
         elif scheduled:
             retry_after = error.retry_after if error is not None else None
             values |= self._repository.schedule(self._next_probe(source, row, observed, retry_after))
-        self._repository.record_probe(row, values, event, detail)
+        if self._repository.record_probe(row, values, event, detail) and event is not None:
+            log.info("doubt-escalated" if event is Event.ESCALATE else "doubt-settled", source=source.name)
 
     def _next_event(self, source: ConfiguredSource, row: Row, *, settled: bool, observed: float) -> Event | None:
         """Return SETTLE, ESCALATE or None: whether doubt ends, or is escalated to an operator."""
         if row.state == State.OPERATOR:
             return None  # only evidence or an operator changes it
         if settled:
-            return Event.ESCALATE if source.plugin.repeat == "harmful" else Event.SETTLE
+            return escalation.settled_event(repeat=source.plugin.repeat)
         if self._repository.observed.steady() < self._timers.steady:
             return None  # a clock that was just set must not escalate every row
-        now = self._clock.now()
-        # Another host may have written doubt_since: no row is old that this process has only just seen.
-        is_old = now - (row.doubt_since or now) >= self._timers.operator_after
-        too_old = is_old and observed >= source.settle_window
-        near = row.charge_limit is not None and row.charge_limit - now < self._timers.charge_margin
-        return Event.ESCALATE if too_old or near or self._has_begun(row) else None
-
-    def _has_begun(self, row: Row) -> bool:
-        return row.starts_at is not None and row.starts_at <= self._clock.now()
+        is_due = escalation.is_due(
+            row, now=self._clock.now(), observed=observed, settle_window=source.settle_window, timers=self._timers
+        )
+        return Event.ESCALATE if is_due else None
 
     def _next_probe(self, source: ConfiguredSource, row: Row, observed: float, retry_after: float | None) -> float:
         """Return in how many seconds the next probe is due."""
-        after = self._timers.daily if self._has_begun(row) else self._timers.read_after(row.read_step, retry_after)
+        has_begun = escalation.has_begun(row, self._clock.now())
+        after = self._timers.daily if has_begun else self._timers.read_after(row.read_step, retry_after)
         left = source.settle_window - observed
         # One probe right after the settle window, not up to an hour later.
         return min(after, left + self._timers.tick) if left > 0 and retry_after is None else after
@@ -156,7 +159,7 @@ class InDoubtResolver:
 def resolve_by_operator(
     repository: CancellationRepository,
     row: Row,
-    resolution: Literal["cancelled", "not-applied"] | str,
+    resolution: Resolution,
     because: str,
     operator: str,
 ) -> bool:
@@ -168,7 +171,7 @@ def resolve_by_operator(
     if row.state not in UNRESOLVED:
         return False
     requester = Requester(f"operator {operator}")
-    if resolution == "cancelled":
+    if resolution is Resolution.CANCELLED:
         appointment = results.resolved(row, "cancelled")
         result = CancelResult(appointment, Outcome.CANCELLED, "", FIRST_VERSION)
         event = Event.RESOLVED_CANCELLED

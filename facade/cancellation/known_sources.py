@@ -15,7 +15,7 @@ from facade.ledger.store import JournalEntry, Key, Ledger
 from facade.ledger.tables import Row
 from facade.plugin.configured_source import ConfiguredSource, DeclaredSource
 
-# When two rows are about one appointment, the one with the later state in this list is kept, of equals the newer one.
+# Of two rows about one appointment, the one with the later state in this list is kept; of two equals, the newer one.
 _PRECEDENCE = [State.REFUSED, State.NOT_APPLIED, State.IN_DOUBT, State.OPERATOR, State.CANCELLED]
 _UNSETTLED = (*IN_FLIGHT, *UNRESOLVED)
 
@@ -152,12 +152,12 @@ def rename(ledger: Ledger, old: str, new: str) -> int:
     known = maintenance.sources()
     ids = maintenance.appointment_ids(old)
     if not ids and old not in known:
-        raise ConfigurationError(f"the ledger has no source {old}; {', '.join(sorted(known)) or 'none'} it has")
+        raise ConfigurationError(f"the ledger has no source {old}; it has: {', '.join(sorted(known)) or 'none'}")
     taken = [appointment_id for appointment_id in ids if ledger.find((new, appointment_id)) is not None]
     if taken:
         raise ConfigurationError(
             f"{new} has records of {len(taken)} appointments that {old} has records of too, {taken[0]} for example; "
-            "they are not the same source, or it was cancelled under both names: compare each: "
+            "the names are different sources, or an appointment was cancelled under both names; compare the records: "
             + command(ledger.option, "show", new, taken[0])
         )
     before = known.get(old, KnownSource(0, True, None))
@@ -173,13 +173,13 @@ def rename(ledger: Ledger, old: str, new: str) -> int:
     while ids := maintenance.appointment_ids(old):
         for appointment_id in ids:
             row = ledger.find((old, appointment_id))
-            if row is not None and not _renamed(maintenance, row, (new, appointment_id)):
+            if row is not None and not _move_row(maintenance, row, (new, appointment_id)):
                 raise ConfigurationError(f"{new} {appointment_id}: was created meanwhile; stop every facade")
             moved += row is not None
     return moved
 
 
-def _renamed(maintenance: Maintenance, row: Row, key: Key) -> bool:
+def _move_row(maintenance: Maintenance, row: Row, key: Key) -> bool:
     return maintenance.move(row.key, key, _entry(Event.RENAMED, row, row.source))
 
 

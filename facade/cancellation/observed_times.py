@@ -8,8 +8,8 @@ from facade.cancellation.states import UNRESOLVED
 from facade.clock import Clock
 from facade.ledger.tables import Row
 
-_MOST = 100_000  # observations kept at once; to forget one only delays a decision about it
-_SET = 30.0  # seconds by which the wall clock may differ from the monotonic clock before it counts as set
+_MAX_OBSERVATIONS = 100_000  # observations kept at once; to forget one only delays a decision about it
+_CLOCK_STEP = 30.0  # seconds by which the wall clock may differ from the monotonic clock before it counts as set
 
 
 class ObservedTimes:
@@ -17,7 +17,8 @@ class ObservedTimes:
 
     The wall clocks of two hosts may differ by any time, and a clock may be set. So no lease, silence or settle window
     is measured by comparing a time that another process wrote with this process's clock. It is measured only by how
-    long this process itself has observed the same thing, which starts no earlier than the thing did. Thread-safe.
+    long this process itself has observed the same thing. The observation starts after the change, so it never
+    overestimates. Thread-safe.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -42,7 +43,7 @@ class ObservedTimes:
         now = self._clock.monotonic()
         offset = self._clock.now() - now
         with self._lock:
-            if abs(offset - self._offset) > _SET:
+            if abs(offset - self._offset) > _CLOCK_STEP:
                 self._set_at = now
             self._offset = offset
             return now - self._set_at
@@ -52,6 +53,6 @@ class ObservedTimes:
         with self._lock:
             since = self._since.setdefault(observed, now)
             self._since.move_to_end(observed)
-            while len(self._since) > _MOST:
+            while len(self._since) > _MAX_OBSERVATIONS:
                 self._since.popitem(last=False)
         return now - since

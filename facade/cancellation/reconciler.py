@@ -30,7 +30,7 @@ _FIRST = ("", "")  # before every key
 
 
 class Reconciler:
-    """One thread finds work. A thread for each source that has any does it, so a source that hangs delays no other."""
+    """Finds due work in one thread, and does it in a thread for each source, so one that hangs delays no other."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Reconciler:
         self._swept_to = _FIRST
 
     def start(self) -> None:
-        """Start, in a thread of its own."""
+        """Start the thread that finds work."""
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self._thread.start()
 
@@ -136,7 +136,7 @@ class Reconciler:
     def _swept(self) -> Iterator[Row]:
         """Yield the rows whose next probe this process has seen pending for its whole delay.
 
-        Such a probe is due whatever the clock shows that wrote its due time. Each call goes through some of the
+        Such a probe is due even if another host's clock wrote the due time. Each call goes through some of the
         scheduled rows, and all calls through all in turn.
         """
         now = self._repository.clock.monotonic()
@@ -146,7 +146,8 @@ class Reconciler:
         self._next_sweep, self._swept_to = now + self._timers.sweep, rows[-1].key if rows else _FIRST
         for seen in rows:
             if seen.state in UNRESOLVED:
-                self._repository.observed.in_state(seen)  # who makes the last probe must have observed all the time
+                # The process that makes the last probe must have observed the row throughout.
+                self._repository.observed.in_state(seen)
             if self._repository.observed.due_unchanged(seen) >= (seen.read_in or 0.0) + self._timers.tick:
                 row = self._repository.find(seen.key)
                 if row is not None and (row.attempt_number, row.read_due) == (seen.attempt_number, seen.read_due):

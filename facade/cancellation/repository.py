@@ -1,4 +1,4 @@
-"""Record every transition of a cancellation; the only module that writes states and that reaches the ledger.
+"""Make every transition of a cancellation: the only module that writes states and that attempts reach the ledger by.
 
 Each transition is a compare-and-set on the row, with its journal line and its audit record in one transaction.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from facade.cancellation import results
+from facade.cancellation import escalation, results
 from facade.cancellation.observed_times import ObservedTimes
 from facade.cancellation.results import CancelResult, Outcome
 from facade.cancellation.states import IN_FLIGHT, Event, State, next_state
@@ -95,14 +95,14 @@ class CancellationRepository:
     def record_sending(self, claimed: Row, facts: Mapping[str, Any]) -> Row | None:
         """Record, durably, that the native write may leave from now on. None: the claim was lost, so do not write."""
         values = {"sending_at": self.clock.now(), **facts}
-        return self._owner_moves(claimed, Event.SEND, values)
+        return self._transition_owned(claimed, Event.SEND, values)
 
     def record_version_conflict(self, sending: Row) -> Row | None:
         """Let the same attempt retry after a version conflict; None if others recorded its silence as doubt.
 
         The attempt number stays, so requests that wait for this attempt continue to wait.
         """
-        return self._owner_moves(sending, Event.VERSION_CONFLICT, {"sending_at": None})
+        return self._transition_owned(sending, Event.VERSION_CONFLICT, {"sending_at": None})
 
     def record_evidence(
         self, seen: Row, result: CancelResult, reported: Mapping[str, Any], requester: Requester, by: str
@@ -122,10 +122,10 @@ class CancellationRepository:
             "by_operator": False,  # evidence, which no operator takes back
         }
         audit = _audit(requester, result.outcome, result.cause)
-        return self._move(seen, Event.PROOF, values, audit=audit, detail={"by": by}, fenced=False)
+        return self._transition(seen, Event.PROOF, values, audit=audit, detail={"by": by}, fenced=False)
 
     def record_not_executed(self, seen: Row, result: CancelResult, requester: Requester, *, read_before: bool) -> bool:
-        """Record that the native write of this attempt was surely not executed."""
+        """Record that the native write of this attempt was certainly not executed."""
         values = {
             "response": _as_text(result),
             "outcome": result.outcome,
@@ -134,7 +134,7 @@ class CancellationRepository:
             **NOT_SCHEDULED,
         }
         audit = _audit(requester, result.outcome, result.cause)
-        return self._move(seen, Event.NOT_EXECUTED, values, audit=audit, detail={"cause": result.cause})
+        return self._transition(seen, Event.NOT_EXECUTED, values, audit=audit, detail={"cause": result.cause})
 
     def record_doubt(
         self,
@@ -149,7 +149,7 @@ class CancellationRepository:
         """Record that the outcome of the native write is unknown, and schedule the first probe.
 
         Doubt about a source that cannot be read is escalated at once. ``retry_after`` is how many seconds the source
-        asked to be left alone. ``result`` and ``requester`` are given if a client receives the result.
+        asked the facade to wait. ``result`` and ``requester`` are given if a client receives the result.
         """
         values: dict[str, Any] = {
             "doubt_since": self.clock.now(),
@@ -164,8 +164,8 @@ class CancellationRepository:
         audit = None
         if result is not None and requester is not None:
             audit = _audit(requester, result.outcome, result.cause)
-        event = Event.DOUBT if readable else Event.ESCALATE
-        return self._move(seen, event, values, audit=audit, detail={"cause": cause})
+        event = escalation.doubt_event(readable=readable)
+        return self._transition(seen, event, values, audit=audit, detail={"cause": cause})
 
     def record_abandoned(self, seen: Row) -> bool:
         """Record that the owner of a claim is gone. It had sent nothing."""
@@ -173,7 +173,7 @@ class CancellationRepository:
         # The row must be unchanged since it was seen: after a version conflict, its owner may have claimed it again.
         expected = {"state": State.CLAIMED, "attempt_number": seen.attempt_number, "changed_at": seen.changed_at}
         detail = {"cause": results.OWNER_LOST}
-        return self._change(seen, Event.NOT_EXECUTED, values, expected, detail)
+        return self._compare_and_set(seen, Event.NOT_EXECUTED, values, expected, detail)
 
     # Repeated requests
 
@@ -200,14 +200,14 @@ class CancellationRepository:
             detail={"codes": codes},
         )
 
-    def recorded_result(self, row: Row, cause: str = "repeat") -> CancelResult:
+    def recorded_result(self, row: Row, cause: str = results.REPEAT) -> CancelResult:
         """Return the recorded result for a client. From then on, an operator's resolution can no longer be undone.
 
         Raises Unavailable if an operator has just undone it.
         """
         if row.by_operator and row.state == State.CANCELLED:
             expected = {"state": row.state, "attempt_number": row.attempt_number, "by_operator": True}
-            if not self._change(row, Event.REPORTED, {"by_operator": False}, expected, {}):
+            if not self._compare_and_set(row, Event.REPORTED, {"by_operator": False}, expected, {}):
                 now = self.find(row.key)
                 if now is None or now.state != State.CANCELLED or now.by_operator:
                     raise Unavailable(CHANGED_BY_OPERATOR)
@@ -227,7 +227,7 @@ class CancellationRepository:
     def take_due(self, seen: Row) -> Row | None:
         """Take the probe that is due, as the only one; None if another process has taken it.
 
-        The next probe is scheduled before this one is made, so a row whose probe ends the process backs off.
+        The next probe is scheduled first, so a probe that crashes the process is not repeated at once.
         """
         step = seen.read_step + 1
         later = self.schedule(max(self._timers.hold, self._timers.read_after(step)))
@@ -240,7 +240,7 @@ class CancellationRepository:
         # A hint that came during the probe has changed read_due. It must not be overwritten.
         unchanged = ("state", "attempt_number", "negative_reads", "read_due")
         expected = {name: getattr(seen, name) for name in unchanged}
-        return self._change(seen, event or Event.PROBE, values, expected, detail)
+        return self._compare_and_set(seen, event or Event.PROBE, values, expected, detail)
 
     def record_revision(self, seen: Row, result: CancelResult, reported: Mapping[str, Any]) -> bool:
         """Record a new version of the response of a cancelled appointment."""
@@ -252,7 +252,7 @@ class CancellationRepository:
             **NOT_SCHEDULED,
         }
         expected = {"state": State.CANCELLED, "version": seen.version, "read_due": seen.read_due}
-        return self._change(seen, Event.REVISED, values, expected, {"version": result.version})
+        return self._compare_and_set(seen, Event.REVISED, values, expected, {"version": result.version})
 
     def escalate_unreadable(self, seen: Row) -> bool:
         """Escalate a row in doubt whose source cannot be read, and schedule no further probe.
@@ -260,11 +260,11 @@ class CancellationRepository:
         Such a row was written before the source, or this version, declared that it cannot be read. Returns False if
         there is nothing to do.
         """
-        event = Event.ESCALATE if seen.state == State.IN_DOUBT else Event.UNSCHEDULED
+        event = escalation.unreadable_event(seen)
         if event is Event.UNSCHEDULED and seen.read_due is None:
             return False
         expected = {name: getattr(seen, name) for name in ("state", "attempt_number", "read_due")}
-        return self._change(seen, event, NOT_SCHEDULED, expected, {"cause": "not-readable"})
+        return self._compare_and_set(seen, event, NOT_SCHEDULED, expected, {"cause": results.NOT_READABLE})
 
     def record_hint(self, seen: Row) -> bool:
         """Move the next probe forward. Hints that come while one is due count as one."""
@@ -272,7 +272,7 @@ class CancellationRepository:
         if seen.state in IN_FLIGHT or (seen.read_due is not None and seen.read_due <= due):
             return False
         expected = {"state": seen.state, "attempt_number": seen.attempt_number, "read_due": seen.read_due}
-        return self._change(seen, Event.HINT, self.schedule(self._timers.hint), expected, {})
+        return self._compare_and_set(seen, Event.HINT, self.schedule(self._timers.hint), expected, {})
 
     # Operators
 
@@ -281,7 +281,7 @@ class CancellationRepository:
     ) -> bool:
         """Record an operator's resolution of the write that was seen in doubt.
 
-        Returns False if more is known by now, or if a new request has retried.
+        Returns False if the row has changed, or if a new request has started.
         """
         values = {
             "response": _as_text(result),
@@ -298,7 +298,7 @@ class CancellationRepository:
             expected = {"state": row.state, "attempt_number": row.attempt_number, "sending_at": row.sending_at}
             if next_state(row.state, event) is None:
                 return False
-            if self._change(row, event, values, expected, {"because": because}, audit):
+            if self._compare_and_set(row, event, values, expected, {"because": because}, audit):
                 return True
             row = self.find(row.key)
         return False
@@ -320,11 +320,11 @@ class CancellationRepository:
         }
         audit = AuditRecord(who=operator.name, action="resolve", outcome="undone")
         expected = {"state": seen.state, "attempt_number": seen.attempt_number, "by_operator": True}
-        return self._change(seen, Event.UNDO, values, expected, {"because": because}, audit)
+        return self._compare_and_set(seen, Event.UNDO, values, expected, {"because": because}, audit)
 
     # Compare-and-set
 
-    def _change(
+    def _compare_and_set(
         self,
         seen: Row,
         event: Event,
@@ -338,7 +338,7 @@ class CancellationRepository:
         entry = JournalEntry(event=event, state=state, attempt_number=seen.attempt_number, detail=detail)
         return self._ledger.change(seen.key, expected, {**values, "state": state}, entry, audit)
 
-    def _owner_moves(self, owned: Row, event: Event, values: Mapping[str, Any]) -> Row | None:
+    def _transition_owned(self, owned: Row, event: Event, values: Mapping[str, Any]) -> Row | None:
         """Make the owner's own transition from the state that it knows; None if the row is no longer its own."""
         changed = {**values, "state": next_state(owned.state, event)}
         entry = JournalEntry(event=event, state=changed["state"], attempt_number=owned.attempt_number)
@@ -346,7 +346,7 @@ class CancellationRepository:
         done = self._ledger.change(owned.key, expected, changed, entry)
         return replace(owned, **changed) if done else None
 
-    def _move(
+    def _transition(
         self,
         seen: Row,
         event: Event,
@@ -365,7 +365,7 @@ class CancellationRepository:
             expected = {"state": row.state, "attempt_number": row.attempt_number}
             if next_state(row.state, event) is None:
                 return False
-            if self._change(row, event, values, expected, detail, audit):
+            if self._compare_and_set(row, event, values, expected, detail, audit):
                 return True
             row = self.find(row.key)
         return False

@@ -28,7 +28,8 @@ FIRST_VERSION = 1
 """The version of the first recorded response; 0 is an appointment without one."""
 
 # Causes of the ledger's own: the client received an error instead of an Appointment, or the attempt lost its owner.
-NOT_FOUND, STALE_IF_MATCH, OWNER_LOST, ALREADY = "not-found", "stale-if-match", "owner-lost", "already"
+NOT_FOUND, STALE_IF_MATCH, OWNER_LOST = "not-found", "stale-if-match", "owner-lost"
+ALREADY, REPEAT, NOT_READABLE = "already", "repeat", "not-readable"
 
 # What an operator's resolution decides. Everything else stays as the owner of the attempt recorded it.
 _RESOLVED = {"id", "identifier", "status", "cancelationReason", "contained", "supportingInformation", "text", "_status"}
@@ -86,7 +87,7 @@ def expected_elements(source: ConfiguredSource, request: CancelRequest) -> Appoi
     return {**found, **({"cancelationReason": reason} if reason else {})}
 
 
-def recorded(row: Row, cause: str = "repeat") -> CancelResult:
+def recorded(row: Row, cause: str = REPEAT) -> CancelResult:
     """Return the recorded result; its Appointment is the same, byte for byte, as in the first response."""
     return CancelResult(json.loads(row.response or "null"), row.outcome or "", cause, row.version)
 

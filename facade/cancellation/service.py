@@ -9,7 +9,7 @@ from facade.cancellation import native, results, stored_request
 from facade.cancellation.attempt import NOT_KNOWN, Attempt
 from facade.cancellation.attempt_context import AttemptContext
 from facade.cancellation.in_doubt import InDoubtResolver
-from facade.cancellation.results import NOT_FOUND, OWNER_LOST, STALE_IF_MATCH, CancelResult
+from facade.cancellation.results import NOT_FOUND, OWNER_LOST, REPEAT, STALE_IF_MATCH, CancelResult, Outcome
 from facade.cancellation.states import CLAIMABLE, IN_FLIGHT, UNRESOLVED, State
 from facade.cancellation.stored_request import Requester
 from facade.deadline import deadline, remaining
@@ -66,9 +66,9 @@ class CancellationService:
             row = self._repository.find(key)
             if request.unsupported and (row is None or row.state != State.CANCELLED):
                 return self._proposed(source, request, NotExecuted(Cause.UNSUPPORTED), text=request.unsupported)
-            joined: int | None = None  # the number of the attempt that this request waits for
+            awaited: int | None = None  # the number of the attempt that this request waits for
             while True:
-                if self._may_claim(row, joined):
+                if self._may_claim(row, awaited):
                     attempt = self._claim(source, request, requester, row)
                     if attempt is not None:
                         return attempt.run()
@@ -77,11 +77,11 @@ class CancellationService:
                         raise Unavailable(NOT_RECORDED)
                     continue
                 if row is not None and row.state not in IN_FLIGHT:
-                    return self._repeat(source, request, row, requester, codes if joined is None else None)
+                    return self._repeat(source, request, row, requester, codes if awaited is None else None)
                 if row is not None:
-                    if joined is None:
+                    if awaited is None:
                         self._repository.record_repeat(row, codes, requester)
-                    joined = row.attempt_number
+                    awaited = row.attempt_number
                     if row.state == State.SENDING and self._repository.owner_is_silent(row):
                         self._repository.record_doubt(row, OWNER_LOST, readable=source.readable)
                     elif remaining() <= self._timers.poll:
@@ -148,7 +148,7 @@ class CancellationService:
             self._repository.recorded_result(row)  # an operator's resolution that came meanwhile is final now
         return row
 
-    def _may_claim(self, row: Row | None, joined: int | None) -> bool:
+    def _may_claim(self, row: Row | None, awaited: int | None) -> bool:
         if row is None:
             return True
         if row.state not in CLAIMABLE:
@@ -157,7 +157,7 @@ class CancellationService:
             return self._repository.lease_expired(row)
         # A repeated request that waited for this attempt receives its result and starts no attempt of its own, unless
         # the attempt ended because of a condition that only its own client had set.
-        return row.attempt_number != joined or row.cause == STALE_IF_MATCH
+        return row.attempt_number != awaited or row.cause == STALE_IF_MATCH
 
     def _claim(
         self, source: ConfiguredSource, request: CancelRequest, requester: Requester, row: Row | None
@@ -182,13 +182,13 @@ class CancellationService:
         ``codes`` are for the journal; None if the journal has this request already.
         """
         if row.cause == NOT_FOUND and row.state not in UNRESOLVED:
-            self._repository.record_reply(row, requester, NOT_FOUND, repeat=codes)
+            self._repository.record_reply(row, requester, Outcome.NOT_EXECUTED, NOT_FOUND, repeat=codes)
             raise NotFound(NOT_KNOWN)
-        result = self._of_settled(source, request, row, requester)
+        result = self._repeated_result(source, request, row, requester)
         self._repository.record_reply(row, requester, result.outcome, result.cause, repeat=codes)
         return result
 
-    def _of_settled(
+    def _repeated_result(
         self, source: ConfiguredSource, request: CancelRequest, row: Row, requester: Requester
     ) -> CancelResult:
         """Return what is recorded or, for a row in doubt, what one probe shows."""
@@ -196,7 +196,7 @@ class CancellationService:
             found = self._resolver.probe(source, row, self._budget.read, Requester(requester.name))
             return found or self._proposed(source, request, OutcomeUnknown(_cause(row), "still in doubt"))
         if row.response is not None:
-            cause = row.cause or "" if row.state != State.CANCELLED else "repeat"
+            cause = row.cause or "" if row.state != State.CANCELLED else REPEAT
             return self._repository.recorded_result(row, cause)
         return self._proposed(source, request, NotExecuted(_cause(row), "as for the first request"))
 

@@ -13,7 +13,7 @@ class State(StrEnum):
     SENDING = "sending"  # the native write may have left; no one takes the row over
     IN_DOUBT = "in-doubt"  # the outcome of the native write is unknown
     CANCELLED = "cancelled"  # the source showed evidence, or an operator resolved it; final once it was reported
-    REFUSED = "refused"  # the native write was surely not executed
+    REFUSED = "refused"  # the native write was certainly not executed
     NOT_APPLIED = "not-applied"  # in doubt before; resolved as not executed
     OPERATOR = "operator"  # in doubt, and escalated to an operator
 
@@ -24,8 +24,8 @@ class Event(StrEnum):
     CLAIM = "claim"  # a request starts an attempt
     SEND = "send"  # the attempt takes its write permit
     PROOF = "proof"  # the source shows that the appointment is cancelled
-    NOT_EXECUTED = "not-executed"  # the native write was surely not executed, or never sent
-    VERSION_CONFLICT = "version-conflict"  # surely not executed, and the same attempt retries once
+    NOT_EXECUTED = "not-executed"  # the native write was certainly not executed, or never sent
+    VERSION_CONFLICT = "version-conflict"  # certainly not executed, and the same attempt retries once
     DOUBT = "doubt"  # the outcome became unknown, or the owner of the attempt is silent
     SETTLE = "settle"  # probes showed for long enough that the write was not applied
     ESCALATE = "escalate"  # only an operator can resolve it
@@ -45,7 +45,7 @@ class Event(StrEnum):
 
 TRANSITIONS: dict[tuple[State | None, Event], State] = {
     (None, Event.CLAIM): State.CLAIMED,
-    # Only after the lease expired. The attempt number fences the former owner off.
+    # Only after the lease expired. The ledger rejects what the former owner writes, by its attempt number.
     (State.CLAIMED, Event.CLAIM): State.CLAIMED,
     (State.REFUSED, Event.CLAIM): State.CLAIMED,
     (State.NOT_APPLIED, Event.CLAIM): State.CLAIMED,

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 
 MINUTE, HOUR = 60.0, 3600.0
+LEASE_MARGIN = 2.0  # seconds of a claim's lease beyond the time in which a request must be answered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,8 @@ class Timers:
     - ``daily``: the delay between probes once the appointment has begun.
     """
 
-    lease: float = 10.0
-    sending: float = 8.0
+    lease: float
+    sending: float
     send_guard: float = 1.0
     reads: tuple[float, ...] = (1.0, 2.0, 5.0, 15.0, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR)
     operator_after: float = 24 * HOUR
@@ -40,14 +41,14 @@ class Timers:
     daily: float = 24 * HOUR
 
     @classmethod
-    def for_answers_within(cls, seconds: float) -> "Timers":
+    def for_response_within(cls, seconds: float) -> "Timers":
         """Return the default timers, with room for a write that may take this long."""
-        return cls(lease=seconds + 2.0, sending=seconds)
+        return cls(lease=seconds + LEASE_MARGIN, sending=seconds)
 
     def read_after(self, step: int, retry_after: float | None = None) -> float:
         """Return the delay before the probe of this step, counted from 0, with a jitter of one tenth.
 
-        ``retry_after`` is how many seconds the source asked to be left alone. The probe comes no earlier, up to the
+        ``retry_after`` is how many seconds the source asked the facade to wait. The probe comes no earlier, up to the
         longest step of the schedule.
         """
         least = min(retry_after or 0.0, self.reads[-1])

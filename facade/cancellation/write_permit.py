@@ -1,4 +1,4 @@
-"""The write permit that an attempt gives to its adapter. Taking it records that the native write may leave."""
+"""The write permit that an attempt gives to its adapter."""
 
 import threading
 from collections.abc import Callable

@@ -46,13 +46,17 @@ class Mutant:
 MUTANTS = {
     "sending is not flushed": Mutant(
         CancellationRepository,
-        "_owner_moves",
+        "_transition_owned",
         "changed, entry)",
         "changed, entry, flushed=False)",
         "a power cut of the store",
     ),
     "outcomes are not flushed": Mutant(
-        CancellationRepository, "_change", "entry, audit)", "entry, audit, flushed=False)", "a power cut of the store"
+        CancellationRepository,
+        "_compare_and_set",
+        "entry, audit)",
+        "entry, audit, flushed=False)",
+        "a power cut of the store",
     ),
     "a repeat's audit is not flushed": Mutant(
         MemoryLedger, "append", "flushed=True", "flushed=False", "a power cut of the store"
@@ -67,7 +71,7 @@ MUTANTS = {
     ),
     "sending ignores the state": Mutant(
         CancellationRepository,
-        "_owner_moves",
+        "_transition_owned",
         '{"state": owned.state, "attempt_number": owned.attempt_number}',
         '{"attempt_number": owned.attempt_number}',
         "a reader is first",
@@ -75,31 +79,35 @@ MUTANTS = {
     ),
     "a retry ignores the state": Mutant(
         CancellationRepository,
-        "_owner_moves",
+        "_transition_owned",
         '{"state": owned.state, "attempt_number": owned.attempt_number}',
         '{"attempt_number": owned.attempt_number}',
         "a stale version and a reader",
     ),
     "an outcome ignores the state": Mutant(
         CancellationRepository,
-        "_move",
+        "_transition",
         '{"state": row.state, "attempt_number": row.attempt_number}',
         '{"attempt_number": row.attempt_number}',
         "a reader is first",
     ),
     "an outcome ignores the attempt": Mutant(
         CancellationRepository,
-        "_move",
+        "_transition",
         "row.attempt_number == seen.attempt_number or not fenced",
         "True",
         "a frozen owner",
     ),
     "a failed read counts as a negative one": Mutant(
-        InDoubtResolver, "_record_negative_probe", "negative = error is None", "negative = True", "reads that fail"
+        InDoubtResolver,
+        "_record_probe_without_evidence",
+        "negative = error is None",
+        "negative = True",
+        "reads that fail",
     ),
     "the settle window is not waited for": Mutant(
         InDoubtResolver,
-        "_record_negative_probe",
+        "_record_probe_without_evidence",
         " and observed >= source.settle_window",
         "",
         "a late write",

@@ -18,7 +18,7 @@ import greenlet
 from facade.cancellation import attempt, in_doubt, native, reconciler, results, service, timers
 from facade.cancellation.attempt_context import AttemptContext
 from facade.cancellation.budget import Budget
-from facade.cancellation.in_doubt import resolve_by_operator, undo_resolution
+from facade.cancellation.in_doubt import Resolution, resolve_by_operator, undo_resolution
 from facade.cancellation.repository import CancellationRepository
 from facade.cancellation.states import SETTLED, UNRESOLVED, State
 from facade.cancellation.stored_request import Requester
@@ -35,7 +35,7 @@ from tests.explorer.source import SETTLE_WINDOW, WRITES, ModelAdapter, SourceMod
 KEY = ("s", "1")
 HOUR = 3700.0  # and a bit: longer than anything is put off
 BUDGET = Budget(8.0)
-TIMERS = timers.Timers()
+TIMERS = timers.Timers.for_response_within(8.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -382,7 +382,7 @@ class World:
             row = actor.process.ledger.find(KEY)
             if row is not None and row.state in UNRESOLVED and not self.source.pending():
                 verdict = "cancelled" if self.source.cancelled else "not-applied"
-                resolve_by_operator(actor.process.repository, row, verdict, "because", "me")
+                resolve_by_operator(actor.process.repository, row, Resolution(verdict), "because", "me")
         except RequestError:
             pass
         return "resolved"

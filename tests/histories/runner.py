@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from facade.cancellation.in_doubt import resolve_by_operator, undo_resolution
+from facade.cancellation.in_doubt import Resolution, resolve_by_operator, undo_resolution
 from facade.cancellation.known_sources import rename
 from facade.cancellation.repository import CancellationRepository
 from facade.cancellation.states import SETTLED, UNRESOLVED, State
@@ -220,7 +220,7 @@ class Play:
         if row is None or row.state not in UNRESOLVED or self._missing() or self._may_come_late():
             return
         verdict = "cancelled" if self._is_cancelled() else "not-applied"
-        if resolve_by_operator(self._repository(), row, verdict, "looked at it", "anyone"):
+        if resolve_by_operator(self._repository(), row, Resolution(verdict), "looked at it", "anyone"):
             self._verdicts.append(time.time())
 
     def _undo(self) -> None:

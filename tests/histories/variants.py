@@ -24,7 +24,7 @@ def no_claim() -> None:
 
     repository.CancellationRepository.claim = careless_claim
     repository.CancellationRepository.record_sending = careless_sending
-    service.CancellationService._may_claim = lambda self, row, joined: row is None or row.state != State.CANCELLED
+    service.CancellationService._may_claim = lambda self, row, awaited: row is None or row.state != State.CANCELLED
 
 
 def lease_on_sending() -> None:
@@ -33,10 +33,10 @@ def lease_on_sending() -> None:
     service.CLAIMABLE = (*service.CLAIMABLE, State.SENDING)  # type: ignore[attr-defined]  # set or patched by the test
     may_claim = service.CancellationService._may_claim
 
-    def taken_over(self, row, joined):
+    def taken_over(self, row, awaited):
         if row is not None and row.state == State.SENDING:
             return self._repository.lease_expired(row)
-        return may_claim(self, row, joined)
+        return may_claim(self, row, awaited)
 
     service.CancellationService._may_claim = taken_over
 
@@ -72,7 +72,7 @@ def negative_read_trusted() -> None:
 
 def reconciler_posts() -> None:
     """The background sends what its reads say is missing."""
-    after_no_proof = in_doubt.InDoubtResolver._record_negative_probe
+    after_no_proof = in_doubt.InDoubtResolver._record_probe_without_evidence
 
     def post(self, source, row, **facts):
         if row.state == State.IN_DOUBT and facts["error"] is None:
@@ -81,7 +81,7 @@ def reconciler_posts() -> None:
                 source.adapter.cancel(request, None, lambda: None)
         after_no_proof(self, source, row, **facts)
 
-    in_doubt.InDoubtResolver._record_negative_probe = post
+    in_doubt.InDoubtResolver._record_probe_without_evidence = post
 
 
 VARIANTS: dict[str, Callable[[], None]] = {

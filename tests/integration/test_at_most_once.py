@@ -326,8 +326,12 @@ def test_a_clock_that_jumps_causes_no_second_write(client, simulator, monkeypatc
 
 def test_the_timers_leave_room_for_the_longest_write():
     for answer_within in (6.0, 8.0, 60.0):
-        timers = Timers.for_answers_within(answer_within)
+        timers = Timers.for_response_within(answer_within)
         assert timers.sending > answer_within * 4 / 8
         assert timers.lease > timers.sending
-    assert (Timers().lease, Timers().sending, Timers().send_guard) == (10.0, 8.0, 1.0)
-    assert Timers().reads == (1, 2, 5, 15, 60, 300, 900, 3600)
+    assert (
+        Timers.for_response_within(8.0).lease,
+        Timers.for_response_within(8.0).sending,
+        Timers.for_response_within(8.0).send_guard,
+    ) == (10.0, 8.0, 1.0)
+    assert Timers.for_response_within(8.0).reads == (1, 2, 5, 15, 60, 300, 900, 3600)

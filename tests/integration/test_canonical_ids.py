@@ -60,7 +60,7 @@ def before(make):
         source = built.sources["heim"]
         declared = replace(source.plugin, canonical_id=form, id_pattern=PATTERN)
         source = replace(source, adapter=adapter, plugin=declared)
-        facade = compose(built.config, {"heim": source}, built.ledger, Timers.for_answers_within(40.0), Shares())
+        facade = compose(built.config, {"heim": source}, built.ledger, Timers.for_response_within(40.0), Shares())
         return FacadeClient(create_app(facade), facade)
 
     return build

@@ -9,7 +9,7 @@ import pytest
 
 from facade.app import compose
 from facade.cancellation import native
-from facade.cancellation.in_doubt import resolve_by_operator, undo_resolution
+from facade.cancellation.in_doubt import Resolution, resolve_by_operator, undo_resolution
 from facade.cancellation.stored_request import Requester as Who
 from facade.cancellation.timers import HOUR, MINUTE, Timers
 from facade.clock import Clock
@@ -138,7 +138,7 @@ def test_doubt_settles_within_its_documented_bound(make, simulator, monkeypatch,
     move_eta(simulator, DAYS)
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
     client.cancel("apt_1")
-    intervals = [1.1 * seconds for seconds in Timers().reads]  # each is a tenth longer at most
+    intervals = [1.1 * seconds for seconds in Timers.for_response_within(8.0).reads]  # each is a tenth longer at most
     reads_until = list(itertools.accumulate(seconds / 1.1 * 0.9 for seconds in intervals))
     after = next(at for at, seconds in enumerate(reads_until) if seconds >= window)  # surely after the window
     interval = intervals[max(after, 2)]
@@ -160,7 +160,7 @@ def test_several_processes_settle_doubt_as_soon_as_one(make, simulator, monkeypa
     time = Time(facade.ledger.clock, monkeypatch)
     move_eta(simulator, DAYS)
     simulator.faults.arm("apt_1", FAULTS["reset-before-commit"], times=1)
-    timers = Timers.for_answers_within(8.0)
+    timers = Timers.for_response_within(8.0)
     ledgers = [Ledger(facade.ledger.engine, clock=facade.ledger.clock) for _ in range(count)]
     others = [compose(facade.config, facade.sources, ledger, timers) for ledger in ledgers]
     client.cancel("apt_1")
@@ -185,7 +185,7 @@ def test_a_clock_that_is_days_ahead_escalates_nothing(client, simulator, time, d
 
     facade = client.facade
     ledger = Ledger(facade.ledger.engine, clock=Ahead())
-    other = compose(facade.config, facade.sources, ledger, Timers.for_answers_within(8.0))
+    other = compose(facade.config, facade.sources, ledger, Timers.for_response_within(8.0))
     for _ in range(20):
         time.passed += 5.0
         while other.reconciler.tick(other.sources["heim"]):
@@ -222,7 +222,7 @@ def test_cancelled_that_a_reader_got_can_not_be_undone(client, simulator, doubt,
     def resolved_meanwhile(appointment_id):
         found = read(appointment_id)
         if doubt().state == "in-doubt":
-            assert resolve_by_operator(facade.repository, doubt(), "cancelled", "by phone", "ann")
+            assert resolve_by_operator(facade.repository, doubt(), Resolution("cancelled"), "by phone", "ann")
         return found
 
     monkeypatch.setattr(adapter, "read", resolved_meanwhile)

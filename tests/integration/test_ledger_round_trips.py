@@ -46,7 +46,7 @@ def before(make):
     def build(url, budget=None):
         source = replace(built.sources["heim"], adapter=Calm())
         ledger = Ledger(connect(url))
-        timers = Timers.for_answers_within(40.0)
+        timers = Timers.for_response_within(40.0)
         return compose(built.config, {"heim": source}, ledger, timers, budget or Shares())
 
     return build

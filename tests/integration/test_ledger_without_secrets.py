@@ -341,7 +341,7 @@ def spelled(client):
     form = CanonicalId(version=1, form=lambda spelling: spelling.lstrip("0") or "0")
     declared = replace(source.plugin, canonical_id=form, id_pattern=r"[0-9]{1,9}")
     source = replace(source, adapter=Spelled(), plugin=declared)
-    facade = compose(built.config, {"heim": source}, built.ledger, Timers.for_answers_within(2.0))
+    facade = compose(built.config, {"heim": source}, built.ledger, Timers.for_response_within(2.0))
     facade.check_sources()
     before = FacadeClient(create_app(facade), facade)
     answer = before.cancel("007").json

@@ -47,7 +47,7 @@ def before(make):
         source = built.sources["heim"]
         declared = replace(source.plugin, capabilities=Capabilities(read=Support.NONE))
         source = replace(source, adapter=adapter, plugin=declared)
-        timers = Timers.for_answers_within(40.0)
+        timers = Timers.for_response_within(40.0)
         facade = compose(built.config, {"heim": source}, built.ledger, timers, Shares())
         return FacadeClient(create_app(facade), facade)
 

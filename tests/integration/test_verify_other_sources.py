@@ -68,7 +68,7 @@ def verified(tmp_path, monkeypatch):
             path = tmp_path / "facade.toml"
             path.write_text(CONFIG.format(plugin=plugin, address=host.source_url(plugin)), "utf-8")
             found = assemble(path)
-            timers = replace(Timers.for_answers_within(WITHIN), send_guard=WITHIN)
+            timers = replace(Timers.for_response_within(WITHIN), send_guard=WITHIN)
             facade = compose(found.config, found.sources, found.ledger, timers, Unhurried(WITHIN))
             facade.open_store()
             app = create_app(facade)

@@ -60,7 +60,7 @@ def before(make):
         capabilities = capabilities or Capabilities(versioned_writes=Support.FULL)
         source = built.sources["heim"]
         source = replace(source, adapter=adapter, plugin=replace(source.plugin, capabilities=capabilities))
-        timers = replace(Timers.for_answers_within(within), send_guard=PATIENT)
+        timers = replace(Timers.for_response_within(within), send_guard=PATIENT)
         facade = compose(built.config, {"heim": source}, built.ledger, timers, Budget(within))
         return FacadeClient(create_app(facade), facade)
 

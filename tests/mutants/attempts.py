@@ -4,7 +4,7 @@
 
 from tests.mutants.mutant import of
 
-AT_MOST_ONCE = "tests/integration/test_at_most_once.py"
+AT_MAX_OBSERVATIONS_ONCE = "tests/integration/test_at_most_once.py"
 PERMIT = "tests/unit/test_write_permit.py"
 ATTEMPT = "tests/unit/test_attempt.py"
 VERSIONED = "tests/integration/test_versioned_writes.py"
@@ -145,7 +145,7 @@ ATTEMPTS = [
             "cancelled is said though it could not be recorded",
             "return unrecorded() if unrecorded is not None else result",
             "return result",
-            f"{AT_MOST_ONCE}::test_a_store_that_fails_after_the_write_means_proposed",
+            f"{AT_MAX_OBSERVATIONS_ONCE}::test_a_store_that_fails_after_the_write_means_proposed",
         ),
         (
             "whoever was outrun says what it meant to",
@@ -172,19 +172,19 @@ ATTEMPTS = [
             "a claim is taken over at once",
             "return self._repository.lease_expired(row)",
             "return True",
-            f"{AT_MOST_ONCE}::test_many_at_once_share_one_native_call_and_its_answer",
+            f"{AT_MAX_OBSERVATIONS_ONCE}::test_many_at_once_share_one_native_call_and_its_answer",
         ),
         (
             "a state that is not claimable is claimed",
             "        if row.state not in CLAIMABLE:\n            return False\n",
             "",
-            f"{AT_MOST_ONCE}::test_while_in_doubt_no_one_resends_and_a_read_settles_it",
+            f"{AT_MAX_OBSERVATIONS_ONCE}::test_while_in_doubt_no_one_resends_and_a_read_settles_it",
         ),
         (
             "whoever waited for a refusal begins an attempt",
-            "return row.attempt_number != joined or row.cause == STALE_IF_MATCH",
+            "return row.attempt_number != awaited or row.cause == STALE_IF_MATCH",
             "return True",
-            f"{AT_MOST_ONCE}::test_many_at_once_share_one_native_call_and_its_answer",
+            f"{AT_MAX_OBSERVATIONS_ONCE}::test_many_at_once_share_one_native_call_and_its_answer",
         ),
         (
             "a write is in doubt for whoever waits",
@@ -196,7 +196,7 @@ ATTEMPTS = [
             "a read says cancelled and records nothing",
             "if recorded is None and native.is_cancelled(found):",
             "if False:",
-            f"{AT_MOST_ONCE}::test_a_cancel_shown_to_a_reader_is_shown_to_later_readers",
+            f"{AT_MAX_OBSERVATIONS_ONCE}::test_a_cancel_shown_to_a_reader_is_shown_to_later_readers",
         ),
         (
             "two spellings are two appointments",
@@ -206,8 +206,8 @@ ATTEMPTS = [
         ),
         (
             "a repeat is answered without an audit",
-            "        result = self._of_settled(source, request, row, requester)\n        self._repository.record_reply(row, requester, result.outcome, result.cause, repeat=codes)\n",
-            "        result = self._of_settled(source, request, row, requester)\n",
+            "        result = self._repeated_result(source, request, row, requester)\n        self._repository.record_reply(row, requester, result.outcome, result.cause, repeat=codes)\n",
+            "        result = self._repeated_result(source, request, row, requester)\n",
             ATTEMPT,
         ),
         ("a request that waits waits for ever", "elif remaining() <= self._timers.poll:", "elif False:", ATTEMPT),

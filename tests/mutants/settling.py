@@ -10,7 +10,12 @@ SETTLING_MUTANTS = [
     *of(
         "facade/cancellation/in_doubt.py",
         ("a failed read counts as a negative one", "negative = error is None", "negative = True", SETTLING),
-        ("two negative reads settle", "NEGATIVE_PROBES_TO_SETTLE = 3", "NEGATIVE_PROBES_TO_SETTLE = 2", SETTLING),
+        (
+            "two negative reads settle",
+            "NEGATIVE_PROBES_TO_SETTLE = 3",
+            "NEGATIVE_PROBES_TO_SETTLE = 2",
+            SETTLING,
+        ),
         (
             "a failed read after the window settles",
             "settled = negative and negative_reads",
@@ -24,21 +29,9 @@ SETTLING_MUTANTS = [
             SETTLING,
         ),
         (
-            "what another host calls old is old",
-            "too_old = is_old and observed >= source.settle_window",
-            "too_old = is_old",
-            "tests/integration/test_in_doubt.py::test_a_clock_that_is_days_ahead_escalates_nothing",
-        ),
-        (
             "the settle window may end during the read",
             "error=error, observed=observed, scheduled=scheduled)",
             "error=error, observed=self._repository.observed.in_state(row), scheduled=scheduled)",
-            SETTLING,
-        ),
-        (
-            "a repeat that does harm is made",
-            'if source.plugin.repeat == "harmful" else Event.SETTLE',
-            "if False else Event.SETTLE",
             SETTLING,
         ),
         ("what is a person's is settled by reads", "if row.state == State.OPERATOR:", "if False:", SETTLING),
@@ -48,25 +41,7 @@ SETTLING_MUTANTS = [
             "if False:",
             SETTLING,
         ),
-        (
-            "old doubt is no one's",
-            "too_old = is_old and observed >= source.settle_window",
-            "too_old = False",
-            SETTLING,
-        ),
-        (
-            "doubt near to the ETA is no one's",
-            "row.charge_limit is not None and row.charge_limit - now < self._timers.charge_margin",
-            "False",
-            SETTLING,
-        ),
-        (
-            "doubt about what has begun is no one's",
-            "too_old or near or self._has_begun(row)",
-            "too_old or near",
-            SETTLING,
-        ),
-        ("what has begun is read as before", "self._timers.daily if self._has_begun(row) else", "", SETTLING),
+        ("what has begun is read as before", "self._timers.daily if has_begun else", "", SETTLING),
         (
             "what is a person's is read no more",
             "        elif scheduled:\n",
@@ -109,6 +84,45 @@ SETTLING_MUTANTS = [
             "if reported != row.reported:",
             "if False:",
             SETTLING,
+        ),
+    ),
+    *of(
+        "facade/cancellation/escalation.py",
+        (
+            "what another host calls old is old",
+            "now - (row.doubt_since or now) >= timers.operator_after and observed >= settle_window",
+            "now - (row.doubt_since or now) >= timers.operator_after",
+            "tests/integration/test_in_doubt.py::test_a_clock_that_is_days_ahead_escalates_nothing",
+        ),
+        (
+            "a repeat that does harm is made",
+            'Event.ESCALATE if repeat == "harmful" else Event.SETTLE',
+            "Event.SETTLE",
+            SETTLING,
+        ),
+        (
+            "old doubt is no one's",
+            "return is_old or is_near_eta",
+            "return is_near_eta",
+            SETTLING,
+        ),
+        (
+            "doubt near to the ETA is no one's",
+            "return is_old or is_near_eta or",
+            "return is_old or",
+            SETTLING,
+        ),
+        (
+            "doubt about what has begun is no one's",
+            "is_near_eta or has_begun(row, now)",
+            "is_near_eta",
+            SETTLING,
+        ),
+        (
+            "doubt about a source without reads is no one's",
+            "return Event.DOUBT if readable else Event.ESCALATE",
+            "return Event.DOUBT",
+            "tests/unit/test_repository.py",
         ),
     ),
     *of(

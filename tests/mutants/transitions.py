@@ -159,12 +159,6 @@ TRANSITIONS = [
             f"{RECORDS}::test_a_hint_schedules_nothing_while_a_read_is_due",
         ),
         (
-            "doubt about a source without reads is no one's",
-            "event = Event.DOUBT if readable else Event.ESCALATE",
-            "event = Event.DOUBT",
-            f"{RECORDS}::test_doubt_that_cannot_be_read_is_a_persons_at_once",
-        ),
-        (
             "a row whose read ends the process does not back off",
             "step = seen.read_step + 1",
             "step = seen.read_step",

@@ -33,13 +33,13 @@ WAITING = [
         ),
         (
             "a clock that was set back counts as steady",
-            "abs(offset - self._offset) > _SET",
-            "offset - self._offset > _SET",
+            "abs(offset - self._offset) > _CLOCK_STEP",
+            "offset - self._offset > _CLOCK_STEP",
             OBSERVED,
         ),
         (
             "what is watched is not bounded",
-            "while len(self._since) > _MOST:",
+            "while len(self._since) > _MAX_OBSERVATIONS:",
             "while False:",
             OBSERVED,
         ),
@@ -54,7 +54,7 @@ WAITING = [
         "facade/cancellation/timers.py",
         (
             "a lease is no longer than the write",
-            "lease=seconds + 2.0",
+            "lease=seconds + LEASE_MARGIN",
             "lease=seconds / 2",
             "tests/integration/test_at_most_once.py::test_the_timers_leave_room_for_the_longest_write",
         ),

@@ -95,7 +95,7 @@ class InMemoryFacade:
 
     def __init__(self, *, answer_within: float = 8.0, **capabilities: Any) -> None:
         self.clock = Settable()
-        self.timers = Timers()
+        self.timers = Timers.for_response_within(8.0)
         self.ledger: Any = MemoryLedger(Store(), self.clock)
         self.repository = CancellationRepository(self.ledger, self.timers, self.clock)  # type: ignore[arg-type]  # a double, or known to be there
         self.calls = Scripted()

@@ -506,7 +506,7 @@ def another_status_undoes_a_cancel():
 
 @broken
 def every_repeat_is_sent():
-    settled = service.CancellationService._of_settled
+    settled = service.CancellationService._repeated_result
 
     def sent(self, source, request, row, client):
         with contextlib.suppress(SourceError):
@@ -514,7 +514,7 @@ def every_repeat_is_sent():
             source.adapter.cancel(replace(request, native_reason=reason), None, lambda: None)
         return settled(self, source, request, row, client)
 
-    service.CancellationService._of_settled = sent
+    service.CancellationService._repeated_result = sent
 
 
 @broken
@@ -580,7 +580,7 @@ def sent_although_another_has_cancelled():
 
 @broken
 def only_the_sources_present_word_counts():
-    settled = service.CancellationService._of_settled
+    settled = service.CancellationService._repeated_result
 
     def forgetful(self, source, request, row, client):
         if row.state == states.State.CANCELLED:
@@ -590,7 +590,7 @@ def only_the_sources_present_word_counts():
                 return self._proposed(source, request, error)
         return settled(self, source, request, row, client)
 
-    service.CancellationService._of_settled = forgetful
+    service.CancellationService._repeated_result = forgetful
 
 
 @broken
@@ -638,7 +638,7 @@ def verified(name):
         )
         path.write_text(text.replace('["*"]', '["heim"]'), "utf-8")
         found = assemble(path)
-        timers = replace(Timers.for_answers_within(WITHIN), send_guard=WITHIN)
+        timers = replace(Timers.for_response_within(WITHIN), send_guard=WITHIN)
         facade = compose(found.config, found.sources, found.ledger, timers, Unhurried(WITHIN))
         facade.open_store()
         app = create_app(facade)

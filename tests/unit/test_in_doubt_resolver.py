@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from facade.cancellation.in_doubt import resolve_by_operator
+from facade.cancellation.in_doubt import Resolution, resolve_by_operator
 from facade.cancellation.stored_request import Requester
 from facade.errors import AppointmentNotFound, Cause, NotExecuted, OutcomeUnknown, Unavailable
 from facade.plugin.contract import Support
@@ -141,11 +141,11 @@ def test_an_escalated_row_is_read_daily_and_needs_evidence(bench):
 @pytest.mark.parametrize("state", ["cancelled", "refused", "not-applied", "claimed", "sending"])
 def test_only_doubt_is_resolved(bench, state):
     row = bench.put(state=state)
-    for state_said in ("cancelled", "not-applied"):
-        assert not resolve_by_operator(bench.repository, row, state_said, "because", "ann")
+    for resolution in Resolution:
+        assert not resolve_by_operator(bench.repository, row, resolution, "because", "ann")
         # Nor by somebody who saw it in doubt before.
         assert not resolve_by_operator(
-            bench.repository, replace(row, state="in-doubt", attempt_number=6), state_said, "x", "ann"
+            bench.repository, replace(row, state="in-doubt", attempt_number=6), resolution, "x", "ann"
         )
     assert bench.row == row
 

@@ -65,7 +65,7 @@ def test_a_wall_clock_that_is_set_is_not_steady(clock, seconds):
 
 
 def test_what_was_seen_longest_ago_is_forgotten_first(monkeypatch, clock, watching):
-    monkeypatch.setattr(observed_times, "_MOST", 3)
+    monkeypatch.setattr(observed_times, "_MAX_OBSERVATIONS", 3)
     rows = [replace(SEEN, appointment_id=str(n)) for n in range(4)]
     for row in rows[:3]:
         watching.in_state(row)

@@ -125,7 +125,7 @@ def test_a_write_that_may_have_left_says_since_when(repository):
 
 
 def test_an_owner_has_the_whole_lease_and_the_whole_silence(repository):
-    timers, clock = Timers(), repository.clock
+    timers, clock = Timers.for_response_within(8.0), repository.clock
     for state, over, seconds in (
         ("claimed", repository.lease_expired, timers.lease),
         ("sending", repository.owner_is_silent, timers.sending),
@@ -190,7 +190,7 @@ def test_doubt_that_cannot_be_read_is_a_persons_at_once(repository):
 
 
 def test_each_read_that_is_taken_delays_the_next_one_further(repository):
-    timers = Timers()
+    timers = Timers.for_response_within(8.0)
     put(repository, state="in-doubt", read_due=999.0)
     ahead = []
     for step in range(1, 10):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from facade.cancellation.in_doubt import resolve_by_operator, undo_resolution, why_not_undone
+from facade.cancellation.in_doubt import Resolution, resolve_by_operator, undo_resolution, why_not_undone
 from facade.cancellation.repository import CancellationRepository
 from facade.cancellation.states import State
 from facade.cancellation.timers import Timers
@@ -21,7 +21,9 @@ from facade.ledger.tables import Row
 @click.command(cls=TakesId)
 @click.argument("source")
 @click.argument("id")
-@click.option("--as", "resolution", type=click.Choice(["cancelled", "not-applied"]), help="What is true.")
+@click.option(
+    "--as", "resolution", type=click.Choice([resolution.value for resolution in Resolution]), help="What is true."
+)
 @click.option("--undo", "is_undo", is_flag=True, help="Undo an operator's resolution that had no consequences yet.")
 @click.option("--because", required=True, help="How you know. The journal records it with your name.")
 @click.option("--by", "who", metavar="NAME", help="Your name. By default your user name.")
@@ -49,11 +51,11 @@ def resolve(
     who = _operator_name(who)
     ledger = opened_ledger(path, store)
     row = find_row(ledger, source, id)
-    repository = CancellationRepository(ledger, Timers(), ledger.clock)
+    repository = CancellationRepository(ledger, Timers.for_response_within(8.0), ledger.clock)
     if resolution is None:
         _undo(ledger, repository, row, because.strip(), who)
         return
-    if not resolve_by_operator(repository, row, resolution, because.strip(), who):
+    if not resolve_by_operator(repository, row, Resolution(resolution), because.strip(), who):
         row = ledger.find(row.key) or row
         raise click.ClickException(
             f"{name_of(row)} is {row.state}; an operator resolves only the states in-doubt and operator"
