@@ -33,6 +33,7 @@ NOT_READABLE = (
     "The facade cannot read appointments of this source system, and it has no record of a cancellation of this one. "
     "Ask the source system's operators."
 )
+READ_LATER = "Read the appointment again later."
 NOT_RECORDED = (
     "The record of this appointment was deleted or moved just now, so this request sent nothing to the source system. "
     "Send the request again."
@@ -125,7 +126,7 @@ class CancellationService:
         except SourceError as error:
             native.alarm(source, error)
             if recorded is None:
-                text = f"{error.cause.text} Read the appointment again later."
+                text = f"{error.cause.text} {READ_LATER}"
                 raise Unavailable(text, cause=error.cause, retry_after=error.retry_after) from error
             return recorded
 

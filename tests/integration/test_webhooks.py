@@ -135,7 +135,7 @@ def test_what_is_not_signed_now_and_by_the_source_is_401(client, simulator, head
     assert client.facade.ledger.find(("heim", "apt_1")).read_due is None
 
 
-def test_an_unknown_source_looks_like_one_without_a_secret(client, make):
+def test_an_unknown_source_is_like_one_without_a_secret(client, make):
     body = about("apt_1")
     unknown = send(client, body, signed(body), source="nowhere")
     without = send(make(), body, signed(body))

@@ -8,7 +8,7 @@ from flask import Flask, g, request
 
 from facade.cancellation.attempt import NOT_KNOWN, NOT_THIS_VERSION
 from facade.cancellation.results import cancellation_state
-from facade.cancellation.service import NOT_READABLE
+from facade.cancellation.service import NOT_READABLE, READ_LATER
 from facade.cancellation.states import State
 from facade.config import OPERATIONS, Client
 from facade.errors import (
@@ -127,7 +127,7 @@ def errors(app: Flask) -> dict[str, dict[str, RequestError]]:
             "Unavailable": {"ledger": ledger},
             "SourceUnavailable": {
                 "ledger": ledger,
-                "source": Unavailable(Cause.SERVER_ERROR.text, cause=Cause.SERVER_ERROR),
+                "source": Unavailable(f"{Cause.SERVER_ERROR.text} {READ_LATER}", cause=Cause.SERVER_ERROR),
             },
         }
 
