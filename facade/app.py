@@ -15,6 +15,7 @@ from facade.cancellation.repository import CancellationRepository
 from facade.cancellation.service import CancellationService
 from facade.cancellation.timers import Timers
 from facade.config import Config
+from facade.config_tables import SOURCE_IDENTIFIER_SYSTEM
 from facade.errors import ConfigurationError
 from facade.ledger import migrate
 from facade.ledger.engine import connect
@@ -84,7 +85,7 @@ def assemble(path: Path, *, store: str | None = None) -> Facade:
             if isinstance(tables, dict)
             else {}
         )
-        source_system = config.source_identifier_system if config else configuration.SOURCE_IDENTIFIER_SYSTEM
+        source_system = config.source_identifier_system if config else SOURCE_IDENTIFIER_SYSTEM
         sources = registry.build(tables, source_system)
     except ConfigurationError as error:
         problems += error.problems

@@ -12,7 +12,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, missing, validate
 
-from facade.config import AuthTable, ClientTable, FacadeTable
+from facade.config_tables import AuthTable, ClientTable, FacadeTable
 from facade.plugin.contract import SourcePlugin
 from facade.plugin.settings import HttpSourceSettings, SourceSettings, WebhookSettings
 

@@ -20,7 +20,7 @@ from facade.cancellation.timers import Timers
 from facade.clock import Clock
 from facade.errors import Cause, NotExecuted, SourceError, Unavailable
 from facade.fhir import chargeability
-from facade.fhir.operation_outcome import of_source_error
+from facade.fhir.proposed_explanation import why_proposed
 from facade.ledger.tables import Row
 from facade.plugin.configured_source import ConfiguredSource
 from facade.plugin.contract import Appointment
@@ -177,7 +177,7 @@ def resolve_by_operator(
         event = Event.RESOLVED_CANCELLED
     else:
         error = NotExecuted(Cause.UNPROVEN)
-        appointment = results.resolved(row, "proposed", of_source_error(error, known=False))
+        appointment = results.resolved(row, "proposed", why_proposed(error, known=False))
         result = CancelResult(appointment, Outcome.NOT_EXECUTED, error.cause.code)
         event = Event.RESOLVED_NOT_APPLIED
     return repository.record_resolution(row, event, result, requester, resolution, because)

@@ -10,11 +10,12 @@ import structlog
 
 from facade.cancellation import stored_request
 from facade.cancellation.states import State
-from facade.config import SOURCE_IDENTIFIER_SYSTEM
+from facade.config_tables import SOURCE_IDENTIFIER_SYSTEM
 from facade.errors import Cause, OutcomeUnknown, SourceError
 from facade.fhir import reasons, validation
 from facade.fhir.appointment import ELEMENTS, Identity, complete, identifiers, order_elements
-from facade.fhir.operation_outcome import WHY, of_source_error
+from facade.fhir.operation_outcome import WHY
+from facade.fhir.proposed_explanation import why_proposed
 from facade.fhir.validation import allows_reason
 from facade.ledger.tables import Row
 from facade.observability.logs import where
@@ -103,7 +104,7 @@ def proposed(
 ) -> CancelResult:
     """Build the result of a cancel that nothing proves. ``known`` is what was read of the appointment, if anything."""
     absent = "unknown" if known is not None else error.cause.absent_reason
-    why = of_source_error(error, text, known=known is not None, readable=source.readable) if explain else None
+    why = why_proposed(error, text, known=known is not None, readable=source.readable) if explain else None
     appointment = _complete(source, appointment_id, known, status="proposed", absent=absent, why=why)
     outcome = Outcome.IN_DOUBT if isinstance(error, OutcomeUnknown) else Outcome.NOT_EXECUTED
     return CancelResult(appointment, outcome, error.cause.code, detail=error.detail)

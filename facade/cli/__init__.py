@@ -46,7 +46,7 @@ class _MainGroup(LazyGroup):
 @click.command(cls=_MainGroup, lazy_commands=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="fhir-facade")
 def main() -> None:
-    """Cancel appointments in many source systems through FHIR R4, with at most one native call each.
+    """Cancel appointments in many source systems through FHIR R4, never twice while in doubt.
 
     \b
     Try it, with a simulator for every source system:

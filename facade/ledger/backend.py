@@ -1,4 +1,5 @@
 """Run the ledger's statements on SQLite or PostgreSQL, with as few round trips as possible."""
+# Why this long: the transactions of both stores stand side by side, since both must give the same guarantees.
 
 import contextlib
 import json

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from facade.config import OPERATIONS
+from facade.config_tables import CLIENT_OPERATIONS
 
 GET, POST = "GET", "POST"
 ARGUMENTS = {"sourceSystem": "source_system", "id": "appointment_id"}
@@ -98,8 +98,8 @@ def operation(
     words in ``errors`` and ``parameters`` are the names of components (facade/web/openapi/components.py). The
     errors that follow from the declaration need not be named: 401, 403, 405 and 500.
     """
-    if requires is not None and requires not in OPERATIONS:
-        raise ValueError(f"{path} requires {requires!r}, which is no client operation: use one of {OPERATIONS}")
+    if requires is not None and requires not in CLIENT_OPERATIONS:
+        raise ValueError(f"{path} requires {requires!r}, which is no client operation: use one of {CLIENT_OPERATIONS}")
     if requires is not None and credentials != "client":
         raise ValueError(f"{path} requires {requires!r} of a client, and has no client credentials")
 

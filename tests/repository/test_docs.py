@@ -8,7 +8,7 @@ import pytest
 
 from facade import errors
 from facade.cli import main
-from facade.config import AuthTable, ClientTable, FacadeTable
+from facade.config_tables import AuthTable, ClientTable, FacadeTable
 from facade.testing.simulator.faults import FAULTS
 from tests.support.paths import ROOT
 

@@ -13,7 +13,7 @@ from facade_heim.settings import HeimSettings
 from facade.app import assemble
 from facade.cli import main
 from facade.cli import serve as serve_command
-from facade.config import ClientTable
+from facade.config_tables import ClientTable
 from facade.errors import ConfigurationError
 from facade.fhir.reasons import SYSTEM
 from facade.setting_fields import Secret

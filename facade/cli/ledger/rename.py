@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from facade import config as configuration
 from facade.cancellation.known_sources import rename
 from facade.cli.common.ledger_options import ledger_options, opened_ledger
 from facade.cli.common.terminal import show
+from facade.config_tables import NAME
 
 
 @click.command("rename")
@@ -20,6 +20,6 @@ def rename_source(old: str, new: str, path: Path | None, store: str | None) -> N
 
     Stop every facade on this ledger first. The source keeps all its records, those in doubt included.
     """
-    if not re.fullmatch(configuration.NAME, new):
+    if not re.fullmatch(NAME, new):
         raise click.UsageError(f"{new!r} is no name of a source: write 1 to 64 letters, digits and hyphens")
     show(f"{old}: {rename(opened_ledger(path, store), old, new)} records moved to {new}")

@@ -1,4 +1,5 @@
 """Conformance while the source works: reads, cancels, repeats, concurrency."""
+# Why this long: one class holds the tests of one theme, as a plugin author finds them in the report.
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -3,11 +3,12 @@
 from flask import Request
 
 from facade import loopback
-from facade.config import OPERATIONS, Client, Config
+from facade.config import Client, Config
+from facade.config_tables import CLIENT_OPERATIONS
 from facade.errors import ConfigurationError, Forbidden, Unauthenticated
 from facade.web.auth.authenticator import Authenticator
 
-_CLIENT = Client("anybody", "", frozenset({"*"}), frozenset(OPERATIONS))
+_CLIENT = Client("anybody", "", frozenset({"*"}), frozenset(CLIENT_OPERATIONS))
 
 
 class NoAuthentication(Authenticator):

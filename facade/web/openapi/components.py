@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from apispec import APISpec
 from flask import Flask
 
-from facade.config import NAME
+from facade.config_tables import NAME
 from facade.errors import RequestError
 from facade.fhir.operation_outcome import of_failure, of_request_error
 from facade.web import request_lifecycle

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from facade.app import Facade
 
 _ABOUT = """\
-Cancels appointments in their source systems, with at most one native call per cancellation.
+Cancels appointments in their source systems. No second native call is made while the first may have been executed.
 
 An Appointment is `cancelled` only when the source system itself proves it. Every other valid request returns
 `proposed`, with a contained OperationOutcome that states the cause. A repeated request does not cancel twice. Every

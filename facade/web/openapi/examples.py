@@ -10,7 +10,8 @@ from facade.cancellation.attempt import NOT_KNOWN, NOT_THIS_VERSION
 from facade.cancellation.results import cancellation_state
 from facade.cancellation.service import NOT_READABLE, READ_LATER
 from facade.cancellation.states import State
-from facade.config import OPERATIONS, Client
+from facade.config import Client
+from facade.config_tables import CLIENT_OPERATIONS
 from facade.errors import (
     Cause,
     NotExecuted,
@@ -25,7 +26,7 @@ from facade.fhir import concept_map as concept_maps
 from facade.fhir import ids, reasons
 from facade.fhir import request as cancel_request
 from facade.fhir.appointment import Identity, complete
-from facade.fhir.operation_outcome import of_source_error
+from facade.fhir.proposed_explanation import why_proposed
 from facade.ledger.backend import NOT_NOW
 from facade.plugin.contract import Coding, NativeReason, NativeReasons
 from facade.web import preconditions
@@ -65,8 +66,8 @@ def concept_map() -> dict[str, Any]:
 def cancel_responses() -> dict[str, Any]:
     """Return the responses to a cancel, by name: proven, not executed, in doubt."""
     reason = reasons.cancelation_reason((Coding(reasons.SYSTEM, "pat-mv"),), "", _MOVED, None, _mapping())
-    refused = of_source_error(NotExecuted(Cause.REFUSED), known=True)
-    in_doubt = of_source_error(OutcomeUnknown(Cause.TIMEOUT), known=False)
+    refused = why_proposed(NotExecuted(Cause.REFUSED), known=True)
+    in_doubt = why_proposed(OutcomeUnknown(Cause.TIMEOUT), known=False)
     return {
         "cancelled": _appointment(_NATIVE, status="cancelled", reason=reason, version=1),
         "refused": _appointment(_NATIVE, status="proposed", why=refused),
@@ -105,7 +106,7 @@ def errors(app: Flask) -> dict[str, dict[str, RequestError]]:
             "UnreadableWebhook": {"notJson": _raised(lambda: parse_json(b"{", "webhook"))},
             "Unauthenticated": {"noKey": _raised(lambda: facade.authenticator.authenticate(request))},
             "UnsignedWebhook": {"notSigned": not_signed()},
-            "Forbidden": {name: _raised(partial(check_permission, name)) for name in OPERATIONS},
+            "Forbidden": {name: _raised(partial(check_permission, name)) for name in CLIENT_OPERATIONS},
             **_forbidden_response(facade.authenticator),
             "UnknownSource": unknown_source,
             "NotFound": {
