@@ -12,6 +12,7 @@ from facade.errors import Cause, OutcomeUnknown, Unavailable
 from facade.fhir import reasons
 from facade.ledger.store import JournalEntry
 from facade.testing.simulator.faults import FAULTS
+from facade.testing.simulator.transport import FaultyTransport
 from tests.integration.test_in_doubt import Time
 from tests.support.stores import locked
 from tests.support.waiting import LIMIT, eventually
@@ -71,10 +72,19 @@ def test_a_stale_if_match_once_cancelled_gets_the_record(client):
 
 
 @pytest.mark.parametrize("fault", ["", "timeout-after-commit", "reset-before-commit", "late-commit", "refused"])
-def test_many_at_once_share_one_native_call_and_its_answer(client, simulator, fault):
+def test_many_at_once_share_one_native_call_and_its_answer(client, simulator, fault, monkeypatch):
     if fault:
         simulator.faults.arm("apt_1", FAULTS[fault])
+    # A late commit comes after all responses, however slow the machine is.
+    all_have_responses, commit_late = threading.Event(), FaultyTransport._commit_late
+
+    def commit_after_all(*arguments):
+        all_have_responses.wait(LIMIT)
+        commit_late(*arguments)
+
+    monkeypatch.setattr(FaultyTransport, "_commit_late", commit_after_all)
     answers = all_at_once([lambda code=code: client.cancel("apt_1", with_reason(code)) for code in ("pat", "prov") * 4])
+    all_have_responses.set()
     assert simulator.log.count("cancel") == 1
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json["status"] for answer in answers}) == 1
