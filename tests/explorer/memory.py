@@ -1,4 +1,4 @@
-"""A ledger in memory that compares and sets like the real one, forgets what was not flushed, and fails when told to."""
+"""A ledger in memory that compares and sets like the real one, forgets what was not flushed, and fails on request."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -11,7 +11,7 @@ from facade.errors import Unavailable
 from facade.ledger.store import AuditRecord, JournalEntry, Key
 from facade.ledger.tables import ROW_DEFAULTS, ROW_FORMAT, Row
 
-# What a transaction may end in. One that is not acknowledged was made, and whoever made it is not told so.
+# What a transaction may end in. One that is not acknowledged was made, and whoever made it does not know it.
 READ = ("ok", "fails")
 WRITE = ("ok", "fails", "unacknowledged")
 
@@ -50,7 +50,7 @@ class Store:
 class MemoryLedger:
     """What the cancellations use of ``facade.ledger.store.Ledger``, over a ``Store``.
 
-    ``step`` is called with a name and what may happen, before each transaction; it says what does. ``saw`` is told
+    ``step`` is called with a name and what may happen, before each transaction; it says what does. ``saw`` gets
     what came back.
     """
 
@@ -184,7 +184,7 @@ class MemoryLedger:
 
     def _read(self, name: str, find: Callable[[], Any]) -> Any:
         if self._step(name, READ) != "ok":
-            raise Unavailable("told to fail")
+            raise Unavailable("failed on request")
         found = find()
         self._saw(found)
         return found
@@ -192,14 +192,14 @@ class MemoryLedger:
     def _write(self, name: str, apply: Callable[[], Any], *, flushed: bool) -> Any:
         happens = self._step(name, WRITE)
         if happens == "fails":
-            raise Unavailable("told to fail")
+            raise Unavailable("failed on request")
         changed = apply()
         if changed:
             self.store.version += 1
         if flushed:
             self.store.flush()
         if happens == "unacknowledged":
-            raise Unavailable("told not to acknowledge")
+            raise Unavailable("not acknowledged on request")
         self._saw(changed)
         return changed
 

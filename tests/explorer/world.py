@@ -85,7 +85,7 @@ class Actor:
         self.begun = False
         self.faulted = False
         self.result = ""
-        self.told_before = False  # whether somebody had been told "cancelled" when this one began
+        self.reported_before = False  # whether somebody had received "cancelled" when this one began
         self._world = world
         self._act = act
         self._thread: Any = greenlet.greenlet(self._run)
@@ -99,7 +99,7 @@ class Actor:
 
     def go_on(self, how: str) -> None:
         if not self.begun:
-            self.begun, self.told_before = True, self._world.told
+            self.begun, self.reported_before = True, self._world.reported
         self.waits = None
         self.faulted |= how in FAULTS
         self.saw((self.label, how, self._world.time))
@@ -119,7 +119,7 @@ class Actor:
         self._thread.throw(greenlet.GreenletExit)
 
     def key(self) -> Any:
-        return (self.begun, self.label, self.past, self.waits, self.told_before) if self.alive else None
+        return (self.begun, self.label, self.past, self.waits, self.reported_before) if self.alive else None
 
 
 class _Clock(Clock):
@@ -159,7 +159,7 @@ class World:
         self.setup = setup
         self.hub = greenlet.getcurrent()
         self.time = 0.0
-        self.told = False  # somebody was told "cancelled"
+        self.reported = False  # somebody got "cancelled"
         self.calm = True  # nothing went wrong, and no time was lost
         self.left = Counter(
             time=setup.passes,
@@ -294,16 +294,16 @@ class World:
             raise Violation(f"{actor.name} failed")
         if actor.result == "cancelled":
             if not self.source.cancelled:
-                raise Violation(f"{actor.name} was told cancelled, and it is not")
-            self.told = True
+                raise Violation(f"{actor.name} got cancelled, and it is not")
+            self.reported = True
         elif actor.name.startswith("client") and self.calm:
-            raise Violation(f"nothing went wrong, and {actor.name} was told {actor.result}")
-        elif actor.result in {"proposed", "booked"} and actor.told_before and not self.purged:
-            raise Violation(f"{actor.name} was told {actor.result} after cancelled had been said")
+            raise Violation(f"nothing went wrong, and {actor.name} got {actor.result}")
+        elif actor.result in {"proposed", "booked"} and actor.reported_before and not self.purged:
+            raise Violation(f"{actor.name} got {actor.result} after cancelled had been said")
         if actor.name.startswith("client") and actor.result in {"cancelled", "proposed"}:
             audited = any(done.request_id == actor.name for _, done in self.store.durable[2])
             if not audited and not actor.faulted and not self.forgotten:
-                raise Violation(f"the audit of what {actor.name} was told would be lost")
+                raise Violation(f"the audit of what {actor.name} got would be lost")
 
     def finish(self) -> None:
         """No one is at work and no more goes wrong: what is in doubt settles, and on the truth."""
@@ -316,8 +316,8 @@ class World:
             if row is None or row.state in SETTLED:
                 break
         blind = self.setup.capabilities.read is not Support.FULL
-        if self.told and not self.purged and (row is None or row.state != State.CANCELLED):
-            raise Violation(f"cancelled was told, and the row says {row and row.state}")
+        if self.reported and not self.purged and (row is None or row.state != State.CANCELLED):
+            raise Violation(f"cancelled got, and the row says {row and row.state}")
         if row is not None and row.state not in SETTLED:
             if row.state != State.OPERATOR or not (blind or self.setup.repeat == "harmful" or row.read_due):
                 raise Violation(f"the row stays {row.state}")
@@ -336,7 +336,7 @@ class World:
         processes = tuple(process.key() for process in self.processes)
         ledger = (repr(self.store.rows), self.store.number, durable, audited, self.store.version)
         counts = tuple(self.left.values())
-        flags = (self.told, self.forgotten, self.purged, self.calm)
+        flags = (self.reported, self.forgotten, self.purged, self.calm)
         return hash((self.time, flags, counts, ledger, self.source.key(), actors, processes))
 
     # Who is there
@@ -347,7 +347,7 @@ class World:
             ("client", setup.clients, self._cancel),
             ("tick", setup.ticks, self._tick),
             ("reader", setup.readers, self._read),
-            ("operator", setup.operators, self._judge),
+            ("operator", setup.operators, self._resolve),
             ("undo", setup.undos, self._undo),
             ("purge", setup.purges, self._purge),
         ]
@@ -376,13 +376,13 @@ class World:
             actor.process.reconciler.tick(self.configured)
         return "ticked"
 
-    def _judge(self, actor: Actor) -> str:
-        """A person who looks at the row, and then at the source, and is right."""
+    def _resolve(self, actor: Actor) -> str:
+        """An operator who reads the row, then the source, and is right."""
         try:
             row = actor.process.ledger.find(KEY)
             if row is not None and row.state in UNRESOLVED and not self.source.pending():
-                verdict = "cancelled" if self.source.cancelled else "not-applied"
-                resolve_by_operator(actor.process.repository, row, Resolution(verdict), "because", "me")
+                resolution = "cancelled" if self.source.cancelled else "not-applied"
+                resolve_by_operator(actor.process.repository, row, Resolution(resolution), "because", "me")
         except RequestError:
             pass
         return "resolved"
@@ -403,8 +403,8 @@ class World:
             actor.process.ledger.purge(tuple(SETTLED), before=actor.process.ledger.clock.now())
         if was_there and KEY not in self.store.rows:
             self.forgotten = True
-            # On purpose: nothing follows any more from what was told, and from what was executed, before.
-            self.purged |= self.told or self.source.may_be_executed()
+            # On purpose: nothing follows any more from what got, and from what was executed, before.
+            self.purged |= self.reported or self.source.may_be_executed()
         return "purged"
 
 

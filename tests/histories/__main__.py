@@ -75,7 +75,7 @@ class Order:
     crash_at: str | None
     until_caught: bool
     at_once: int
-    tells: bool
+    shows: bool
 
 
 def _play(order: Order) -> tuple[list[str], int]:
@@ -89,7 +89,7 @@ def _play(order: Order) -> tuple[list[str], int]:
 def _go(own: Job, order: Order) -> list[str]:
     def histories() -> Iterator[History]:
         for done, seed in enumerate(order.seeds):
-            if order.tells and done % 50 == 0:
+            if order.shows and done % 50 == 0:
                 print(f"{done} of {len(order.seeds)}, seed {seed}", flush=True)
             yield crash_at(seed, order.crash_at) if order.crash_at else generate(seed)
 
@@ -98,11 +98,11 @@ def _go(own: Job, order: Order) -> list[str]:
         if result.violations:
             failed.append(result)
             if order.until_caught:
-                return [_told(result)]
-    return [f"{_told(result)}\n  {shrink(own, result, order.variant)}" for result in failed]
+                return [_described(result)]
+    return [f"{_described(result)}\n  {shrink(own, result, order.variant)}" for result in failed]
 
 
-def _told(result: Result) -> str:
+def _described(result: Result) -> str:
     return "\n  ".join([f"seed {result.history.seed}", *result.violations])
 
 

@@ -1,6 +1,6 @@
 """The five invariants of docs/concepts/at-most-once.md, over the source's log, the answers given, and the ledger's end.
 
-What came first is judged by the real clock, which no history moves; how long something took, by the history's time.
+What came first is decided by the real clock, which no history moves; how long something took, by the history's time.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from tests.histories.timeline import Timeline
 # Answers by which a source says, in its own shape, that it has not executed the write.
 _REFUSED = {400, 401, 403, 422}
 _PATIENCE = 0.02  # two clocks' reading of one moment
-_STEP = 0.06  # how exactly the history's time tells when something happened
+_STEP = 0.06  # how exactly the history's time shows when something happened
 
 
 @dataclass
@@ -48,16 +48,18 @@ class Evidence:
     timeline: Sequence[dict[str, Any]]
     time: Timeline
     purges: Sequence[tuple[float, float]] = ()  # beginnings and ends of those that deleted the row
-    verdicts: Sequence[float] = ()  # of people, who were right
+    resolutions: Sequence[float] = ()  # of people, who were right
 
     def story(self) -> list[str]:
-        """Everything that happened, in its order, for whoever looks into a failure."""
+        """Everything that happened, in its order, for whoever examines a failure."""
         lines = [(e.began, f"{e.do} {e.n} asked") for e in self.exchanges]
-        lines += [(e.ended, f"{e.do} {e.n} told {e.said}") for e in self.exchanges if e.ended is not None]
+        lines += [(e.ended, f"{e.do} {e.n} reported {e.said}") for e in self.exchanges if e.ended is not None]
         lines += [(_at(e), f"source: {e.operation} {e.fault or ''} {e.status} changed={e.changed}") for e in self.log]
         if self.cancelled_outside is not None:
             lines.append((self.cancelled_outside, "cancelled outside"))
-        lines += [(began, "purged") for began, _ in self.purges] + [(at, "a person's verdict") for at in self.verdicts]
+        lines += [(began, "purged") for began, _ in self.purges] + [
+            (at, "an operator's resolution") for at in self.resolutions
+        ]
         first = min((at for at, _ in lines), default=0.0)
         ledger = [f"  ledger: {line['event']} {line['state']} {line['detail']}" for line in self.timeline]
         return [f"  {at - first:7.3f} real, {self.time.at(at):6.2f}: {what}" for at, what in sorted(lines)] + ledger
@@ -92,41 +94,41 @@ def _one_write_an_attempt(evidence: Evidence) -> list[str]:
         if first.status in _REFUSED and not first.changed:
             continue
         settled = at(first) + SETTLE_WINDOW - _STEP
-        judged = any(_at(first) <= verdict <= _at(second) for verdict in evidence.verdicts)
-        if not judged and not any(settled <= read <= at(second) for read in reads):
+        resolved = any(_at(first) <= resolution <= _at(second) for resolution in evidence.resolutions)
+        if not resolved and not any(settled <= read <= at(second) for read in reads):
             found.append(f"1 a second write {at(second) - at(first):.3f} s after the first, which was not settled")
     return found
 
 
 def _cancelled_is_true(evidence: Evidence) -> list[str]:
-    """2. No one is told "cancelled" before the source's state was."""
+    """2. No one is reported "cancelled" before the source's state was."""
     changes = [_at(entry) for entry in evidence.log if entry.changed]
     if evidence.cancelled_outside is not None:
         changes.append(evidence.cancelled_outside)
     since = min(changes, default=float("inf"))
-    told = [e for e in evidence.exchanges if e.said == "cancelled" and e.ended is not None]
-    return [f"2 exchange {e.n} was told cancelled and the source was not" for e in told if e.ended + _PATIENCE < since]
+    reported = [e for e in evidence.exchanges if e.said == "cancelled" and e.ended is not None]
+    return [f"2 exchange {e.n} got cancelled and the source was not" for e in reported if e.ended + _PATIENCE < since]
 
 
 def _cancelled_is_for_ever(evidence: Evidence) -> list[str]:
-    """3. Who asks after anybody was told "cancelled" is told the same, or nothing; byte for byte per version.
+    """3. Who asks after anybody got "cancelled" gets the same, or nothing; byte for byte per version.
 
-    Where the row was purged, that is so from then on: who asked before may be told what was forgotten meanwhile.
+    Where the row was purged, that is so from then on: who asked before may get what was forgotten meanwhile.
     """
     purged = max((ended for _, ended in evidence.purges), default=0.0)
     asked = [e for e in evidence.exchanges if e.began > purged]
-    told = [e for e in asked if e.said == "cancelled" and e.ended is not None]
-    first = min((e.ended for e in told if e.ended is not None), default=float("inf"))
+    reported = [e for e in asked if e.said == "cancelled" and e.ended is not None]
+    first = min((e.ended for e in reported if e.ended is not None), default=float("inf"))
     later = [e for e in asked if e.began > first and e.said not in {"", "cancelled", "hinted", "503"}]
-    found = [f"3 exchange {e.n} was told {e.said} after cancelled had been said" for e in later]
-    bodies = {(e.answer["version"], e.answer["body"]) for e in told if "body" in e.answer}
+    found = [f"3 exchange {e.n} got {e.said} after cancelled had been said" for e in later]
+    bodies = {(e.answer["version"], e.answer["body"]) for e in reported if "body" in e.answer}
     if len(bodies) > len({version for version, _ in bodies}):
         found.append("3 one version of the answer had two bodies")
     return found
 
 
 def _settled(evidence: Evidence) -> list[str]:
-    """4. After the faults every row settles, and on the truth where the source tells it."""
+    """4. After the faults every row settles, and on the truth where the source reports it."""
     row = evidence.row
     if row is None:
         accepted = any(e.said in {"proposed", "cancelled"} for e in evidence.exchanges if e.do == "cancel")
@@ -141,9 +143,9 @@ def _settled(evidence: Evidence) -> list[str]:
 
 
 def _journalled(evidence: Evidence) -> list[str]:
-    """5. Every accepted wish is in the journal."""
+    """5. Every accepted request is in the journal."""
     known = {line["request_id"] for line in evidence.timeline}
     accepted = [e for e in evidence.exchanges if e.do == "cancel" and e.said in {"proposed", "cancelled"}]
     # A repeat of a cancelled appointment is journalled like every other.
     kept = [e for e in accepted if all(e.began > ended for _, ended in evidence.purges)]
-    return [f"5 the wish of exchange {e.n} is not in the journal" for e in kept if str(e.n) not in known]
+    return [f"5 the request of exchange {e.n} is not in the journal" for e in kept if str(e.n) not in known]

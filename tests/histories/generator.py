@@ -163,7 +163,7 @@ def _blows(rng: random.Random, nodes: int) -> list[Event]:
 def _people(rng: random.Random) -> list[Event]:
     """What is done to the ledger by hand."""
     events = [Event(rng.uniform(0.2, DURATION), "purge") for _ in range(rng.choice((0, 0, 0, 1, 2)))]
-    events += [Event(rng.uniform(0.2, DURATION), "judge") for _ in range(rng.choice((0, 0, 0, 1, 2)))]
+    events += [Event(rng.uniform(0.2, DURATION), "resolve") for _ in range(rng.choice((0, 0, 0, 1, 2)))]
     if events and rng.random() < 0.5:
         events.append(Event(rng.uniform(0.4, DURATION), "undo"))
     if rng.random() < 0.15:

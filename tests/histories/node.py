@@ -33,7 +33,7 @@ from facade.plugin.contract import Appointment, CancelRequest, Coding, SourceAda
 from tests.histories.timeline import HostClock
 from tests.histories.variants import VARIANTS
 
-HELD = 60.0  # real seconds that a held process waits at most to be told to go on
+HELD = 60.0  # real seconds that a held process waits at most to continue
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 TIMERS = Timers(
     lease=0.5,

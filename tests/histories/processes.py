@@ -80,7 +80,7 @@ class Zygote:
 class Fleet:
     """The processes by their number, each with its host's clock; one that dies is replaced at the next ``take_in``.
 
-    ``order`` is what the zygote is told to fork, but for the channel and the clock. ``answered`` gets each answer.
+    ``order`` is what the zygote forks, but for the channel and the clock. ``answered`` gets each answer.
     """
 
     def __init__(

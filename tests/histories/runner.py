@@ -44,7 +44,7 @@ class _OwnClock(Clock):
 
 
 class Play:
-    """One history from beginning to verdict."""
+    """One history from its start to its result."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Play:
         self._cancelled_outside: float | None = None
         self._lost_permits = 0
         self._purges: list[tuple[float, float]] = []
-        self._verdicts: list[float] = []
+        self._resolutions: list[float] = []
         self._renames = 0
 
     @property
@@ -195,7 +195,7 @@ class Play:
                 self._time.jump(what["seconds"], what.get("host"))
             case "store-out":
                 self._store.disturb(self._url, self._application, what["seconds"])
-            case "purge" | "judge" | "undo" | "rename":
+            case "purge" | "resolve" | "undo" | "rename":
                 with suppress(Unavailable):
                     getattr(self, f"_{event.do}")()
             case "arm":
@@ -214,19 +214,19 @@ class Play:
         if Maintenance(self._ledger()).purge(states, before=before, source=self._name):
             self._purges.append((began, time.time()))
 
-    def _judge(self) -> None:
-        """A person looks at the row and then at the source, and is right about what has become of the write."""
+    def _resolve(self) -> None:
+        """An operator reads the row, then the source, and is right about the write."""
         row = self._ledger().find(self._key)
         if row is None or row.state not in UNRESOLVED or self._missing() or self._may_come_late():
             return
-        verdict = "cancelled" if self._is_cancelled() else "not-applied"
-        if resolve_by_operator(self._repository(), row, Resolution(verdict), "looked at it", "anyone"):
-            self._verdicts.append(time.time())
+        resolution = "cancelled" if self._is_cancelled() else "not-applied"
+        if resolve_by_operator(self._repository(), row, Resolution(resolution), "read the source", "anyone"):
+            self._resolutions.append(time.time())
 
     def _undo(self) -> None:
         row = self._ledger().find(self._key)
         if row is not None:
-            undo_resolution(self._repository(), row, "looked again", "anyone", readable=True)
+            undo_resolution(self._repository(), row, "read again", "anyone", readable=True)
 
     def _rename(self) -> None:
         """Every facade is stopped, the source gets another name, and every facade is started with it."""
@@ -375,5 +375,5 @@ class Play:
             timeline=[dict(line) for line in ledger.timeline(key)],
             time=self._time,
             purges=self._purges,
-            verdicts=self._verdicts,
+            resolutions=self._resolutions,
         )

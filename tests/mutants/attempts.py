@@ -86,7 +86,7 @@ ATTEMPTS = [
             "tests/integration/test_unreadable_sources.py::test_unavailable_after_the_permit_leaves_doubt",
         ),
         (
-            "a refusal before the permit is looked behind",
+            "a refusal before the permit is probed",
             "return self._after_refusal(error, current) if permit.taken else self._not_executed(error, current)",
             "return self._after_refusal(error, current)",
             ATTEMPT,
@@ -115,7 +115,7 @@ ATTEMPTS = [
             "            if True:\n                return self._not_executed(NotExecuted(Cause.INTERNAL, type(error).__name__), current)",
             ATTEMPT,
         ),
-        ("no one looks behind a refusal", "if seen is not None and native.is_cancelled(seen):", "if False:", ATTEMPT),
+        ("no one probes after a refusal", "if seen is not None and native.is_cancelled(seen):", "if False:", ATTEMPT),
         (
             "a stale version is believed of any source",
             "capabilities.versioned_writes is not Support.FULL",

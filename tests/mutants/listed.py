@@ -5,14 +5,14 @@ from tests.mutants.ledger import LEDGER_MUTANTS
 from tests.mutants.maintenance import MAINTENANCE_MUTANTS
 from tests.mutants.outside import OUTSIDE
 from tests.mutants.readers import READERS
+from tests.mutants.resolutions import RESOLUTIONS
 from tests.mutants.settling import SETTLING_MUTANTS
 from tests.mutants.transitions import TRANSITIONS
-from tests.mutants.verdicts import VERDICTS
 from tests.mutants.waiting import WAITING
 
 _ALL = [
     *TRANSITIONS,
-    *VERDICTS,
+    *RESOLUTIONS,
     *WAITING,
     *ATTEMPTS,
     *SETTLING_MUTANTS,

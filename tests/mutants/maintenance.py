@@ -73,7 +73,7 @@ MAINTENANCE_MUTANTS = [
         ),
         ("who is there is gone", "- SILENT_AFTER, processes.c.id", "- SILENT_AFTER / 12, processes.c.id", PRESENT),
         (
-            "presence is told by the host's clock",
+            "presence is recorded by the host's clock",
             "        now = _now(self._ledger)\n        values",
             "        now = self._ledger.clock.now()\n        values",
             PRESENT,

@@ -8,7 +8,7 @@ from tests.support.paths import ROOT
 
 @dataclass(frozen=True)
 class Mutant:
-    """In ``file`` the text ``old``, which is there exactly once, becomes ``new``; one of ``tests`` must fail then.
+    """In ``file`` the text ``old``, which occurs once, becomes ``new``; one of ``tests`` must fail then.
 
     ``tests`` are files or node ids of pytest. ``survives`` says why no test can notice, where none can.
     """
@@ -21,7 +21,7 @@ class Mutant:
     survives: str = ""
 
     def mutated(self, root: Path = ROOT) -> str:
-        """The mutant's text of its file. Raises ValueError where the guard is not there exactly once."""
+        """The mutant's text of its file. Raises ValueError where the guard does not occur once."""
         text = (root / self.file).read_text("utf-8")
         count = text.count(self.old)
         if count != 1 or self.old == self.new:

@@ -47,7 +47,7 @@ OUTSIDE = [
             f"{HTTP}::test_a_thread_that_wakes_early_sees_that_time_is_over",
         ),
         (
-            "a process that was frozen does not look at its clock",
+            "a process that was frozen does not check its clock",
             "if self._abandoned or not remaining():",
             "if self._abandoned:",
             f"{HTTP}::test_a_thread_that_wakes_early_sees_that_time_is_over",

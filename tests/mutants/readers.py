@@ -11,7 +11,7 @@ JSON = "tests/unit/test_strict_json.py"
 READERS = [
     *of(
         "facade/fhir/ids.py",
-        ("a raw id that looks encoded stays", " and not raw.startswith(MARK)", "", IDS),
+        ("a raw id that resembles an encoded one stays", " and not raw.startswith(MARK)", "", IDS),
         ("an id with a legal beginning is legal", "if _LEGAL.fullmatch(raw)", "if _LEGAL.match(raw)", IDS),
         (
             "what encode would not have written is decoded",

@@ -26,11 +26,11 @@ _PASSED, _FAILED = 0, 1
 
 
 class NoResult(Exception):
-    """The tests cannot tell anything; the text says why."""
+    """The tests prove nothing; the text says why."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class MutantResult:
     """What became of one mutant."""
 
     mutant: Mutant
@@ -55,22 +55,22 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Score:
-    """All verdicts."""
+    """All results."""
 
-    verdicts: Sequence[Verdict]
+    results: Sequence[MutantResult]
 
     @property
     def noticed(self) -> int:
-        return sum(verdict.noticed for verdict in self.verdicts)
+        return sum(result.noticed for result in self.results)
 
     @property
     def is_enough(self) -> bool:
         """Whether enough were noticed, and nothing about any is wrong."""
-        right = not any(verdict.is_wrong for verdict in self.verdicts)
-        return right and self.noticed >= ENOUGH * len(self.verdicts)
+        right = not any(result.is_wrong for result in self.results)
+        return right and self.noticed >= ENOUGH * len(self.results)
 
     def __str__(self) -> str:
-        count = len(self.verdicts)
+        count = len(self.results)
         return f"{self.noticed} of {count} mutants noticed, {100 * self.noticed / count:.1f} %"
 
 
@@ -80,7 +80,7 @@ def sampled(mutants: Sequence[Mutant], count: int, seed: int) -> list[Mutant]:
 
 
 def play(mutants: Sequence[Mutant], *, jobs: int = 1, say: Callable[[str], object] = lambda _: None) -> Score:
-    """The verdict on each mutant. Raises NoResult where their tests fail without any mutant, too."""
+    """The result on each mutant. Raises NoResult where their tests fail without any mutant, too."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copies = [Copy(Path(folder) / str(number)) for number in range(max(1, jobs))]
         copies[0].need_all_passed(_each_once(test for mutant in mutants for test in mutant.tests))
@@ -88,17 +88,17 @@ def play(mutants: Sequence[Mutant], *, jobs: int = 1, say: Callable[[str], objec
         for copy in copies:
             free.put(copy)
 
-        def judged(mutant: Mutant) -> Verdict:
+        def evaluate(mutant: Mutant) -> MutantResult:
             copy = free.get()
             try:
-                verdict = copy.judged(mutant)
+                result = copy.evaluate(mutant)
             finally:
                 free.put(copy)
-            say(str(verdict))
-            return verdict
+            say(str(result))
+            return result
 
         with ThreadPoolExecutor(len(copies)) as pool:
-            return Score(list(pool.map(judged, mutants)))
+            return Score(list(pool.map(evaluate, mutants)))
 
 
 class Copy:
@@ -124,14 +124,14 @@ class Copy:
         if status != _PASSED or " skipped" in output.splitlines()[-1]:
             raise NoResult(f"without any mutant not all of the tests pass, so that they prove nothing:\n{output}")
 
-    def judged(self, mutant: Mutant) -> Verdict:
+    def evaluate(self, mutant: Mutant) -> MutantResult:
         """Run the mutant's tests. Raises NoResult where they cannot be run."""
         with self._mutated(mutant):
             status, output = self._tested(mutant.tests, "-x")
         if status is not None and status not in {_PASSED, _FAILED}:
             raise NoResult(f"{mutant.name}: its tests cannot be run:\n{output}")
         by = next((line for line in output.splitlines() if line.startswith(("FAILED ", "ERROR "))), "")
-        return Verdict(mutant, noticed=status != _PASSED, by=by.partition(" ")[2], ran_over=status is None)
+        return MutantResult(mutant, noticed=status != _PASSED, by=by.partition(" ")[2], ran_over=status is None)
 
     @contextmanager
     def _mutated(self, mutant: Mutant) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Mutants of what settles doubt: reads, the settle window, escalation, the reconciler, a person's verdict."""
+"""Mutants of what settles doubt: reads, the settle window, escalation, the reconciler, an operator's resolution."""
 
 # ruff: noqa: E501 - a guard is quoted as it is written
 
@@ -68,7 +68,7 @@ SETTLING_MUTANTS = [
             SETTLING,
         ),
         (
-            "evidence of a row that was deleted is told",
+            "evidence of a deleted row is reported",
             "if current is None or current.state != State.CANCELLED:",
             "if current is None:",
             SETTLING,
@@ -187,11 +187,11 @@ SETTLING_MUTANTS = [
     *of(
         "facade/cancellation/in_doubt.py",
         (
-            "what is settled is judged",
+            "what is settled is resolved",
             "    if row.state not in UNRESOLVED:\n        return False\n",
             "",
             SETTLING,
-            "the table of transitions has no verdict on what is settled; the check only says so before an answer is made",
+            "the table of transitions has no transition for what is settled; the check only says so before an answer is made",
         ),
     ),
 ]

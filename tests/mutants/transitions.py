@@ -49,7 +49,12 @@ TRANSITIONS = [
             '            "doubt_since": None,\n',
             CLAIMED,
         ),
-        ("a claim keeps a person's verdict", '            "by_operator": False,\n        }\n', "        }\n", CLAIMED),
+        (
+            "a claim keeps an operator's resolution",
+            '            "by_operator": False,\n        }\n',
+            "        }\n",
+            CLAIMED,
+        ),
         (
             "evidence is fenced by the attempt",
             'detail={"by": by}, fenced=False)',

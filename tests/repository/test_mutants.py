@@ -10,7 +10,7 @@ from tests.mutants import runner
 from tests.mutants.__main__ import main
 from tests.mutants.listed import MUTANTS
 from tests.mutants.mutant import Mutant
-from tests.mutants.runner import Copy, NoResult, Score, Verdict, play, sampled
+from tests.mutants.runner import Copy, MutantResult, NoResult, Score, play, sampled
 from tests.support.paths import ROOT
 from tests.support.stores import need_postgresql
 
@@ -47,15 +47,15 @@ def passing(copy):
 
 @pytest.mark.parametrize("mutant", SAMPLE, ids=lambda mutant: mutant.name)
 def test_a_guard_that_is_taken_away_is_noticed(passing, mutant):
-    verdict = passing.judged(mutant)
-    assert not verdict.is_wrong, str(verdict)
+    result = passing.evaluate(mutant)
+    assert not result.is_wrong, str(result)
 
 
 # The list
 
 
 @pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
-def test_each_guard_is_where_its_mutant_looks_for_it(mutant):
+def test_each_guard_is_where_its_mutant_expects_it(mutant):
     compile(mutant.mutated(), mutant.file, "exec")
     assert mutant.file.startswith(AREAS)
     assert mutant.tests
@@ -113,32 +113,32 @@ def test_the_same_seed_is_the_same_sample():
 def test_a_mutant_is_undone_and_a_harmless_one_survives(copy):
     path = copy._folder / PERMIT.file
     before = path.read_bytes()
-    assert copy.judged(PERMIT).noticed
+    assert copy.evaluate(PERMIT).noticed
     assert path.read_bytes() == before == (ROOT / PERMIT.file).read_bytes()
-    verdict = copy.judged(HARMLESS)
-    assert (verdict.noticed, verdict.is_wrong) == (False, True)
-    assert str(verdict) == "survived nothing is different: NO REASON"
+    result = copy.evaluate(HARMLESS)
+    assert (result.noticed, result.is_wrong) == (False, True)
+    assert str(result) == "survived nothing is different: NO REASON"
 
 
 def test_tests_that_prove_nothing_are_no_result(copy):
     with pytest.raises(NoResult, match="its tests cannot be run"):
-        copy.judged(replace(HARMLESS, tests=("tests/no_such_file.py",)))
+        copy.evaluate(replace(HARMLESS, tests=("tests/no_such_file.py",)))
     with pytest.raises(NoResult, match="without any mutant not all of the tests pass"):
         play([replace(HARMLESS, tests=("tests/no_such_file.py",))])
 
 
 def test_tests_that_do_not_end_are_ended_and_count_as_noticed(copy, monkeypatch):
     monkeypatch.setattr(runner, "LIMIT", 0.01)
-    verdict = copy.judged(HARMLESS)
-    assert (verdict.noticed, verdict.ran_over) == (True, True)
-    assert "ran over" in str(verdict)
+    result = copy.evaluate(HARMLESS)
+    assert (result.noticed, result.ran_over) == (True, True)
+    assert "ran over" in str(result)
 
 
 def test_a_score_is_enough_from_nine_tenths_without_a_fault():
     reasoned = replace(HARMLESS, survives="it is the same")
-    noticed, survived = Verdict(HARMLESS, noticed=True), Verdict(reasoned, noticed=False)
+    noticed, survived = MutantResult(HARMLESS, noticed=True), MutantResult(reasoned, noticed=False)
     assert Score([noticed] * 9 + [survived]).is_enough
     assert not Score([noticed] * 8 + [survived] * 2).is_enough
-    assert not Score([noticed] * 9 + [Verdict(HARMLESS, noticed=False)]).is_enough
-    assert not Score([noticed] * 9 + [Verdict(reasoned, noticed=True)]).is_enough
+    assert not Score([noticed] * 9 + [MutantResult(HARMLESS, noticed=False)]).is_enough
+    assert not Score([noticed] * 9 + [MutantResult(reasoned, noticed=True)]).is_enough
     assert str(Score([noticed] * 9 + [survived])) == "9 of 10 mutants noticed, 90.0 %"
